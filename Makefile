@@ -1,0 +1,165 @@
+# Plumb's make. "make help" lists what it can do.
+#
+# A fresh machine needs Go (the version in go.mod), git and make; everything
+# else is fetched from the Go module proxy with a pinned version.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where the binaries go.
+BINDIR ?= bin
+BIN := $(abspath $(BINDIR))
+# Tools of the build, kept apart from what is shipped.
+TOOLS := $(abspath bin/tools)
+# Where the last runs left what they printed.
+OUT := $(abspath bin/out)
+
+GO ?= go
+GOLANGCI_LINT_VERSION := v2.14.0
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+# How long each fuzzer runs in "make fuzz".
+FUZZTIME ?= 10s
+# What the benchmark measures; see docs/benchmarks.md.
+BENCH_N ?= 100,500,1000
+# Picks tests, as in "make scenario RUN=Scenario/prune".
+RUN ?=
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X plumb.dev/plumb/internal/cli.version=$(VERSION)
+CONTROLPLANE_LDFLAGS = $(shell cat controlplane/ldflags.txt)
+
+# Tests that want a cluster start this one.
+export PLUMB_CONTROLPLANE := $(BIN)/plumb-controlplane
+
+# Every package of the main module that stands on its own. The scenarios, the
+# crash points and the benchmark are run by targets of their own.
+UNIT = $$($(GO) list ./... | grep -v -e /scenario -e /bench)
+
+# $(call slowly,what,command) runs a command that may say nothing for minutes,
+# and says every half minute that it is still at work.
+define slowly
+start=$$SECONDS; echo "$(1)"; \
+( while sleep 30; do echo "  … $(1): $$((SECONDS - start)) s so far"; done ) & ticker=$$!; \
+trap "kill $$ticker 2>/dev/null || true" EXIT; \
+$(2)
+endef
+
+.PHONY: help
+help: ## list the targets
+	@echo "usage: make TARGET"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##—— building
+
+.PHONY: build
+build: plumb controlplane ## build plumb and plumb-controlplane into ./bin (BINDIR= overrides)
+
+.PHONY: plumb
+plumb: ## build the engine and command line alone
+	@mkdir -p $(BIN)
+	@$(call slowly,building $(BINDIR)/plumb (minutes the first time),$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plumb ./cmd/plumb)
+
+.PHONY: controlplane
+controlplane: ## build the embedded Kubernetes alone
+	@mkdir -p $(BIN)
+	@$(call slowly,building $(BINDIR)/plumb-controlplane (about ten minutes the first time),\
+		cd controlplane && $(GO) build -trimpath -ldflags '$(CONTROLPLANE_LDFLAGS)' -o $(BIN)/plumb-controlplane .)
+
+.PHONY: up
+up: build ## build, then start a cluster with a sample repository (ARGS= for plumb up)
+	@$(BIN)/plumb up $(ARGS)
+
+##—— testing
+
+# In this order: what is cheap and fails often comes first.
+STEPS := format vet generated floors controlplane-test unit scenario crash lint
+
+.PHONY: test
+test: ## everything that CI runs
+	@mkdir -p $(OUT); start=$$SECONDS; failed=; summary=; \
+	for step in build $(STEPS); do \
+		printf '\n=== %s\n' "$$step"; began=$$SECONDS; \
+		if $(MAKE) $$step; then verdict=ok; else verdict=FAILED; failed="$$failed $$step"; fi; \
+		summary+=$$(printf '%-18s %-7s %5d s' "$$step" "$$verdict" $$((SECONDS - began)))$$'\n'; \
+		if [[ $$step == build && -n $$failed ]]; then break; fi; \
+	done; \
+	printf '\n=== summary\n%s' "$$summary"; \
+	if [[ -n $$failed ]]; then echo "make test: FAILED in$$failed, after $$((SECONDS - start)) s"; exit 1; fi; \
+	echo "make test: all green in $$((SECONDS - start)) s"
+
+.PHONY: format
+format: ## every Go file is formatted
+	@wrong=$$(git ls-files -co --exclude-standard '*.go' | grep -v '/testdata/' | xargs gofmt -l); \
+	if [[ -n $$wrong ]]; then echo "gofmt -w would change:"; echo "$$wrong"; exit 1; fi; echo "all Go files are formatted"
+
+.PHONY: vet
+vet: ## go vet, both modules
+	@$(call slowly,vetting plumb,$(GO) vet ./...)
+	@$(call slowly,vetting the control plane,cd controlplane && $(GO) vet ./...)
+
+.PHONY: floors
+floors: ## the rules of the house: imports, purity, package comments
+	@$(GO) test -count=1 ./internal/house
+
+.PHONY: unit
+unit: ## unit tests of the main module, with the race detector
+	@$(call slowly,unit tests with the race detector (minutes to build the first time),$(GO) test -race -timeout 15m $(if $(RUN),-run '$(RUN)') $(UNIT))
+
+.PHONY: controlplane-test
+controlplane-test: ## tests of the embedded Kubernetes
+	@$(call slowly,tests of the control plane,cd controlplane && $(GO) test -timeout 15m -ldflags '$(CONTROLPLANE_LDFLAGS)' $(if $(RUN),-run '$(RUN)') ./...)
+
+.PHONY: scenario
+scenario: build ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)
+	@$(call slowly,scenarios,$(GO) test -count=1 -timeout 20m -run '$(or $(RUN),Scenarios)' ./scenario)
+
+.PHONY: crash
+crash: build ## kill the controller at every write of some stories
+	@$(call slowly,crash points,$(GO) test -count=1 -timeout 30m -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## golangci-lint, both modules
+	@$(call slowly,linting plumb,$(GOLANGCI_LINT) run ./...)
+	@$(call slowly,linting the control plane,cd controlplane && $(GOLANGCI_LINT) run -c ../.golangci.yml ./...)
+
+$(GOLANGCI_LINT):
+	@mkdir -p $(TOOLS)
+	@$(call slowly,building golangci-lint $(GOLANGCI_LINT_VERSION),\
+		GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION))
+	@mv $(TOOLS)/golangci-lint $@
+
+.PHONY: fuzz
+fuzz: ## run every fuzzer for FUZZTIME (default 10s)
+	@for pkg in $$($(GO) list ./...); do \
+		for fuzzer in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$fuzzer"; $(GO) test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+##—— generated files
+
+.PHONY: generate
+generate: ## write generated files anew: CRDs, field lists, docs/scenarios.md
+	@$(GO) generate ./...
+
+.PHONY: generated
+generated: ## generated files are what "make generate" would write
+	@before=$$(mktemp -d); trap "rm -rf $$before" EXIT; \
+	list() { git ls-files -co --exclude-standard | while read -r f; do [[ -f $$f ]] && sha256sum "$$f"; done | sort -k 2; }; \
+	list > $$before/a; $(MAKE) generate; list > $$before/b; \
+	if ! diff $$before/a $$before/b | awk '/^[<>]/ { print $$3 }' | sort -u > $$before/changed; [[ -s $$before/changed ]]; then \
+		echo "out of date, and written anew now; commit them:"; cat $$before/changed; exit 1; fi; \
+	echo "generated files are current"
+
+##—— the rest
+
+.PHONY: bench
+bench: build ## repeat the figures of docs/benchmarks.md (BENCH_N=100,500,1000)
+	@$(GO) run ./bench -n $(BENCH_N)
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin

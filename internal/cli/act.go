@@ -1,0 +1,362 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
+)
+
+const (
+	// requestedAt asks for a reconciliation at once; the controller repeats
+	// its value in status.lastHandledReconcileAt (fluxcd/pkg/apis/meta).
+	requestedAt = "reconcile.fluxcd.io/requestedAt"
+	// fieldManager owns what these commands write on declared objects.
+	fieldManager = "plumb"
+)
+
+func (a *app) reconcileCommand() *cobra.Command {
+	reconcile := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Look again now, and wait for the outcome",
+		Example: `  # Fetch a repository now
+  plumb reconcile source git flux-system
+
+  # Fetch the source, then apply
+  plumb reconcile kustomization apps --with-source`,
+	}
+	addKindCommands(reconcile, false, func(kind *declaredKind) *cobra.Command {
+		withSource := false
+		command := &cobra.Command{
+			Use:               "NAME",
+			Short:             "Reconcile a " + kind.group.Kind + " now",
+			Args:              exactlyOneName(kind),
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				c, err := a.connect()
+				if err != nil {
+					return err
+				}
+				if withSource {
+					if err := a.reconcileSourceOf(ctx, c, kind, args[0]); err != nil {
+						return err
+					}
+				}
+				return a.reconcile(ctx, c, kind, a.kube.namespace, args[0])
+			},
+		}
+		if !kind.source {
+			command.Flags().BoolVar(&withSource, "with-source", false, "fetch the source first")
+		}
+		return command
+	})
+	return reconcile
+}
+
+// reconcileSourceOf fetches the source that a delivery reads.
+func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredKind, name string) error {
+	delivery, err := c.get(ctx, kind, a.kube.namespace, name)
+	if err != nil {
+		return err
+	}
+	if suspended(delivery) {
+		return suspendedError(kind, delivery)
+	}
+	ref := sourceOf(delivery)
+	for _, candidate := range declaredKinds {
+		if candidate.source && candidate.group.Kind == ref.kind {
+			return a.reconcile(ctx, c, candidate, ref.namespace, ref.name)
+		}
+	}
+	return advise(fmt.Errorf("cannot reconcile a source of kind %q", ref.kind), "reconcile without --with-source")
+}
+
+func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
+	return advise(fmt.Errorf("%s %s/%s is suspended", kind.group.Kind, o.GetNamespace(), o.GetName()),
+		"resume it first: plumb resume %s %s -n %s", kind.human, o.GetName(), o.GetNamespace())
+}
+
+// reconcile asks for a run and waits until it has ended.
+func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string) error {
+	resource, _, err := c.resource(kind.group)
+	if err != nil {
+		return err
+	}
+	objects := resource.Namespace(namespace)
+	declared, err := objects.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if suspended(declared) {
+		return suspendedError(kind, declared)
+	}
+	a.say.action("annotating %s %s in %s namespace", kind.group.Kind, name, namespace)
+	token := a.now().Format(time.RFC3339Nano)
+	if err := annotate(ctx, objects, name, map[string]any{requestedAt: token}); err != nil {
+		return err
+	}
+	a.say.success("%s annotated", kind.group.Kind)
+	a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
+	done, err := await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
+		if lastHandled(o) != token {
+			return false, nil
+		}
+		return finished(kind, o)
+	})
+	if err != nil {
+		return a.waitedInVain(kind, namespace, name, err)
+	}
+	a.say.success("%s %s", kind.done, kind.revision(done))
+	return nil
+}
+
+// finished reports whether the run of an object has ended well; it fails when
+// the run has ended badly, and goes on waiting where only a dependency is
+// missing.
+func finished(kind *declaredKind, o *unstructured.Unstructured) (bool, error) {
+	ready, ok := settled(o)
+	switch {
+	case !ok || ready.reason == "DependencyNotReady":
+		return false, nil
+	case ready.status == "True":
+		return true, nil
+	}
+	return false, advise(fmt.Errorf("%s reconciliation failed: %s", kind.group.Kind, ready.message),
+		"see why with: plumb events --for %s/%s -n %s", kind.group.Kind, o.GetName(), o.GetNamespace())
+}
+
+// waitedInVain says what to look at when nothing has answered in time.
+func (a *app) waitedInVain(kind *declaredKind, namespace, name string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return advise(fmt.Errorf("%s %s/%s: no outcome within %s: %w", kind.group.Kind, namespace, name, a.timeout, err),
+		"is Plumb running? See: plumb check")
+}
+
+func annotate(ctx context.Context, objects dynamic.ResourceInterface, name string, annotations map[string]any) error {
+	return mergePatch(ctx, objects, name, map[string]any{"metadata": map[string]any{"annotations": annotations}})
+}
+
+// mergePatch changes fields of an object; nil removes one.
+func mergePatch(ctx context.Context, objects dynamic.ResourceInterface, name string, patch map[string]any) error {
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		_, err := objects.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
+		return err
+	})
+}
+
+func exactlyOneName(kind *declaredKind) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return advise(fmt.Errorf("name exactly one %s", kind.group.Kind), "as in: %s", usage(cmd))
+	}
+}
+
+// usage is a command's line without the mention of flags.
+func usage(cmd *cobra.Command) string { return strings.TrimSuffix(cmd.UseLine(), " [flags]") }
+
+func namesOrAll(kind *declaredKind, all *bool) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0 && !*all:
+			return advise(fmt.Errorf("name at least one %s, or use --all", kind.group.Kind), "as in: %s", usage(cmd))
+		case len(args) > 0 && *all:
+			return errors.New("name objects or use --all, not both")
+		}
+		return nil
+	}
+}
+
+func (a *app) suspendCommand() *cobra.Command {
+	suspend := &cobra.Command{
+		Use:   "suspend",
+		Short: "Stop reconciling until resumed",
+		Example: `  # Leave what a Kustomization delivered alone, for an intervention by hand
+  plumb suspend kustomization apps
+
+  # Fetch no new commits in this namespace
+  plumb suspend source git --all`,
+	}
+	all := false
+	suspend.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
+	addKindCommands(suspend, false, func(kind *declaredKind) *cobra.Command {
+		return &cobra.Command{
+			Use:               "NAME...",
+			Short:             "Suspend " + kind.group.Kind + " objects",
+			Args:              namesOrAll(kind, &all),
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				return a.eachNamed(ctx, kind, args, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+					a.say.action("suspending %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
+					if err := mergePatch(ctx, objects, o.GetName(), map[string]any{"spec": map[string]any{"suspend": true}}); err != nil {
+						return err
+					}
+					a.say.success("%s suspended", kind.human)
+					return nil
+				})
+			},
+		}
+	})
+	return suspend
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	resume := &cobra.Command{
+		Use:   "resume",
+		Short: "Reconcile again what was suspended",
+		Long: `Resume reconciling. For a single object the command waits for the outcome; for
+several, only with --wait.`,
+		Example: `  plumb resume kustomization apps
+  plumb resume source git --all --wait`,
+	}
+	all, wait := false, false
+	resume.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
+	resume.PersistentFlags().BoolVar(&wait, "wait", false, "wait for the outcome of each")
+	addKindCommands(resume, false, func(kind *declaredKind) *cobra.Command {
+		return &cobra.Command{
+			Use:               "NAME...",
+			Short:             "Resume " + kind.group.Kind + " objects",
+			Args:              namesOrAll(kind, &all),
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				waiting := wait || (len(args) == 1 && !cmd.Flags().Changed("wait"))
+				return a.resume(ctx, kind, args, waiting)
+			},
+		}
+	})
+	return resume
+}
+
+// resume resumes all first and then waits for each, so that they run side by
+// side.
+func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wait bool) error {
+	type resumed struct {
+		objects dynamic.ResourceInterface
+		name    string
+	}
+	var pending []resumed
+	err := a.eachNamed(ctx, kind, names, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+		a.say.action("resuming %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
+		if err := mergePatch(ctx, objects, o.GetName(), map[string]any{"spec": map[string]any{"suspend": nil}}); err != nil {
+			return err
+		}
+		a.say.success("%s resumed", kind.human)
+		pending = append(pending, resumed{objects, o.GetName()})
+		return nil
+	})
+	if !wait {
+		return err
+	}
+	failures := []error{err}
+	for _, p := range pending {
+		a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
+		done, err := await(ctx, p.objects, p.name, func(o *unstructured.Unstructured) (bool, error) {
+			if observed, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration"); observed != o.GetGeneration() {
+				return false, nil
+			}
+			return finished(kind, o)
+		})
+		if err != nil {
+			failures = append(failures, a.waitedInVain(kind, a.kube.namespace, p.name, err))
+			continue
+		}
+		a.say.success("%s %s reconciliation completed", kind.group.Kind, p.name)
+		a.say.success("%s %s", kind.done, kind.revision(done))
+	}
+	return errors.Join(failures...)
+}
+
+// eachNamed does something to the named objects, or to all of the namespace
+// when no name is given. It goes on after a failure and reports all of them.
+func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	resource, _, err := c.resource(kind.group)
+	if err != nil {
+		return err
+	}
+	objects := resource.Namespace(a.kube.namespace)
+	var chosen []unstructured.Unstructured
+	var failures []error
+	if len(names) == 0 {
+		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(list.Items) == 0 {
+			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, a.kube.namespace)
+		}
+		chosen = list.Items
+	}
+	done := map[string]bool{}
+	for _, name := range names {
+		if done[name] {
+			continue
+		}
+		done[name] = true
+		o, err := objects.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			failures = append(failures, fmt.Errorf("%s %q not found in namespace %q", kind.group.Kind, name, a.kube.namespace))
+		case err != nil:
+			failures = append(failures, err)
+		default:
+			chosen = append(chosen, *o)
+		}
+	}
+	for i := range chosen {
+		if err := do(objects, &chosen[i]); err != nil {
+			failures = append(failures, fmt.Errorf("%s %s/%s: %w", kind.group.Kind, chosen[i].GetNamespace(), chosen[i].GetName(), err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// completeNames offers the names of a kind to the shell. It stays silent when
+// the cluster cannot be asked.
+func (a *app) completeNames(kind *declaredKind) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+		defer cancel()
+		c, err := a.connect()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for i := range list.Items {
+			if name := list.Items[i].GetName(); len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+				names = append(names, name)
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// defaultNamespace is where Flux keeps its objects, and so do we.
+const defaultNamespace = "flux-system"
+
+// kubeFlags are the flags that say which cluster is meant and as whom, with
+// the names that kubectl and flux give them.
+type kubeFlags struct {
+	kubeconfig    string
+	overrides     clientcmd.ConfigOverrides
+	namespace     string
+	followContext bool
+
+	flags *pflag.FlagSet
+}
+
+func (k *kubeFlags) bind(flags *pflag.FlagSet, getenv func(string) string) {
+	k.flags = flags
+	k.namespace = defaultNamespace
+	if env := getenv("FLUX_SYSTEM_NAMESPACE"); len(validation.IsDNS1123Label(env)) == 0 {
+		k.namespace = env
+	}
+	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` to use instead of KUBECONFIG or ~/.kube/config")
+	flags.StringVarP(&k.namespace, "namespace", "n", k.namespace, "namespace that is meant; FLUX_SYSTEM_NAMESPACE changes the default")
+	flags.BoolVar(&k.followContext, "ns-follows-kube-context", getenv("FLUX_NS_FOLLOWS_KUBE_CONTEXT") != "",
+		"default to the namespace of the kubeconfig's context")
+
+	names := clientcmd.RecommendedConfigOverrideFlags("")
+	names.Timeout.LongName = "" // --timeout bounds the whole command
+	names.ContextOverrideFlags.Namespace.LongName = ""
+	names.AuthOverrideFlags.Username.LongName = ""
+	names.AuthOverrideFlags.Password.LongName = ""
+	clientcmd.BindOverrideFlags(&k.overrides, flags, names)
+}
+
+func (k *kubeFlags) namespaceGiven() bool { return k.flags.Changed("namespace") }
+
+// loader reads kubeconfig files by kubectl's rules: --kubeconfig, else the
+// files of KUBECONFIG merged, else ~/.kube/config.
+func (k *kubeFlags) loader(a *app) clientcmd.ClientConfig {
+	rules := &clientcmd.ClientConfigLoadingRules{}
+	switch {
+	case k.kubeconfig != "":
+		rules.ExplicitPath = a.path(k.kubeconfig)
+	case a.streams.Getenv("KUBECONFIG") != "":
+		for _, file := range filepath.SplitList(a.streams.Getenv("KUBECONFIG")) {
+			rules.Precedence = append(rules.Precedence, a.path(file))
+		}
+	default:
+		if home := a.streams.Getenv("HOME"); home != "" {
+			rules.Precedence = []string{filepath.Join(home, ".kube", "config")}
+		}
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &k.overrides)
+}
+
+// cluster holds the clients of one API server. They are made when first used.
+type cluster struct {
+	config    *rest.Config
+	objects   dynamic.Interface
+	discovery discovery.CachedDiscoveryInterface
+	mapper    meta.ResettableRESTMapper
+
+	metadataOnce sync.Once
+	metadata     metadata.Interface
+	metadataErr  error
+}
+
+// connect makes the clients for the cluster that the flags name. Inside a pod,
+// and without a kubeconfig, that is the pod's own cluster.
+func (a *app) connect() (*cluster, error) {
+	config, err := a.kube.loader(a).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return newCluster(a.tuned(config))
+}
+
+// tuned makes a config fit for a command: no client-side rate limit, since the
+// server has its own, and server warnings on the command's own stream.
+func (a *app) tuned(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.UserAgent = "plumb/" + buildVersion()
+	config.QPS = -1
+	config.WarningHandler = rest.NewWarningWriter(a.streams.Err, rest.WarningWriterOptions{Deduplicate: true})
+	return config
+}
+
+func newCluster(config *rest.Config) (*cluster, error) {
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	cached := memory.NewMemCacheClient(plain)
+	return &cluster{
+		config:    config,
+		objects:   objects,
+		discovery: cached,
+		mapper:    restmapper.NewDeferredDiscoveryRESTMapper(cached),
+	}, nil
+}
+
+// partial is the client that reads and patches metadata only.
+func (c *cluster) partial() (metadata.Interface, error) {
+	c.metadataOnce.Do(func() { c.metadata, c.metadataErr = metadata.NewForConfig(c.config) })
+	return c.metadata, c.metadataErr
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"plumb.dev/plumb/internal/control"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/flux"
+)
+
+// logFlags say how a controller logs.
+type logFlags struct{ level, encoding string }
+
+// logger writes structured logs.
+func (f logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "error": slog.LevelError}
+	level, ok := levels[f.level]
+	if !ok {
+		return nil, fmt.Errorf("--log-level must be debug, info or error, not %q", f.level)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.encoding {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	case "console":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-encoding must be json or console, not %q", f.encoding)
+}
+
+func (a *app) controllerCommand() *cobra.Command {
+	opts := control.Options{}
+	logs := logFlags{level: "info", encoding: "json"}
+	command := &cobra.Command{
+		Use:   "controller",
+		Short: "Run the engine alone against any cluster",
+		Long: `Run the engine against the cluster of the kubeconfig, or of the pod that it runs
+in. The flags are upstream's where upstream has one.
+
+Plumb keeps its own Secret and Lease in the namespace of RUNTIME_NAMESPACE, or in
+plumb-system.`,
+		Example: `  plumb controller --kubeconfig ~/.kube/config --install-kinds
+  plumb controller --data-dir /data --leader-elect --metrics-addr :8080 --health-addr :9440`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(a.streams.Err)
+			if err != nil {
+				return err
+			}
+			config, err := a.kube.loader(a).ClientConfig()
+			if err != nil {
+				return err
+			}
+			opts.Config, opts.Log, opts.Dialects = config, log, []dialect.Dialect{flux.New()}
+			if opts.DataDir != "" {
+				opts.DataDir = a.path(opts.DataDir)
+			}
+			return a.controller(cmd.Context(), opts)
+		},
+	}
+	set := command.Flags()
+	set.StringVar(&opts.DataDir, "data-dir", "", "keep mirrors, archives and the journal in this `DIR`; a temporary one without it")
+	set.StringVar(&opts.Namespace, "runtime-namespace", a.streams.Getenv("RUNTIME_NAMESPACE"), "namespace of Plumb's own Secret and Lease (default plumb-system)")
+	set.BoolVar(&opts.InstallKinds, "install-kinds", false, "install or bring up to date the kinds first")
+	set.BoolVar(&opts.LeaderElect, "leader-elect", false, "act only while holding the Lease, so that several replicas can run")
+	set.StringVar(&opts.StorageAddr, "storage-addr", "", "serve artifacts at this `ADDR`; a free port on loopback without it")
+	set.StringVar(&opts.StorageAdvertised, "storage-adv-addr", "", "the `ADDR` by which consumers reach artifacts, where it differs")
+	set.StringVar(&opts.MetricsAddr, "metrics-addr", "", "serve metrics at this `ADDR`, such as :8080")
+	set.StringVar(&opts.HealthAddr, "health-addr", "", "serve health and readiness at this `ADDR`, such as :9440")
+	set.BoolVar(&opts.Pprof, "pprof", false, "serve profiles beside the metrics")
+	set.BoolVar(&opts.Settings.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to sources in other namespaces")
+	set.BoolVar(&opts.Settings.NoRemoteBases, "no-remote-bases", false, "refuse bases in kustomizations that are fetched from elsewhere")
+	set.StringVar(&opts.Settings.DefaultServiceAccount, "default-service-account", "", "act as this service account where a delivery names none")
+	set.IntVar(&opts.Workers, "concurrent", 0, "deliveries worked on at a time; 0 chooses")
+	set.StringVar(&logs.level, "log-level", logs.level, "debug, info or error")
+	set.StringVar(&logs.encoding, "log-encoding", logs.encoding, "json or console")
+	return command
+}
+
+// controller runs the engine until ctx ends.
+func (a *app) controller(ctx context.Context, opts control.Options) error {
+	klog.SetSlogLogger(opts.Log.With("from", "client-go"))
+	remember := func(string) {}
+	if opts.StorageAddr == "" && opts.DataDir != "" {
+		opts.StorageAddr, remember = rememberedAddr(filepath.Join(opts.DataDir, "storage-addr"))
+	}
+	told := opts.Ready
+	opts.Ready = func(running *control.Running) {
+		remember(running.ArtifactAddr)
+		opts.Log.Info("delivering", "artifacts", running.ArtifactAddr, "metrics", running.MetricsAddr, "health", running.HealthAddr)
+		if told != nil {
+			told(running)
+		}
+	}
+	err := control.Run(ctx, opts)
+	if errors.Is(err, control.ErrLeaseLost) {
+		return advise(err, "this replica ends so that it starts anew; whatever runs it restarts it")
+	}
+	return interrupted(ctx, err)
+}
+
+// rememberedAddr is the loopback address used last time, while it is free, so
+// that what statuses say of it stays true; remember keeps the one in use.
+func rememberedAddr(file string) (addr string, remember func(string)) {
+	remember = func(addr string) {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+			// Without it the next start only takes another port.
+			_ = os.WriteFile(file, []byte(addr+"\n"), 0o600)
+		}
+	}
+	data, err := os.ReadFile(file)
+	last := strings.TrimSpace(string(data))
+	if host, _, splitErr := net.SplitHostPort(last); err != nil || splitErr != nil || host != "127.0.0.1" {
+		return "127.0.0.1:0", remember
+	}
+	listener, err := net.Listen("tcp", last)
+	if err != nil {
+		return "127.0.0.1:0", remember
+	}
+	if listener.Close() != nil {
+		return "127.0.0.1:0", remember
+	}
+	return last, remember
+}

@@ -1,0 +1,17 @@
+// Package cli is the plumb command line: it reads flags, talks to the API
+// server with the user's own kubeconfig, and wires the rooms below it into
+// something that runs.
+//
+//	run.go         Run: the one way in; streams, exit codes, how errors are printed
+//	connect.go     kubeconfig flags and the clients made from them
+//	kinds.go       the declared kinds that commands take, and what they say of themselves
+//	terminal.go    progress lines, colours; table.go: aligned columns
+//	get … export   commands that need nothing but the Kubernetes API
+//	build, diff, explain   what a delivery renders and how the cluster differs, by package preview
+//	up, down, status, controller   running Plumb itself
+//	install, uninstall, adopt, check   moving in and out of a cluster
+//
+// Results go to standard output and nothing else does; progress, warnings and
+// errors go to standard error. Exit codes: 0 done, 1 failed; plumb diff: 0 no
+// difference, 1 differences, 2 failed.
+package cli

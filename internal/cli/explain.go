@@ -1,0 +1,516 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/health"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// explanation is all that can be said of one object: who owns it, what asked
+// for it, and how it is doing. Its JSON form is what -o json prints.
+type explanation struct {
+	Object   string `json:"object"`
+	MadeBy   string `json:"madeBy,omitempty"` // the delivered object that made it
+	Owner    string `json:"owner,omitempty"`
+	Source   string `json:"source,omitempty"`
+	URL      string `json:"url,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	Commit   string `json:"commit,omitempty"` // first line of its message
+	Author   string `json:"author,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+
+	State   string   `json:"state"`
+	Drift   string   `json:"drift,omitempty"` // hunks, secrets masked
+	Writers []string `json:"writers,omitempty"`
+
+	Health  string   `json:"health"`
+	Reason  string   `json:"reason,omitempty"`
+	Message string   `json:"message,omitempty"`
+	Unwell  []string `json:"unwell,omitempty"` // delivered objects that are not healthy
+	Advice  []string `json:"advice,omitempty"`
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	output, local := "", ""
+	explain := &cobra.Command{
+		Use:   "explain OBJECT",
+		Short: "Say why an object is as it is",
+		Long: `Say why an object is as it is: which delivery owns it, which commit, author, file
+and line asked for it, whether the cluster agrees, how it is doing, what holds it
+up, and what to do next.
+
+All of it is worked out with your own rights: the source is fetched and rendered,
+and compared with the cluster by a dry run.`,
+		Example: `  plumb explain deployment/podinfo -n apps
+  plumb explain Deployment/apps/podinfo
+  plumb explain pod podinfo-7d9f-x -n apps
+  plumb explain kustomization apps`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "" && output != "json" && output != "yaml" {
+				return fmt.Errorf("--output must be json or yaml, not %q", output)
+			}
+			ctx, cancel := a.within(cmd.Context())
+			defer cancel()
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			targets, err := c.targets(args, a.kube.namespace)
+			if err != nil {
+				return err
+			}
+			if local != "" {
+				local = a.path(local)
+			}
+			e, err := a.explain(ctx, c, targets[0], local)
+			if err != nil {
+				return err
+			}
+			if output != "" {
+				return a.printDocument(output, e)
+			}
+			return a.printExplanation(e)
+		},
+	}
+	explain.Flags().StringVarP(&output, "output", "o", "", "json or yaml")
+	explain.Flags().StringVar(&local, "path", "", "compare with this local `DIR` instead of the source")
+	return explain
+}
+
+// explain gathers what is known, from the object up to the commit and down to
+// the root of an illness. What cannot be found out is said, and the rest goes on.
+func (a *app) explain(ctx context.Context, c *cluster, t target, local string) (*explanation, error) {
+	e := &explanation{Object: t.String()}
+	live, err := c.live(ctx, t)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	id := t.id()
+	if err != nil {
+		live = nil
+	}
+	delivered, owner, err := c.ownerOf(ctx, live, id)
+	if err != nil {
+		return nil, err
+	}
+	if delivered != nil && live != nil && object.Of(delivered) != object.Of(live) {
+		e.MadeBy = object.Of(delivered).String()
+		id = object.Of(delivered)
+	}
+	if err := a.judge(ctx, c, e, live); err != nil {
+		return nil, err
+	}
+	if owner == nil {
+		e.State = "not delivered by Plumb"
+		if live == nil {
+			e.State = "does not exist, and no delivery lists it"
+		}
+		return e, nil
+	}
+	if err := a.traceOrigin(ctx, c, e, owner, delivered, id, local); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// ownerOf finds the delivery of an object, and the delivered object itself,
+// which for a Pod is the workload that made it. Labels say so; the inventories
+// do where the labels are gone, and for an object that does not exist.
+func (c *cluster) ownerOf(ctx context.Context, live *unstructured.Unstructured, id object.ID) (delivered, owner *unstructured.Unstructured, err error) {
+	delivered = live
+	if live != nil {
+		ref, chain, found, err := c.deliveredBy(ctx, live)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(chain) > 0 && found {
+			delivered = chain[len(chain)-1]
+		}
+		if found {
+			owner, err = c.get(ctx, kustomizations, ref.namespace, ref.name)
+			if err == nil || !apierrors.IsNotFound(err) {
+				return delivered, owner, err
+			}
+		}
+	}
+	list, err := c.list(ctx, kustomizations, metav1.NamespaceAll, metav1.ListOptions{})
+	if meta.IsNoMatchError(err) || apierrors.IsForbidden(err) {
+		return delivered, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range list.Items {
+		claims, err := inventoryOf(&list.Items[i])
+		if err != nil || isRemote(&list.Items[i]) {
+			continue
+		}
+		for _, claim := range claims {
+			if claim == id {
+				return delivered, &list.Items[i], nil
+			}
+		}
+	}
+	return delivered, nil, nil
+}
+
+// traceOrigin fills in what the delivery and its source say.
+func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner, delivered *unstructured.Unstructured, id object.ID, local string) error {
+	e.Owner = object.Of(owner).String()
+	ref := sourceOf(owner)
+	e.Source = ref.String()
+	e.Revision = text(owner, "status", "lastAppliedRevision")
+	if declared, err := c.source(ctx, ref); err == nil {
+		e.URL = withoutCredentials(text(declared, "spec", "url"))
+	}
+	deriver, closeDeriver, err := a.newDeriver(c)
+	if err != nil {
+		return err
+	}
+	defer closeDeriver()
+	d, err := deriver.derive(ctx, owner, local)
+	if err != nil {
+		e.State = "unknown: what Git says of it cannot be worked out: " + err.Error()
+		a.addStanding(e, owner)
+		if advice := adviceFor(err); advice != "" {
+			e.Advice = append(e.Advice, advice)
+		}
+		return nil
+	}
+	e.Author, e.Commit = d.commit.Author, d.commit.Message
+	if !d.commit.When.IsZero() {
+		e.Author += ", " + d.commit.When.UTC().Format(time.RFC3339)
+	}
+	w := d.find(id)
+	if w == nil {
+		e.State = d.unwantedState(id, delivered)
+		a.addStanding(e, owner)
+		return nil
+	}
+	e.File, e.Line = w.origin.File, w.origin.Line
+	if err := d.compareOne(ctx, e, w, delivered); err != nil {
+		e.State = "unknown: the API server does not say what applying it would do: " + err.Error()
+	}
+	a.addStanding(e, owner)
+	return nil
+}
+
+func (d *derivation) find(id object.ID) *wanted {
+	for i := range d.objects {
+		if d.objects[i].id == id {
+			return &d.objects[i]
+		}
+	}
+	return nil
+}
+
+// unwantedState says what becomes of an object that Git does not ask for.
+func (d *derivation) unwantedState(id object.ID, live *unstructured.Unstructured) string {
+	for _, w := range d.withheld {
+		if w.id == id {
+			return "left out: it installs a controller that Plumb replaces"
+		}
+	}
+	switch {
+	case live == nil:
+		return "does not exist, and is not in Git"
+	case !d.delivery.Policy.Prune:
+		return "not in Git any more; it stays, since its delivery does not prune"
+	case d.asks(live, d.delivery.Ownership.Control.Prune, "disabled"):
+		return "not in Git any more; it stays, since its annotation forbids pruning"
+	}
+	return "not in Git any more; it is going to be deleted"
+}
+
+// compareOne says how the cluster differs from what is wanted.
+func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, live *unstructured.Unstructured) error {
+	if live != nil && d.leftAlone(w.object, live) {
+		e.State = "left alone, as its annotations ask"
+		return nil
+	}
+	difference, err := d.predict(ctx, w)
+	if err != nil {
+		return err
+	}
+	applied := text(d.declared, "status", "lastAppliedRevision")
+	behind := d.revision != "" && applied != d.revision
+	switch {
+	case difference == nil && behind:
+		e.State = fmt.Sprintf("as in Git; revision %s does not change it", shortHashes(d.revision))
+	case difference == nil:
+		e.State = "as in Git"
+	case live == nil:
+		e.State = "in Git, not on the cluster"
+	case difference.verb == "blocked":
+		e.State = "cannot be changed: " + difference.note
+		e.Advice = append(e.Advice, "an immutable field differs: let it be recreated with the annotation "+
+			d.delivery.Ownership.Control.Force+": enabled, or spec.force of "+d.delivery.ID.String())
+	case behind:
+		e.State = fmt.Sprintf("revision %s is not applied yet", shortHashes(d.revision))
+	default:
+		e.State = "drifted from Git"
+		e.Writers = otherWriters(live, d.delivery.Ownership.FieldManager)
+	}
+	if difference != nil && live != nil {
+		e.Drift = difference.diff
+	}
+	return nil
+}
+
+// otherWriters lists who else has written an object, last first.
+func otherWriters(live *unstructured.Unstructured, own string) []string {
+	var writers []string
+	for _, entry := range live.GetManagedFields() {
+		if entry.Manager == own || entry.Subresource != "" {
+			continue
+		}
+		when := ""
+		if entry.Time != nil {
+			when = " at " + entry.Time.UTC().Format(time.RFC3339)
+		}
+		writers = append([]string{entry.Manager + when}, writers...)
+	}
+	return writers
+}
+
+// addStanding adds what the delivery as a whole says: whether it is suspended
+// or failing.
+func (a *app) addStanding(e *explanation, owner *unstructured.Unstructured) {
+	id := object.Of(owner)
+	if suspended(owner) {
+		e.State += "; its delivery is suspended"
+		e.Advice = append(e.Advice, fmt.Sprintf("resume it with: plumb resume kustomization %s -n %s", id.Name, id.Namespace))
+	}
+	ready, ok := conditionOf(owner, "Ready")
+	if !ok || ready.status == "True" {
+		return
+	}
+	e.State += fmt.Sprintf("; its delivery is not ready: %s: %s", ready.reason, shortHashes(ready.message))
+	if ready.reason == reasonHeld {
+		e.Advice = append(e.Advice, fmt.Sprintf("look at what would be deleted, and agree: plumb approve kustomization %s -n %s", id.Name, id.Namespace))
+	} else {
+		e.Advice = append(e.Advice, fmt.Sprintf("see its events with: plumb events --for Kustomization/%s -n %s", id.Name, id.Namespace))
+	}
+}
+
+// judge says how an object is doing and what holds it up.
+func (a *app) judge(ctx context.Context, c *cluster, e *explanation, live *unstructured.Unstructured) error {
+	if live == nil {
+		e.Health = string(model.NotFound)
+		return nil
+	}
+	children, err := c.children(ctx, live)
+	if err != nil {
+		return err
+	}
+	judged := health.Deeper(live, children)
+	e.Health, e.Reason, e.Message = string(judged.State), judged.Reason, judged.Message
+	if object.Of(live).GroupKind() == kustomizations.group {
+		if err := c.unwell(ctx, e, live); err != nil {
+			return err
+		}
+	}
+	if judged.State != model.Current {
+		if advice := remedy(judged, live); advice != "" {
+			e.Advice = append(e.Advice, advice)
+		}
+	}
+	return nil
+}
+
+// makers are the kinds whose health shows in what they make.
+var makers = map[schema.GroupKind]bool{
+	{Group: "apps", Kind: "Deployment"}:  true,
+	{Group: "apps", Kind: "ReplicaSet"}:  true,
+	{Group: "apps", Kind: "StatefulSet"}: true,
+	{Group: "apps", Kind: "DaemonSet"}:   true,
+	{Group: "batch", Kind: "Job"}:        true,
+	{Group: "batch", Kind: "CronJob"}:    true,
+	{Kind: "Pod"}:                        true,
+}
+
+// children lists what a workload may have made, with the events about it. What
+// may not be read is left out: the object itself still tells something.
+func (c *cluster) children(ctx context.Context, o *unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	if !makers[object.Of(o).GroupKind()] {
+		return nil, nil
+	}
+	var found []*unstructured.Unstructured
+	for _, resource := range []schema.GroupVersionResource{
+		{Group: "apps", Version: "v1", Resource: "replicasets"},
+		{Group: "batch", Version: "v1", Resource: "jobs"},
+		{Version: "v1", Resource: "pods"},
+		coreEvents,
+	} {
+		list, err := listPages(ctx, c.objects.Resource(resource).Namespace(o.GetNamespace()), metav1.ListOptions{})
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			found = append(found, &list.Items[i])
+		}
+	}
+	return found, nil
+}
+
+// unwell lists the objects of a delivery that are not healthy.
+func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstructured.Unstructured) error {
+	claims, err := inventoryOf(delivery)
+	if err != nil || isRemote(delivery) {
+		return err
+	}
+	lines := make([]string, len(claims))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(dryRuns)
+	for i, claim := range claims {
+		group.Go(func() error {
+			mapping, err := c.mapper.RESTMapping(claim.GroupKind())
+			if meta.IsNoMatchError(err) {
+				lines[i] = claim.String() + ": its kind is not served"
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			live, err := c.objects.Resource(mapping.Resource).Namespace(claim.Namespace).Get(ctx, claim.Name, getOptions)
+			switch {
+			case apierrors.IsNotFound(err):
+				live = nil
+			case apierrors.IsForbidden(err):
+				return nil
+			case err != nil:
+				return err
+			}
+			if judged := health.Of(live); judged.State != model.Current {
+				lines[i] = strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", claim, judged.State, judged.Message), ": ")
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if line != "" {
+			e.Unwell = append(e.Unwell, line)
+		}
+	}
+	return nil
+}
+
+// remedies are what to do about the reasons that Kubernetes gives.
+var remedies = map[string]string{
+	"ImagePullBackOff":           "correct the image's name or tag, or give the pod the registry's credentials (imagePullSecrets)",
+	"ErrImagePull":               "correct the image's name or tag, or give the pod the registry's credentials (imagePullSecrets)",
+	"InvalidImageName":           "correct the image's name",
+	"CrashLoopBackOff":           "read what it said before it ended: kubectl logs --previous -n %s %s",
+	"Error":                      "read what it said before it ended: kubectl logs --previous -n %s %s",
+	"OOMKilled":                  "raise its memory limit, or make it use less",
+	"CreateContainerConfigError": "create the ConfigMap or Secret that it refers to, or correct the reference",
+	"Unschedulable":              "no node fits: see its requests, node selector and tolerations, and the free capacity of the nodes",
+	"ProgressDeadlineExceeded":   "see its pods: kubectl describe pods -n %[1]s",
+	"BuildFailed":                "correct the file that the message names; try it before you commit with: plumb build",
+	"ArtifactFailed":             "see the source: plumb get sources git -A",
+	"DependencyNotReady":         "see what it depends on: plumb get kustomizations -A",
+	"HealthCheckFailed":          "explain the object that the message names with: plumb explain",
+	"AuthenticationFailed":       "check the Secret that spec.secretRef names",
+	"GitOperationFailed":         "check the URL, the reference, and that the server can be reached",
+}
+
+func remedy(judged model.Health, o *unstructured.Unstructured) string {
+	advice := remedies[judged.Reason]
+	if strings.Contains(advice, "%") {
+		return fmt.Sprintf(advice, o.GetNamespace(), strings.ToLower(o.GetKind())+"/"+o.GetName())
+	}
+	return advice
+}
+
+func (a *app) printExplanation(e *explanation) error {
+	about := sheet{{"Object", e.Object}}
+	about.add("Made by", e.MadeBy)
+	about.add("Owner", e.Owner)
+	about.add("Source", strings.TrimSpace(e.Source+" "+e.URL))
+	about.add("Revision", e.Revision)
+	about.add("Commit", e.Commit)
+	about.add("Author", e.Author)
+	about.add("File", model.Origin{File: e.File, Line: e.Line}.String())
+	about.add("State", e.State)
+	for i, writer := range e.Writers {
+		about.add(first(i, "Written by"), writer)
+	}
+	about.add("Health", e.Health)
+	if e.Health != string(model.Current) {
+		about.add("Reason", e.Reason)
+	}
+	about.add("Message", e.Message)
+	for i, line := range e.Unwell {
+		about.add(first(i, "Unwell"), line)
+	}
+	for i, line := range e.Advice {
+		about.add(first(i, "Advice"), line)
+	}
+	if err := a.out("%s", about); err != nil || e.Drift == "" {
+		return err
+	}
+	return a.out("\nApplying it would change:\n%s", paintDiff(colored(a.streams.Out, a.streams.Getenv), printable(e.Drift)))
+}
+
+// first names the first of several lines only.
+func first(i int, name string) string {
+	if i > 0 {
+		return ""
+	}
+	return name
+}
+
+// showHeld shows what waits for approval: the list that the controller gave in
+// its event, or, when the API server has forgotten that, what a derivation
+// says now.
+func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstructured, h held) error {
+	if err := a.out("%s\n", printable(h.message)); err != nil {
+		return err
+	}
+	listed, err := c.heldObjects(ctx, o, h)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return err
+	}
+	if listed != "" {
+		return a.out("%s\n", strings.TrimRight(printable(listed), "\n"))
+	}
+	deriver, closeDeriver, err := a.newDeriver(c)
+	if err != nil {
+		return err
+	}
+	defer closeDeriver()
+	d, err := deriver.derive(ctx, o, "")
+	if err == nil {
+		var deleted []difference
+		if deleted, err = d.deletions(ctx); err == nil {
+			for _, one := range deleted {
+				err = errors.Join(err, a.out("%s\n", oneLine(one.id.String())))
+			}
+			return err
+		}
+	}
+	a.say.warning("what would be deleted cannot be listed now: %v", err)
+	return nil
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	all := false
+	export := &cobra.Command{
+		Use:   "export",
+		Short: "Print declared objects as they would stand in Git",
+		Example: `  plumb export source git --all > sources.yaml
+  plumb export kustomization apps`,
+	}
+	export.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
+	addKindCommands(export, false, func(kind *declaredKind) *cobra.Command {
+		return &cobra.Command{
+			Use:               "NAME...",
+			Short:             "Export " + kind.group.Kind + " objects",
+			Args:              namesOrAll(kind, &all),
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				return a.export(ctx, kind, args)
+			},
+		}
+	})
+	return export
+}
+
+func (a *app) export(ctx context.Context, kind *declaredKind, names []string) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	var items []unstructured.Unstructured
+	if len(names) == 0 {
+		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if items = list.Items; len(items) == 0 {
+			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, a.kube.namespace)
+		}
+	}
+	for _, name := range names {
+		o, err := c.get(ctx, kind, a.kube.namespace, name)
+		if err != nil {
+			return err
+		}
+		items = append(items, *o)
+	}
+	for i := range items {
+		data, err := yaml.Marshal(asDeclared(&items[i]).Object)
+		if err != nil {
+			return err
+		}
+		if err := a.out("---\n%s", data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// machineAnnotations are written by tools on the cluster; they mean nothing in
+// a repository.
+var machineAnnotations = []string{
+	requestedAt,
+	approveAnnotation,
+	"kubectl.kubernetes.io/last-applied-configuration",
+}
+
+// asDeclared cuts an object down to what its author wrote.
+func asDeclared(o *unstructured.Unstructured) *unstructured.Unstructured {
+	clean := &unstructured.Unstructured{Object: map[string]any{}}
+	clean.SetAPIVersion(o.GetAPIVersion())
+	clean.SetKind(o.GetKind())
+	clean.SetName(o.GetName())
+	clean.SetNamespace(o.GetNamespace())
+	labels := o.GetLabels()
+	delete(labels, watchLabel)
+	if len(labels) > 0 {
+		clean.SetLabels(labels)
+	}
+	annotations := o.GetAnnotations()
+	for _, name := range machineAnnotations {
+		delete(annotations, name)
+	}
+	if len(annotations) > 0 {
+		clean.SetAnnotations(annotations)
+	}
+	for field, value := range o.Object {
+		switch field {
+		case "apiVersion", "kind", "metadata", "status":
+		default:
+			clean.Object[field] = value
+		}
+	}
+	return clean
+}

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+func (a *app) traceCommand() *cobra.Command {
+	kind, apiVersion := "", ""
+	trace := &cobra.Command{
+		Use:   "trace KIND/NAME...",
+		Short: "Follow objects back to the delivery and the source they come from",
+		Long: `Follow objects back to the delivery and the source they come from, by what the
+cluster alone knows. For commit, author, file, line and health, use plumb explain.`,
+		Example: `  plumb trace deployment/podinfo -n apps
+  plumb trace -n redis pod/redis-0 cm/redis
+  plumb trace namespace redis
+  plumb trace redis --kind helmrelease --api-version helm.toolkit.fluxcd.io/v2 -n redis`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := a.within(cmd.Context())
+			defer cancel()
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			objects, err := c.traced(args, a.kube.namespace, kind, apiVersion)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			for i, t := range objects {
+				if i > 0 {
+					if err := a.out("---\n"); err != nil {
+						return err
+					}
+				}
+				if err := a.trace(ctx, c, t); err != nil {
+					failed++
+					a.explainError(fmt.Errorf("%s: %w", t, err))
+				}
+			}
+			if failed > 0 {
+				return &exitError{code: exitFailed}
+			}
+			return nil
+		},
+	}
+	trace.Flags().StringVar(&kind, "kind", "", "kind of the object, together with --api-version")
+	trace.Flags().StringVar(&apiVersion, "api-version", "", "API version of the object, such as apps/v1")
+	trace.MarkFlagsRequiredTogether("kind", "api-version")
+	return trace
+}
+
+func (c *cluster) traced(args []string, namespace, kind, apiVersion string) ([]target, error) {
+	if kind == "" {
+		return c.targets(args, namespace)
+	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return nil, err
+	}
+	return c.targets(append([]string{strings.Join([]string{kind, gv.Version, gv.Group}, ".")}, args...), namespace)
+}
+
+// trace prints blocks of "name: value" lines, one for the object, the delivery
+// and the source, as flux does.
+func (a *app) trace(ctx context.Context, c *cluster, t target) error {
+	o, err := c.live(ctx, t)
+	if err != nil {
+		return err
+	}
+	ref, chain, found, err := c.deliveredBy(ctx, o)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return advise(fmt.Errorf("not delivered by Plumb or Flux"), "neither it nor an owner of it carries the label %s", kustomizationLabels.name)
+	}
+	about := sheet{{"Object", t.id().Kind + "/" + t.name}}
+	about.add("Namespace", t.namespace)
+	if len(chain) > 0 {
+		o = chain[len(chain)-1]
+	}
+	about.add("Status", "Managed by "+manager(o))
+	blocks := []sheet{about}
+
+	delivery, err := c.get(ctx, kustomizations, ref.namespace, ref.name)
+	if err != nil {
+		return err
+	}
+	block := sheet{{"Kustomization", ref.name}}
+	block.add("Namespace", ref.namespace)
+	block.add("Target", text(delivery, "spec", "targetNamespace"))
+	block.add("Path", text(delivery, "spec", "path"))
+	block.add("Revision", text(delivery, "status", "lastAppliedRevision"))
+	blocks = append(blocks, append(block, statusFields(delivery)...))
+
+	source := sourceOf(delivery)
+	block = sheet{{source.kind, source.name}}
+	block.add("Namespace", source.namespace)
+	origin, err := c.source(ctx, source)
+	switch {
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		block.add("Status", "Not found")
+	case err != nil:
+		return err
+	default:
+		block.add("URL", withoutCredentials(text(origin, "spec", "url")))
+		for _, part := range []string{"tag", "semver", "branch", "name", "commit"} {
+			block.add(strings.ToUpper(part[:1])+part[1:], text(origin, "spec", "ref", part))
+		}
+		block.add("Revision", text(origin, "status", "artifact", "revision"))
+		block = append(block, statusFields(origin)...)
+	}
+	blocks = append(blocks, block)
+	for i, b := range blocks {
+		if i > 0 {
+			if err := a.out("---\n"); err != nil {
+				return err
+			}
+		}
+		if err := a.out("%s", b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// source reads a source of any kind of the source group.
+func (c *cluster) source(ctx context.Context, ref reference) (*unstructured.Unstructured, error) {
+	resource, _, err := c.resource(schema.GroupKind{Group: sourceGroup, Kind: ref.kind})
+	if err != nil {
+		return nil, err
+	}
+	return resource.Namespace(ref.namespace).Get(ctx, ref.name, getOptions)
+}
+
+// manager is who looks after an object now.
+func manager(o *unstructured.Unstructured) string {
+	if o.GetLabels()[watchLabel] != "" {
+		return "Plumb"
+	}
+	return "Flux"
+}
+
+// statusFields tell how a declared object is doing.
+func statusFields(o *unstructured.Unstructured) sheet {
+	ready, ok := conditionOf(o, "Ready")
+	var f sheet
+	switch {
+	case suspended(o):
+		f.add("Status", "Suspended")
+	case !ok:
+		f.add("Status", "Unknown")
+	case ready.status == "False":
+		f.add("Status", "Last reconciliation failed at "+ready.since)
+	default:
+		f.add("Status", "Last reconciled at "+ready.since)
+	}
+	f.add("Message", ready.message)
+	return f
+}
+
+// sheet is aligned lines of "name: value".
+type sheet [][2]string
+
+// add appends a line, unless there is nothing to say.
+func (f *sheet) add(name, value string) {
+	if value != "" {
+		*f = append(*f, [2]string{name, value})
+	}
+}
+
+func (f sheet) String() string {
+	width := 0
+	for _, line := range f {
+		width = max(width, len(line[0])+1)
+	}
+	var b strings.Builder
+	for _, line := range f {
+		name := line[0]
+		if name != "" {
+			name += ":"
+		}
+		fmt.Fprintf(&b, "%-*s %s\n", max(width, 16), name, oneLine(line[1]))
+	}
+	return b.String()
+}
+
+// withoutCredentials drops what a URL says about who asks.
+func withoutCredentials(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	if _, hasPassword := parsed.User.Password(); !hasPassword && parsed.Scheme == "ssh" {
+		return address // git@ is a place, not a secret
+	}
+	parsed.User = nil
+	return parsed.String()
+}

@@ -1,0 +1,306 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// Engine is what declarations are handed to.
+type Engine interface {
+	SetSource(model.Source, []model.Finding)
+	DropSource(object.ID)
+	SetDelivery(model.Delivery, model.Facts, []model.Finding)
+	DropDelivery(object.ID)
+	// Touched tells that a declared object changed in any way, its status included.
+	Touched(object.ID)
+}
+
+// declarations follows every declared object of every dialect.
+type declarations struct {
+	engine   Engine
+	dialects []dialect.Dialect
+	settings dialect.Settings
+	cluster  *cluster.Cluster
+	facts    *facts
+	writer   *writer
+	log      *slog.Logger
+
+	mu      sync.RWMutex
+	objects map[object.ID]*declared
+}
+
+// declared is one declared object.
+type declared struct {
+	id      object.ID
+	dialect dialect.Dialect
+	kind    dialect.Kind
+	current atomic.Pointer[unstructured.Unstructured] // as last seen or written, without managed fields; never changed in place
+
+	mu      sync.Mutex // one compilation at a time
+	digest  string     // of what was compiled
+	gone    bool
+	refused atomic.Bool // the object as it stands cannot be acted on: reports of an earlier form are not written
+	source  bool        // handed to the engine as a source
+	deliver bool        // handed to the engine as a delivery
+}
+
+func newDeclarations(ctx context.Context, c *cluster.Cluster, dialects []dialect.Dialect, settings dialect.Settings, log *slog.Logger) *declarations {
+	d := &declarations{cluster: c, dialects: dialects, settings: settings, log: log, objects: map[object.ID]*declared{}}
+	d.facts = newFacts(ctx, c, d.recompile)
+	return d
+}
+
+// follow watches every kind of every dialect, in its newest version.
+func (ds *declarations) follow(ctx context.Context) {
+	for _, d := range ds.dialects {
+		for _, k := range d.Kinds() {
+			gvk := k.GroupKind.WithVersion(k.Versions[0])
+			ds.cluster.Watch(ctx, cluster.WatchSpec{GVK: gvk}, &declaredWatch{ds: ds, dialect: d, kind: k, gvk: gvk})
+		}
+	}
+}
+
+// declaredWatch is the watch of one kind of declared objects.
+type declaredWatch struct {
+	ds      *declarations
+	dialect dialect.Dialect
+	kind    dialect.Kind
+	gvk     schema.GroupVersionKind
+}
+
+// Event keeps the object and compiles it when what it asks for changed.
+func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	id := object.Of(o)
+	if typ == watch.Deleted {
+		w.ds.drop(id)
+		return
+	}
+	o = slim(o)
+	d := w.ds.get(id)
+	if d == nil {
+		d = &declared{id: id, dialect: w.dialect, kind: w.kind}
+		d.current.Store(o)
+		w.ds.mu.Lock()
+		w.ds.objects[id] = d
+		w.ds.mu.Unlock()
+	} else if !d.advance(o) {
+		return
+	}
+	w.ds.compile(d)
+	w.ds.engine.Touched(id)
+}
+
+// Synced needs nothing: an object that is gone is reported as deleted.
+func (w *declaredWatch) Synced() {}
+
+// Gone is logged: without a watch nothing new is heard of this kind.
+func (w *declaredWatch) Gone(err error) {
+	w.ds.log.Warn("declared objects cannot be watched now", "kind", w.gvk.Kind, "error", err)
+}
+
+// slim is a shallow copy without what nobody here reads and what would fill the
+// memory. Watched objects are shared: they are not changed in place.
+func slim(o *unstructured.Unstructured) *unstructured.Unstructured {
+	top := make(map[string]any, len(o.Object))
+	for k, v := range o.Object {
+		top[k] = v
+	}
+	if meta, ok := o.Object["metadata"].(map[string]any); ok {
+		kept := make(map[string]any, len(meta))
+		for k, v := range meta {
+			if k != "managedFields" {
+				kept[k] = v
+			}
+		}
+		if annotations, ok := kept["annotations"].(map[string]any); ok {
+			kept["annotations"] = without(annotations, "kubectl.kubernetes.io/last-applied-configuration")
+		}
+		top["metadata"] = kept
+	}
+	return &unstructured.Unstructured{Object: top}
+}
+
+func without(m map[string]any, name string) map[string]any {
+	if _, ok := m[name]; !ok {
+		return m
+	}
+	kept := make(map[string]any, len(m))
+	for k, v := range m {
+		if k != name {
+			kept[k] = v
+		}
+	}
+	return kept
+}
+
+// advance keeps o if it is not older than what is known.
+func (d *declared) advance(o *unstructured.Unstructured) bool {
+	for {
+		was := d.current.Load()
+		if was != nil && was.GetUID() == o.GetUID() && older(o.GetResourceVersion(), was.GetResourceVersion()) {
+			return false
+		}
+		if d.current.CompareAndSwap(was, o) {
+			return true
+		}
+	}
+}
+
+func (ds *declarations) get(id object.ID) *declared {
+	ds.mu.RLock()
+	defer ds.mu.RUnlock()
+	return ds.objects[id]
+}
+
+// Object is the declared object as last seen; nil when there is none.
+func (ds *declarations) Object(id object.ID) *unstructured.Unstructured {
+	if d := ds.get(id); d != nil {
+		return d.current.Load()
+	}
+	return nil
+}
+
+// Ready is the dialect's judgement of a declared object.
+func (ds *declarations) Ready(id object.ID) bool {
+	d := ds.get(id)
+	return d != nil && d.dialect.Ready(d.current.Load())
+}
+
+// recompile compiles an object again because a fact changed.
+func (ds *declarations) recompile(id object.ID) {
+	if d := ds.get(id); d != nil {
+		d.mu.Lock()
+		d.digest = ""
+		d.mu.Unlock()
+		ds.compile(d)
+	}
+}
+
+// compile asks the dialect what the object means and tells the engine, unless
+// nothing that matters changed.
+func (ds *declarations) compile(d *declared) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone {
+		return
+	}
+	o := d.current.Load()
+	digest := meaning(o)
+	if digest == d.digest {
+		return
+	}
+	known := model.Facts{}
+	var intent dialect.Intent
+	var findings []model.Finding
+	var err error
+	for {
+		var needs []model.Need
+		intent, needs, findings, err = d.dialect.Compile(o, known, ds.settings)
+		if len(needs) == 0 {
+			break
+		}
+		if !ds.facts.answer(d.id, needs, known) {
+			return // a fact is on its way; its arrival compiles again
+		}
+	}
+	ds.facts.retain(d.id, known)
+	d.digest = digest
+	if err != nil {
+		ds.refuse(d, err, findings)
+		return
+	}
+	d.refused.Store(false)
+	if intent.Source != nil {
+		d.source = true
+		ds.engine.SetSource(*intent.Source, findings)
+	}
+	if intent.Delivery != nil {
+		d.deliver = true
+		ds.engine.SetDelivery(*intent.Delivery, known, findings)
+	}
+}
+
+// refuse reports an object that cannot be acted on. What it stood for before
+// stays as it is.
+func (ds *declarations) refuse(d *declared, err error, findings []model.Finding) {
+	var fault *model.Fault
+	if !errors.As(err, &fault) {
+		fault = &model.Fault{Reason: "InvalidSpec", Message: err.Error(), Err: err}
+	}
+	d.refused.Store(true)
+	ds.writer.put(d, job{refused: fault, findings: findings})
+}
+
+// drop forgets an object that is gone.
+func (ds *declarations) drop(id object.ID) {
+	d := ds.get(id)
+	if d == nil {
+		return
+	}
+	ds.mu.Lock()
+	delete(ds.objects, id)
+	ds.mu.Unlock()
+	d.mu.Lock()
+	d.gone = true
+	source, deliver := d.source, d.deliver
+	d.mu.Unlock()
+	ds.facts.release(id)
+	if source {
+		ds.engine.DropSource(id)
+	}
+	if deliver {
+		ds.engine.DropDelivery(id)
+	}
+	ds.engine.Touched(id)
+}
+
+// meaning digests what a compilation depends on: everything but the status and
+// what the server keeps. Generation alone would miss annotations, and kinds
+// without a status subresource.
+func meaning(o *unstructured.Unstructured) string {
+	part := map[string]any{
+		"uid":         string(o.GetUID()),
+		"generation":  o.GetGeneration(),
+		"annotations": toAny(o.GetAnnotations()),
+		"deleting":    deletion(o.GetDeletionTimestamp()),
+	}
+	for k, v := range o.Object {
+		if k != "status" && k != "metadata" {
+			part[k] = v
+		}
+	}
+	body, err := json.Marshal(part)
+	if err != nil {
+		return ""
+	}
+	return object.Digest(body)
+}
+
+func toAny(m map[string]string) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func deletion(t *metav1.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().String()
+}

@@ -1,0 +1,157 @@
+package control
+
+import (
+	"context"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// facts watches the objects that declared objects refer to, each by name, once,
+// however many refer to it.
+type facts struct {
+	ctx     context.Context // watches end with it
+	cluster *cluster.Cluster
+	tell    func(object.ID) // a fact of that object changed
+
+	mu     sync.Mutex
+	watch  map[model.Need]*fact
+	needed map[object.ID]map[model.Need]bool
+}
+
+// fact is one needed object.
+type fact struct {
+	fs    *facts
+	need  model.Need
+	users map[object.ID]bool
+	stop  func()
+	known bool
+	fact  model.Fact
+}
+
+func newFacts(ctx context.Context, c *cluster.Cluster, tell func(object.ID)) *facts {
+	return &facts{ctx: ctx, cluster: c, tell: tell, watch: map[model.Need]*fact{}, needed: map[object.ID]map[model.Need]bool{}}
+}
+
+// answer adds what is known of the needed objects to the facts, and reports
+// whether that was all. What is not known is watched from now on.
+func (fs *facts) answer(id object.ID, needs []model.Need, known model.Facts) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	complete := true
+	for _, need := range needs {
+		if fs.needed[id] == nil {
+			fs.needed[id] = map[model.Need]bool{}
+		}
+		fs.needed[id][need] = true
+		f := fs.watch[need]
+		if f == nil {
+			f = &fact{fs: fs, need: need, users: map[object.ID]bool{}}
+			fs.watch[need] = f
+			f.stop = fs.cluster.Watch(fs.ctx, cluster.WatchSpec{
+				GVK:           schema.GroupVersionKind{Group: need.Group, Version: need.Version, Kind: need.Kind},
+				Namespace:     need.Namespace,
+				FieldSelector: "metadata.name=" + need.Name,
+			}, f)
+		}
+		f.users[id] = true
+		if f.known {
+			known[need] = f.fact
+		} else {
+			complete = false
+		}
+	}
+	return complete
+}
+
+// retain forgets what a declared object needed before and does not need now.
+func (fs *facts) retain(id object.ID, now model.Facts) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for need := range fs.needed[id] {
+		if _, ok := now[need]; !ok {
+			fs.forget(id, need)
+		}
+	}
+}
+
+// release forgets everything that a declared object needed.
+func (fs *facts) release(id object.ID) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for need := range fs.needed[id] {
+		fs.forget(id, need)
+	}
+}
+
+// forget ends one need. The caller holds fs.mu.
+func (fs *facts) forget(id object.ID, need model.Need) {
+	delete(fs.needed[id], need)
+	if len(fs.needed[id]) == 0 {
+		delete(fs.needed, id)
+	}
+	f := fs.watch[need]
+	delete(f.users, id)
+	if len(f.users) == 0 {
+		f.stop()
+		delete(fs.watch, need)
+	}
+}
+
+// set keeps an answer and tells those who need it.
+func (f *fact) set(answer model.Fact) {
+	f.fs.mu.Lock()
+	if f.known && f.fact.State == answer.State && f.fact.Object == answer.Object {
+		f.fs.mu.Unlock()
+		return
+	}
+	f.known, f.fact = true, answer
+	users := make([]object.ID, 0, len(f.users))
+	for id := range f.users {
+		users = append(users, id)
+	}
+	f.fs.mu.Unlock()
+	for _, id := range users {
+		f.fs.tell(id)
+	}
+}
+
+// Event keeps the object.
+func (f *fact) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	if typ == watch.Deleted {
+		f.set(model.Fact{State: model.Absent})
+		return
+	}
+	f.set(model.Fact{State: model.Present, Object: slim(o)})
+}
+
+// Synced tells that the object does not exist, if it has not been seen.
+func (f *fact) Synced() {
+	f.fs.mu.Lock()
+	known := f.known && f.fact.State == model.Present
+	f.fs.mu.Unlock()
+	if !known {
+		f.set(model.Fact{State: model.Absent})
+	}
+}
+
+// Gone keeps apart what is forbidden and what merely failed; neither is absent.
+// A fact that was known stays known while the watch comes back.
+func (f *fact) Gone(err error) {
+	f.fs.mu.Lock()
+	known := f.known && f.fact.State == model.Present
+	f.fs.mu.Unlock()
+	switch {
+	case apierrors.IsForbidden(err):
+		f.set(model.Fact{State: model.Forbidden, Message: "Plumb may not read " + f.need.String()})
+	case !known:
+		f.set(model.Fact{State: model.Failed, Message: "reading " + f.need.String() + " failed"})
+	}
+}

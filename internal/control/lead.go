@@ -1,0 +1,73 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// LeaseName is the Lease that the leading replica holds.
+const LeaseName = "plumb-controller"
+
+// The timing of the lease, as controller-runtime's defaults have it. A replica that cannot
+// renew stops within renewDeadline, before another can lead: nothing is ever
+// applied by two.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)
+
+// lead waits for the lease, works while it is held, and gives it back.
+func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context.Context) error) error {
+	client, err := coordination.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("client for leases: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "plumb"
+	}
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: opts.Namespace, Name: LeaseName},
+		Client:     client,
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true, Name: LeaseName,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				opts.Log.Info("leading", "lease", opts.Namespace+"/"+LeaseName)
+				done <- work(ctx)
+				stop()
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("leader election: %w", err)
+	}
+	elector.Run(ctx)
+	lost := ctx.Err() == nil
+	select {
+	case err := <-done:
+		if err == nil && lost {
+			return ErrLeaseLost
+		}
+		return err
+	default:
+		return nil // never led
+	}
+}

@@ -1,0 +1,433 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// writer writes what the dialects project of reports. Reports of one object
+// coalesce: only the newest is written, and only what differs from what is
+// there. All of it goes through the background lane, behind writes that change
+// the cluster; finalizers, which gate such writes, do not.
+type writer struct {
+	ds      *declarations
+	log     *slog.Logger
+	manager string // field manager and event source
+
+	mu      sync.Mutex
+	ready   *sync.Cond
+	order   []*declared
+	pending map[object.ID]job
+	running map[object.ID]bool
+	closed  bool
+}
+
+// job is what there is to say of one declared object. One field is set.
+type job struct {
+	delivery *model.Report
+	source   *model.SourceReport
+	refused  *model.Fault
+	findings []model.Finding // with refused
+	attempt  int
+}
+
+// statusWriters is the number of statuses written at a time. The background
+// lane of the cluster bounds them once more.
+const statusWriters = 8
+
+func newWriter(ds *declarations, log *slog.Logger) *writer {
+	w := &writer{ds: ds, log: log, manager: "plumb", pending: map[object.ID]job{}, running: map[object.ID]bool{}}
+	w.ready = sync.NewCond(&w.mu)
+	return w
+}
+
+// Delivery takes the report of a delivery.
+func (w *writer) Delivery(r *model.Report) {
+	if d := w.ds.get(r.Delivery); d != nil && !d.refused.Load() {
+		w.put(d, job{delivery: r})
+	}
+}
+
+// Source takes the report of a source.
+func (w *writer) Source(r *model.SourceReport) {
+	if d := w.ds.get(r.Source); d != nil && !d.refused.Load() {
+		w.put(d, job{source: r})
+	}
+}
+
+// put queues a job; one that has not been written yet is replaced.
+func (w *writer) put(d *declared, j job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if was, ok := w.pending[d.id]; ok {
+		w.pending[d.id] = merge(was, j)
+		return
+	}
+	w.pending[d.id] = j
+	if !w.running[d.id] {
+		w.order = append(w.order, d)
+		w.ready.Signal()
+	}
+}
+
+// merge keeps of a report that was never written what the next one would lose:
+// the outcomes that events tell of.
+func merge(was, now job) job {
+	if was.delivery != nil && now.delivery != nil && len(now.delivery.Objects) == 0 && len(was.delivery.Objects) > 0 && now.delivery.Fault == nil {
+		kept := *now.delivery
+		kept.Objects = was.delivery.Objects
+		now.delivery = &kept
+	}
+	return now
+}
+
+// run writes until the context ends.
+func (w *writer) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		w.closed = true
+		w.mu.Unlock()
+		w.ready.Broadcast()
+	})
+	defer stop()
+	var all sync.WaitGroup
+	for range statusWriters {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for {
+				d, j, ok := w.next()
+				if !ok {
+					return
+				}
+				err := w.write(ctx, d, j)
+				w.done(ctx, d, j, err)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+func (w *writer) next() (*declared, job, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.order) == 0 && !w.closed {
+		w.ready.Wait()
+	}
+	if w.closed {
+		return nil, job{}, false
+	}
+	d := w.order[0]
+	w.order = w.order[1:]
+	j := w.pending[d.id]
+	delete(w.pending, d.id)
+	w.running[d.id] = true
+	return d, j, true
+}
+
+// done ends a write. One that failed is tried again, unless something newer
+// has come.
+func (w *writer) done(ctx context.Context, d *declared, j job, err error) {
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("status not written, trying again", "object", d.id.String(), "error", err)
+		j.attempt++
+		pause := min(100*time.Millisecond<<min(j.attempt, 9), 30*time.Second)
+		time.AfterFunc(pause, func() {
+			w.mu.Lock()
+			_, newer := w.pending[d.id]
+			w.mu.Unlock()
+			if !newer {
+				w.put(d, j)
+			}
+		})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, d.id)
+	if _, ok := w.pending[d.id]; ok {
+		w.order = append(w.order, d)
+		w.ready.Signal()
+	}
+}
+
+// write projects a report and writes what differs.
+func (w *writer) write(ctx context.Context, d *declared, j job) error {
+	previous := d.current.Load()
+	edits := w.project(d, j, previous)
+	kind, err := w.ds.cluster.Resolve(ctx, schema.FromAPIVersionAndKind(previous.GetAPIVersion(), previous.GetKind()))
+	if err != nil {
+		return err
+	}
+	session := w.ds.cluster.As(model.Identity{}).Background()
+	if edits.Status != nil {
+		if err := w.status(ctx, session, kind, d, previous, edits.Status); err != nil {
+			return gone(err)
+		}
+	}
+	if err := w.metadata(ctx, session, kind, d, edits); err != nil {
+		return gone(err)
+	}
+	for _, ev := range edits.Events {
+		if err := w.event(ctx, session, previous, ev); err != nil {
+			w.log.Warn("event not written", "object", d.id.String(), "reason", ev.Reason, "error", err)
+		}
+	}
+	return nil
+}
+
+func (w *writer) project(d *declared, j job, previous *unstructured.Unstructured) model.Edits {
+	switch {
+	case j.delivery != nil:
+		return d.dialect.Project(j.delivery, previous)
+	case j.source != nil:
+		return d.dialect.ProjectSource(j.source, previous)
+	}
+	return d.dialect.Refuse(j.refused, j.findings, previous)
+}
+
+// gone makes nothing of an error that says the object is not there any more.
+func gone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// status patches the parts of a status that differ.
+func (w *writer) status(ctx context.Context, session *cluster.Session, kind cluster.Kind, d *declared, previous *unstructured.Unstructured, status map[string]any) error {
+	was, _, _ := unstructured.NestedMap(previous.Object, "status")
+	normal, err := roundTrip(status)
+	if err != nil {
+		return fmt.Errorf("encode status: %w", err)
+	}
+	patch := difference(was, normal)
+	if len(patch) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"status": patch})
+	if err != nil {
+		return fmt.Errorf("encode status: %w", err)
+	}
+	answer, err := session.Patch(ctx, kind, d.id.Namespace, d.id.Name, cluster.PatchOptions{Subresource: "status", Manager: w.manager}, body)
+	if err != nil {
+		return err
+	}
+	d.advance(slim(answer))
+	return nil
+}
+
+// roundTrip brings values into the form that decoded objects have.
+func roundTrip(m map[string]any) (map[string]any, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	o := &unstructured.Unstructured{Object: map[string]any{}}
+	wrapped := append(append([]byte(`{"apiVersion":"v1","kind":"Status","status":`), body...), '}')
+	if err := o.UnmarshalJSON(wrapped); err != nil {
+		return nil, err
+	}
+	out, _ := o.Object["status"].(map[string]any)
+	return out, nil
+}
+
+// difference is the JSON merge patch (RFC 7386) that turns was into now.
+func difference(was, now map[string]any) map[string]any {
+	patch := map[string]any{}
+	for k, v := range now {
+		old, ok := was[k]
+		if ok && reflect.DeepEqual(old, v) {
+			continue
+		}
+		oldMap, a := old.(map[string]any)
+		newMap, b := v.(map[string]any)
+		if a && b {
+			patch[k] = difference(oldMap, newMap)
+			continue
+		}
+		patch[k] = v
+	}
+	for k := range was {
+		if _, ok := now[k]; !ok {
+			patch[k] = nil
+		}
+	}
+	return patch
+}
+
+// metadata sets annotations and our finalizer as the projection asks.
+func (w *writer) metadata(ctx context.Context, session *cluster.Session, kind cluster.Kind, d *declared, edits model.Edits) error {
+	if edits.Finalizer != "" {
+		if err := w.finalizer(ctx, session, kind, d, edits.Finalizer, edits.Finalize); err != nil {
+			return err
+		}
+	}
+	current := d.current.Load().GetAnnotations()
+	patch := map[string]any{}
+	for k, v := range edits.Annotations {
+		switch had, ok := current[k]; {
+		case v == "" && ok:
+			patch[k] = nil
+		case v != "" && had != v:
+			patch[k] = v
+		}
+	}
+	if len(patch) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": patch}})
+	if err != nil {
+		return err
+	}
+	answer, err := session.Patch(ctx, kind, d.id.Namespace, d.id.Name, cluster.PatchOptions{Manager: w.manager}, body)
+	if err != nil {
+		return err
+	}
+	d.advance(slim(answer))
+	return nil
+}
+
+// Finalize puts a finalizer on a declared object before anything of it exists.
+func (w *writer) Finalize(ctx context.Context, id object.ID, finalizer string) error {
+	d := w.ds.get(id)
+	if d == nil {
+		return fmt.Errorf("%s is gone", id)
+	}
+	o := d.current.Load()
+	kind, err := w.ds.cluster.Resolve(ctx, schema.FromAPIVersionAndKind(o.GetAPIVersion(), o.GetKind()))
+	if err != nil {
+		return err
+	}
+	return w.finalizer(ctx, w.ds.cluster.As(model.Identity{}), kind, d, finalizer, true)
+}
+
+// finalizer adds or removes a finalizer. The list is written whole, so the
+// write is tied to the version it was derived from.
+func (w *writer) finalizer(ctx context.Context, session *cluster.Session, kind cluster.Kind, d *declared, name string, want bool) error {
+	o := d.current.Load()
+	for {
+		list, changed := withFinalizer(o.GetFinalizers(), name, want)
+		if !changed || (want && o.GetDeletionTimestamp() != nil) {
+			return nil
+		}
+		body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+			"finalizers": list, "resourceVersion": o.GetResourceVersion(), "uid": string(o.GetUID()),
+		}})
+		if err != nil {
+			return err
+		}
+		answer, err := session.Patch(ctx, kind, d.id.Namespace, d.id.Name, cluster.PatchOptions{Manager: w.manager}, body)
+		if err == nil {
+			d.advance(slim(answer))
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		uid := o.GetUID()
+		if o, err = session.Get(ctx, kind, d.id.Namespace, d.id.Name); err != nil {
+			return err
+		}
+		if o.GetUID() != uid {
+			return fmt.Errorf("%s was deleted and created anew", d.id)
+		}
+		d.advance(slim(o))
+	}
+}
+
+func withFinalizer(list []string, name string, want bool) ([]string, bool) {
+	kept := []string{}
+	found := false
+	for _, f := range list {
+		if f == name {
+			found = true
+			if !want {
+				continue
+			}
+		}
+		kept = append(kept, f)
+	}
+	if want && !found {
+		kept = append(kept, name)
+	}
+	return kept, found != want
+}
+
+// event tells people what happened, as an Event of the declared object.
+func (w *writer) event(ctx context.Context, session *cluster.Session, about *unstructured.Unstructured, ev model.Event) error {
+	kind, err := w.ds.cluster.Resolve(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"})
+	if err != nil {
+		return err
+	}
+	namespace := about.GetNamespace()
+	if namespace == "" {
+		namespace = "default"
+	}
+	now := time.Now()
+	stamp := now.UTC().Format(time.RFC3339)
+	message := ev.Message
+	const longest = 1024 // the API server's bound
+	if len(message) > longest {
+		message = message[:longest-3] + "..."
+	}
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1",
+		"kind":       "Event",
+		"metadata": map[string]any{
+			"name":      about.GetName() + "." + strconv.FormatInt(now.UnixNano(), 16),
+			"namespace": namespace,
+		},
+		"involvedObject": map[string]any{
+			"apiVersion": about.GetAPIVersion(), "kind": about.GetKind(),
+			"name": about.GetName(), "namespace": about.GetNamespace(),
+			"uid": string(about.GetUID()), "resourceVersion": about.GetResourceVersion(),
+		},
+		"type": ev.Type, "reason": ev.Reason, "message": message,
+		"source":             map[string]any{"component": w.component(about)},
+		"reportingComponent": w.component(about), "reportingInstance": "",
+		"firstTimestamp": stamp, "lastTimestamp": stamp, "count": int64(1),
+	}}
+	if len(ev.Annotations) > 0 {
+		o.SetAnnotations(ev.Annotations)
+	}
+	_, err = session.Create(ctx, kind, o, cluster.WriteOptions{Manager: w.manager})
+	return err
+}
+
+// component is the name under which events of an object are found: the
+// upstream controller's own, where there is one.
+func (w *writer) component(about *unstructured.Unstructured) string {
+	d := w.ds.get(object.Of(about))
+	if d == nil {
+		return w.manager
+	}
+	for _, c := range d.dialect.Controllers() {
+		for _, gk := range c.Kinds {
+			if gk == d.kind.GroupKind {
+				return c.Deployment.Name
+			}
+		}
+	}
+	return w.manager
+}
+
+// older reports whether resource version a is from before b.
+func older(a, b string) bool {
+	x, errA := strconv.ParseUint(a, 10, 64)
+	y, errB := strconv.ParseUint(b, 10, 64)
+	return errA == nil && errB == nil && x < y
+}

@@ -1,0 +1,85 @@
+// Package dialect says what a room for one upstream system has to offer: it
+// turns declared objects into intents, and reports into the status that users
+// of that system expect. Everything here is pure: facts come in, intents and
+// edits go out.
+package dialect
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// Kind is one kind that a dialect understands.
+type Kind struct {
+	GroupKind schema.GroupKind
+	Plural    string
+	Versions  []string // served, newest first: the newest is watched and written
+	// Handled is false for kinds that are accepted and reported as not yet
+	// acted on, never ignored in silence.
+	Handled bool
+}
+
+// Intent is what one declared object asks for. At most one of each is set by
+// the kinds known so far.
+type Intent struct {
+	Source   *model.Source
+	Delivery *model.Delivery
+}
+
+// Settings are the choices of whoever runs Plumb that change the meaning of
+// declared objects, named after upstream's flags.
+type Settings struct {
+	NoCrossNamespaceRefs  bool
+	DefaultServiceAccount string
+	NoRemoteBases         bool
+}
+
+// Dialect understands the kinds of one upstream system.
+type Dialect interface {
+	// Name is the room's name, such as "flux".
+	Name() string
+
+	// Kinds lists what the dialect understands, in a stable order.
+	Kinds() []Kind
+
+	// Compile turns a declared object into what it asks for. When it needs to
+	// see other objects first it returns them as needs, and is called again
+	// with the facts, until no need is open. An intent may come with findings;
+	// a *model.Fault in err means that the object as it stands cannot be acted
+	// on.
+	Compile(declared *unstructured.Unstructured, facts model.Facts, settings Settings) (Intent, []model.Need, []model.Finding, error)
+
+	// Project says what to write on the declaring object of a delivery after a
+	// report. previous is the object as it was last seen.
+	Project(report *model.Report, previous *unstructured.Unstructured) model.Edits
+
+	// ProjectSource does the same for a source.
+	ProjectSource(report *model.SourceReport, previous *unstructured.Unstructured) model.Edits
+
+	// Refuse says what to write on an object that Compile returned an error
+	// for, or that is of a kind that is not handled.
+	Refuse(fault *model.Fault, findings []model.Finding, previous *unstructured.Unstructured) model.Edits
+
+	// Ready reports whether a declared object is ready in the dialect's own
+	// words, as dependants of it ask.
+	Ready(declared *unstructured.Unstructured) bool
+
+	// Replaces reports whether a rendered object is part of the upstream
+	// controller's own installation (its workloads and CRDs), which Plumb
+	// withholds: it would fight with Plumb over the same objects.
+	Replaces(rendered *unstructured.Unstructured) bool
+
+	// Controllers lists the upstream workloads that act on the same objects;
+	// while one of them is alive Plumb only reads.
+	Controllers() []Controller
+}
+
+// Controller is an upstream workload that Plumb takes over from.
+type Controller struct {
+	Deployment object.ID // the namespace is where upstream installs by default
+	Lease      string    // name of its leader-election Lease in that namespace
+	Kinds      []schema.GroupKind
+}

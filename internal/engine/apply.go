@@ -1,0 +1,703 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/plan"
+)
+
+// parallel is how many requests one run makes at a time.
+const parallel = 8
+
+// observed is what a look at one object found.
+type observed struct {
+	plan.Seen
+	live *unstructured.Unstructured
+}
+
+// observe looks at every object that the run has to decide about and of which
+// nothing is known. Without a baseline, live state is never trusted.
+func (r *run) observe(ctx context.Context) error {
+	r.report.Phase = model.PhasePlan
+	targets := r.unknown()
+	r.seen = make(map[object.ID]observed, len(targets))
+	if len(targets) == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	var first error
+	each(targets, func(c model.Claim) {
+		o, err := r.lookAt(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil && first == nil {
+			first = err
+		}
+		r.seen[c.ID] = o
+	})
+	return first
+}
+
+// unknown lists the objects that have to be looked at.
+func (r *run) unknown() []model.Claim {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var targets []model.Claim
+	wants := make(map[object.ID]bool, len(d.desired))
+	look := func(id object.ID, version string) {
+		en := e.book.entries[key{d.cluster, id}]
+		if r.d.recheck || en == nil || !en.hasBase() || e.distrusted(r.cluster, id, version) {
+			targets = append(targets, model.Claim{ID: id, Version: version})
+		}
+	}
+	for i := range d.desired {
+		wants[d.desired[i].ID] = true
+		if !d.desired[i].Handle.Disabled {
+			look(d.desired[i].ID, d.desired[i].Version)
+		}
+	}
+	for k, version := range e.book.owned[d.spec.ID] {
+		if k.cluster == d.cluster && !wants[k.id] {
+			look(k.id, version)
+		}
+	}
+	return targets
+}
+
+// distrusted reports whether no watch vouches for an object's baseline. The
+// caller holds e.mu.
+func (e *Engine) distrusted(c *cluster.Cluster, id object.ID, version string) bool {
+	kw := e.follow(c, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind})
+	return kw.failed != nil
+}
+
+// lookAt reads one object as the delivery's identity and judges it.
+func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
+	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.ID.Group, Version: c.Version, Kind: c.ID.Kind})
+	var unknown *cluster.UnknownKindError
+	if errors.As(err, &unknown) {
+		return observed{Seen: plan.Seen{Presence: plan.Missing}}, nil // no such kind, no such object
+	}
+	if err != nil {
+		return observed{}, cluster.Explain(err, "discover", c.ID, model.Origin{})
+	}
+	live, err := r.session.Get(ctx, kind, c.ID.Namespace, c.ID.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		o := observed{Seen: plan.Seen{Presence: plan.Missing}}
+		r.e.mu.Lock()
+		if en := r.e.book.entries[key{r.d.cluster, c.ID}]; en != nil {
+			o.Inputs = en.base.Inputs
+			en.missing = true
+		}
+		r.e.mu.Unlock()
+		return o, nil
+	case err != nil:
+		return observed{}, cluster.Explain(err, "get", c.ID, model.Origin{})
+	}
+	o := observed{live: live, Seen: plan.Seen{
+		Presence: plan.Present,
+		UID:      string(live.GetUID()),
+		Deleting: live.GetDeletionTimestamp() != nil,
+		Handle:   handling(live, r.spec.Ownership.Control),
+	}}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	k := key{r.d.cluster, c.ID}
+	if en := r.e.book.entries[k]; en != nil && en.owner == r.spec.ID && en.hasBase() {
+		r.e.judge(k, en, live, false)
+		o.Inputs, o.Drift = en.base.Inputs, en.drift
+		if en.drift == "" {
+			o.Presence = plan.Trusted
+		}
+	}
+	return o, nil
+}
+
+// apply runs the plan, wave by wave.
+func (r *run) apply(ctx context.Context) error {
+	defer r.release()
+	if len(r.plan.Waves) == 0 {
+		return r.verdict()
+	}
+	if err := r.finalize(ctx); err != nil {
+		return err
+	}
+	if err := r.announce(ctx); err != nil {
+		return err
+	}
+	if faults := r.predict(ctx); len(faults) > 0 {
+		return r.several(faults)
+	}
+	for _, wave := range r.plan.Waves {
+		if r.superseded() {
+			return errSuperseded
+		}
+		r.report.Phase = phaseOf(wave)
+		if r.report.Phase == model.PhasePrune && r.failed() {
+			break // nothing is deleted while something that should be there is not
+		}
+		r.wave(ctx, wave)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return r.verdict()
+}
+
+func phaseOf(w model.Wave) model.Phase {
+	if v := w.Changes[0].Verb; v == model.Delete || v == model.Forget {
+		return model.PhasePrune
+	}
+	return model.PhaseApply
+}
+
+// finalize makes sure that the declared object cannot vanish without us before
+// anything of it exists.
+func (r *run) finalize(ctx context.Context) error {
+	if r.spec.Finalized || r.spec.Deleting || r.spec.Ownership.Finalizer == "" {
+		return nil
+	}
+	if err := r.e.opts.Reporter.Finalize(ctx, r.spec.ID, r.spec.Ownership.Finalizer); err != nil {
+		return asFault(err, "ReconciliationFailed")
+	}
+	r.spec.Finalized = true
+	r.e.mu.Lock()
+	r.d.spec.Finalized = true
+	r.e.mu.Unlock()
+	return nil
+}
+
+// announce writes down what is about to be owned, before it exists: a crash
+// between the apply and the status must not lose an object.
+func (r *run) announce(ctx context.Context) error {
+	fresh := false
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			if c.Verb == model.Create || c.Verb == model.Adopt {
+				r.e.opts.Journal.Put(r.d.cluster, r.spec.ID, c.Object, c.Version, model.Baseline{})
+				fresh = true
+			}
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	if err := r.e.opts.Journal.Flush(ctx); err != nil {
+		r.e.log.Warn("the journal cannot be written; deliveries go on without it", "error", err)
+	}
+	return nil
+}
+
+// predict asks the API server about every change to an existing object before
+// any of them is made, so that a bad one does not leave the others half done.
+// A single change needs no prediction: it happens whole or not at all.
+func (r *run) predict(ctx context.Context) []model.Fault {
+	var risky []model.Change
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			if c.Verb == model.Update || (c.Verb == model.Adopt && c.UID != "") {
+				risky = append(risky, c)
+			}
+		}
+	}
+	if len(risky) < 2 {
+		return nil
+	}
+	var mu sync.Mutex
+	var faults []model.Fault
+	each(risky, func(c model.Change) {
+		if f := r.predictOne(ctx, c); f != nil {
+			mu.Lock()
+			faults = append(faults, *f)
+			mu.Unlock()
+		}
+	})
+	return faults
+}
+
+func (r *run) predictOne(ctx context.Context, c model.Change) *model.Fault {
+	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind})
+	if err != nil {
+		return nil // the apply waits for the kind
+	}
+	body, err := r.body(ctx, kind, c)
+	if err == nil {
+		_, err = r.session.Apply(ctx, kind, body, cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true, DryRun: true})
+	}
+	switch {
+	case err == nil, apierrors.IsNotFound(err):
+		return nil
+	case cluster.IsImmutable(err) && r.forces(c.Want):
+		return nil
+	}
+	return r.explain(err, "dry-run", c)
+}
+
+// forces reports whether an immutable conflict may be solved by recreation.
+func (r *run) forces(want *model.Desired) bool { return r.spec.Policy.Force || want.Handle.Force }
+
+// wave makes the changes of one wave in parallel.
+func (r *run) wave(ctx context.Context, w model.Wave) {
+	within, cancel := context.WithTimeout(ctx, r.spec.Policy.Timeout)
+	defer cancel()
+	var mu sync.Mutex
+	each(w.Changes, func(c model.Change) {
+		out := r.change(within, c)
+		mu.Lock()
+		r.report.Objects = append(r.report.Objects, out)
+		mu.Unlock()
+	})
+}
+
+// change makes one change.
+func (r *run) change(ctx context.Context, c model.Change) model.Outcome {
+	out := model.Outcome{Object: c.Object, Verb: c.Verb, Why: c.Why}
+	var err error
+	switch c.Verb {
+	case model.Forget:
+		r.forget(c)
+	case model.Delete:
+		err = r.delete(ctx, c)
+	default:
+		out.Verb, err = r.write(ctx, c)
+	}
+	if err != nil {
+		out.Fault = r.explain(err, string(c.Verb), c)
+	}
+	return out
+}
+
+// write applies one object and learns its baseline from the answer.
+func (r *run) write(ctx context.Context, c model.Change) (model.Verb, error) {
+	kind, err := r.kind(ctx, c)
+	if err != nil {
+		return c.Verb, err
+	}
+	body, err := r.body(ctx, kind, c)
+	if err != nil {
+		return c.Verb, err
+	}
+	opts := cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true}
+	verb := c.Verb
+	live, err := r.session.Apply(ctx, kind, body, opts)
+	if cluster.IsImmutable(err) && r.forces(c.Want) {
+		verb = model.Recreate
+		live, err = r.recreate(ctx, kind, c, body, opts)
+	}
+	if err != nil {
+		return verb, err
+	}
+	if live, err = r.takeOver(ctx, kind, c, live, body, opts); err != nil {
+		return verb, err
+	}
+	r.learn(c, live)
+	return verb, nil
+}
+
+// kind resolves the kind of a change. One that this very delivery defines is
+// waited for: its definition is established a moment after it was applied.
+func (r *run) kind(ctx context.Context, c model.Change) (cluster.Kind, error) {
+	gvk := schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind}
+	kind, err := r.cluster.Resolve(ctx, gvk)
+	var unknown *cluster.UnknownKindError
+	if !errors.As(err, &unknown) {
+		return kind, err
+	}
+	appears := make(chan struct{}, 1)
+	stop := r.cluster.OnServed(gvk, func() {
+		select {
+		case appears <- struct{}{}:
+		default:
+		}
+		r.e.queue.add(r.spec.ID, changed)
+	})
+	if !r.defines(gvk.GroupKind()) {
+		r.e.awaitKind(r.d, stop)
+		return kind, err
+	}
+	defer stop()
+	for {
+		if kind, err = r.cluster.Resolve(ctx, gvk); !errors.As(err, &unknown) {
+			return kind, err
+		}
+		select {
+		case <-appears:
+		case <-ctx.Done():
+			return kind, err
+		}
+	}
+}
+
+// defines reports whether the delivery wants the definition of a kind.
+func (r *run) defines(gk schema.GroupKind) bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	for i := range r.d.desired {
+		want := &r.d.desired[i]
+		if want.ID.Kind != "CustomResourceDefinition" {
+			continue
+		}
+		o := &unstructured.Unstructured{}
+		if o.UnmarshalJSON(want.JSON) != nil {
+			continue
+		}
+		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+		if group == gk.Group && kind == gk.Kind {
+			return true
+		}
+	}
+	return false
+}
+
+// body is what is sent for a change. Where the delivery leaves paths to others,
+// an existing object keeps what it has there: a value that somebody else owns
+// is left out, one that only we own is sent as it is.
+func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]byte, error) {
+	if len(r.spec.Policy.Ignore) == 0 {
+		return c.Want.JSON, nil
+	}
+	want := &unstructured.Unstructured{}
+	if err := want.UnmarshalJSON(c.Want.JSON); err != nil {
+		return nil, err
+	}
+	pointers := ignored(r.spec.Policy.Ignore, want)
+	if len(pointers) == 0 {
+		return c.Want.JSON, nil
+	}
+	live, err := r.session.Get(ctx, kind, c.Object.Namespace, c.Object.Name)
+	if apierrors.IsNotFound(err) {
+		return c.Want.JSON, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := object.LeavePaths(want.Object, live, pointers, r.spec.Ownership.FieldManager); err != nil {
+		return nil, err
+	}
+	return object.Canonical(want.Object)
+}
+
+// recreate deletes an object and applies it anew, because a field that cannot
+// change has to.
+func (r *run) recreate(ctx context.Context, kind cluster.Kind, c model.Change, body []byte, opts cluster.ApplyOptions) (*unstructured.Unstructured, error) {
+	err := r.session.Delete(ctx, kind, c.Object.Namespace, c.Object.Name, cluster.DeleteOptions{UID: c.UID, Propagation: metav1.DeletePropagationBackground})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	for pause := 20 * time.Millisecond; ; pause = min(pause*2, time.Second) {
+		if _, err := r.session.Get(ctx, kind, c.Object.Namespace, c.Object.Name); apierrors.IsNotFound(err) {
+			return r.session.Apply(ctx, kind, body, opts)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, &model.Fault{
+				Reason: "ReconciliationFailed", Retry: true,
+				Message: fmt.Sprintf("%s has to be recreated; it is being deleted and not gone yet", c.Object),
+				Advice:  "look at its finalizers",
+			}
+		case <-time.After(pause):
+		}
+	}
+}
+
+// takeOver gives us the fields of kubectl and of earlier managers of an object
+// that existed before we knew it, and applies once more, so that what left the
+// desired state leaves the object.
+func (r *run) takeOver(ctx context.Context, kind cluster.Kind, c model.Change, live *unstructured.Unstructured, body []byte, opts cluster.ApplyOptions) (*unstructured.Unstructured, error) {
+	if c.Verb != model.Adopt || c.Want.Handle.Merge {
+		return live, nil
+	}
+	taken, did, err := r.session.TakeOver(ctx, kind, live, cluster.TakeOver{As: r.spec.Ownership.FieldManager, From: r.spec.Ownership.TakeOver})
+	if err != nil || !did {
+		return live, err
+	}
+	_ = taken
+	return r.session.Apply(ctx, kind, body, opts)
+}
+
+// learn keeps the baseline of an object as the server stored it, and judges
+// the events that arrived meanwhile.
+func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k := key{d.cluster, c.Object}
+	en := e.own(k, r.spec.ID, c.Version)
+	base, ok := e.baseline(d, live, func() *unstructured.Unstructured { return d.wanted(c.Object) })
+	if ok {
+		base.Inputs = c.Want.Digest
+		en.base = base
+		e.opts.Journal.Put(k.cluster, r.spec.ID, c.Object, c.Version, base)
+	}
+	en.seen, en.missing, en.drift = true, false, ""
+	en.handle = handling(live, d.spec.Ownership.Control)
+	en.health = e.judgeHealth(d, live)
+	if c.Verb == model.Correct {
+		en.heals++
+		en.healed = time.Now()
+		e.opts.Meter.Healed()
+	}
+	e.follow(r.cluster, schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind})
+	e.unhold(k, en)
+}
+
+// unhold ends a write and judges the last event that came while it ran. The
+// caller holds e.mu.
+func (e *Engine) unhold(k key, en *entry) {
+	en.busy = false
+	held, gone := en.held, en.gone
+	en.held, en.gone = nil, false
+	if held != nil {
+		e.judge(k, en, held, gone)
+	}
+}
+
+// release ends the hold on everything that the plan was about to write.
+func (r *run) release() {
+	e := r.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			k := key{r.d.cluster, c.Object}
+			if en := e.book.entries[k]; en != nil && en.busy {
+				e.unhold(k, en)
+			}
+		}
+	}
+}
+
+// delete asks for the deletion of one object. Only the incarnation that is
+// ours goes.
+func (r *run) delete(ctx context.Context, c model.Change) error {
+	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind})
+	var unknown *cluster.UnknownKindError
+	if errors.As(err, &unknown) {
+		r.forget(c)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = r.session.Delete(ctx, kind, c.Object.Namespace, c.Object.Name, cluster.DeleteOptions{UID: c.UID, Propagation: metav1.DeletePropagationBackground})
+	switch {
+	case err == nil && r.spec.Deleting && r.spec.Policy.OnDelete == model.DeleteAndWait:
+		return nil // stays owned until the watch says that it is gone
+	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		r.forget(c)
+		return nil
+	}
+	return err
+}
+
+func (r *run) forget(c model.Change) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	k := key{r.d.cluster, c.Object}
+	if en := r.e.book.entries[k]; en != nil && en.owner == r.spec.ID {
+		r.e.disown(k)
+	}
+}
+
+// remove ends a delivery whose declared object is being deleted.
+func (r *run) remove(ctx context.Context) error {
+	r.report.Phase = model.PhaseDelete
+	r.endWants()
+	if r.orphans() {
+		r.report.Deleted = true
+		return nil
+	}
+	if err := r.observe(ctx); err != nil {
+		return r.unreachable(err)
+	}
+	e := r.e
+	e.mu.Lock()
+	r.plan = plan.Unmake(r.input())
+	r.hold()
+	delete(e.book.blocked, r.spec.ID)
+	for i := range r.plan.Blocked {
+		if r.plan.Blocked[i].Waiting {
+			e.book.blocked[r.spec.ID] = true
+		}
+	}
+	e.mu.Unlock()
+	if err := r.apply(ctx); err != nil {
+		return err
+	}
+	r.report.Phase = model.PhaseDelete
+	if left := r.left(); left > 0 {
+		return &model.Fault{Reason: "PruneWaits", Waiting: true, Message: fmt.Sprintf("%d objects are being deleted and not gone yet", left)}
+	}
+	r.report.Deleted = true
+	return nil
+}
+
+// endWants stops the delivery from wanting anything, so that others may take
+// its objects over.
+func (r *run) endWants() {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.e.want(r.d, nil)
+	delete(r.e.book.stale, r.spec.ID)
+	r.d.at = r.version
+	r.d.endHealth()
+	r.e.evaluated()
+}
+
+// orphans reports whether everything stays.
+func (r *run) orphans() bool {
+	return r.spec.Suspended || r.spec.Policy.OnDelete == model.OrphanObjects || !r.spec.Finalized
+}
+
+func (r *run) left() int {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	n := 0
+	for k := range r.e.book.owned[r.spec.ID] {
+		if k.cluster == r.d.cluster {
+			n++
+		}
+	}
+	return n
+}
+
+// unreachable lets a delivery go whose identity is gone for good: upstream
+// leaves the objects behind rather than the declared object forever.
+func (r *run) unreachable(err error) error {
+	var f *model.Fault
+	if !errors.As(err, &f) || r.spec.Identity.ServiceAccount == "" || !apierrors.IsForbidden(f.Err) {
+		return err
+	}
+	r.report.Deleted = true
+	r.report.Findings = append(r.report.Findings, model.Finding{
+		Severity: model.Warning, Reason: "Orphaned", Origin: r.spec.Origin,
+		Message: "objects are left behind, because their deletion is not allowed: " + f.Message,
+	})
+	return nil
+}
+
+// superseded reports whether the inputs of the run have changed.
+func (r *run) superseded() bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.d.version != r.version {
+		return true
+	}
+	s := r.e.book.sources[r.spec.Source]
+	return !r.spec.Deleting && s != nil && s.tree != r.tree && r.e.book.stale[r.spec.ID]
+}
+
+func (r *run) failed() bool {
+	for i := range r.report.Objects {
+		if r.report.Objects[i].Fault != nil {
+			return true
+		}
+	}
+	for i := range r.plan.Blocked {
+		if r.plan.Blocked[i].Reason != "PruneWaits" {
+			return true
+		}
+	}
+	return false
+}
+
+// verdict is the fault of a run that has made its changes: those that failed,
+// those that could not be made, those that wait for a person.
+func (r *run) verdict() error {
+	var faults []model.Fault
+	for i := range r.report.Objects {
+		if f := r.report.Objects[i].Fault; f != nil {
+			faults = append(faults, *f)
+		}
+	}
+	faults = append(faults, r.plan.Blocked...)
+	if len(faults) > 0 {
+		return r.several(faults)
+	}
+	if h := r.plan.Held; h != nil {
+		return &model.Fault{
+			Reason: "PruneHeld", Waiting: true,
+			Message: fmt.Sprintf("%s; nothing is deleted until somebody approves it", h.Why),
+			Advice:  fmt.Sprintf("approve with: plumb approve %s %s -n %s, or the annotation plumb.dev/approve=%s", lower(r.spec.ID.Kind), r.spec.ID.Name, r.spec.ID.Namespace, h.Token),
+		}
+	}
+	return nil
+}
+
+// several makes one fault of many: the first that is not merely waiting, with
+// the number of the others.
+func (r *run) several(faults []model.Fault) *model.Fault {
+	sortFaults(faults)
+	f := faults[0]
+	f.Message = f.Error()
+	f.Advice, f.Origin = "", model.Origin{Declared: r.spec.ID}
+	for i := 1; i < len(faults) && i < 5; i++ {
+		f.Message += "\n" + faults[i].Error()
+	}
+	if n := len(faults) - 5; n > 0 {
+		f.Message += fmt.Sprintf("\nand %d more", n)
+	}
+	for i := range faults {
+		f.Retry = f.Retry || faults[i].Retry
+	}
+	return &f
+}
+
+func (r *run) explain(err error, verb string, c model.Change) *model.Fault {
+	var unknown *cluster.UnknownKindError
+	origin := model.Origin{Declared: r.spec.ID}
+	if c.Want != nil {
+		origin = c.Want.Origin
+	}
+	if errors.As(err, &unknown) {
+		return &model.Fault{
+			Reason: "ReconciliationFailed", Waiting: true, Object: c.Object, Origin: origin, Err: err,
+			Message: fmt.Sprintf("%s: %v", c.Object, err),
+			Advice:  "it is applied as soon as the kind is served",
+		}
+	}
+	f := cluster.Explain(err, verb, c.Object, origin)
+	if cluster.IsImmutable(err) {
+		f.Advice = fmt.Sprintf("set spec.force of %s, or the annotation %s: enabled on the object, to have it recreated", r.spec.ID, r.spec.Ownership.Control.Force)
+	}
+	return f
+}
+
+// each calls do for every item, a few at a time.
+func each[T any](items []T, do func(T)) {
+	if len(items) == 1 {
+		do(items[0])
+		return
+	}
+	var wg sync.WaitGroup
+	next := make(chan T)
+	for range min(parallel, len(items)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for it := range next {
+				do(it)
+			}
+		}()
+	}
+	for _, it := range items {
+		next <- it
+	}
+	close(next)
+	wg.Wait()
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"time"
+
+	"plumb.dev/plumb/internal/health"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/source"
+)
+
+// book is everything the engine knows. Engine.mu guards all of it; nothing in
+// it is held across a request.
+type book struct {
+	sources    map[object.ID]*sourceState
+	deliveries map[object.ID]*delivery
+	readers    map[object.ID]map[object.ID]bool // source → deliveries that read it
+	dependants map[object.ID]map[object.ID]bool // delivery → deliveries that depend on it
+	stale      map[object.ID]bool               // deliveries whose wants are not known for their present inputs
+	blocked    map[object.ID]bool               // deliveries that wait for another one's evaluation
+	wants      map[key]map[object.ID]bool       // managed object → deliveries that want it
+	entries    map[key]*entry                   // managed object → what is known of it
+	owned      map[object.ID]map[key]string     // delivery → objects it owns, with their version
+}
+
+func newBook() book {
+	return book{
+		sources:    map[object.ID]*sourceState{},
+		deliveries: map[object.ID]*delivery{},
+		readers:    map[object.ID]map[object.ID]bool{},
+		dependants: map[object.ID]map[object.ID]bool{},
+		stale:      map[object.ID]bool{},
+		blocked:    map[object.ID]bool{},
+		wants:      map[key]map[object.ID]bool{},
+		entries:    map[key]*entry{},
+		owned:      map[object.ID]map[key]string{},
+	}
+}
+
+// key is a managed object on one cluster; cluster is "" for the local one.
+type key struct {
+	cluster string
+	id      object.ID
+}
+
+// sourceState is one declared source.
+type sourceState struct {
+	spec     model.Source
+	findings []model.Finding
+	tree     *source.Tree // last good one
+	fault    *model.Fault // of the last look
+	looked   bool         // a look has ended, well or not
+	handled  string
+	artifact *model.Artifact
+	wake     chan struct{}
+	stop     func()
+}
+
+// delivery is one declared delivery.
+type delivery struct {
+	spec     model.Delivery
+	facts    model.Facts
+	findings []model.Finding
+	version  uint64 // grows with every change of spec or facts: a run that began before is superseded
+
+	// What the last evaluation answered.
+	tree     *source.Tree    // evaluated against
+	at       uint64          // version it answers
+	desired  []model.Desired // JSON may be dropped under pressure: rendered again when needed
+	digest   string          // of the desired set
+	fault    *model.Fault    // why the evaluation failed; desired is then the last good set
+	withheld []model.Finding // objects that are recognised and never applied
+	cluster  string          // key of the target cluster
+
+	exprs     []*health.Expr // compiled spec.Policy.HealthExprs, in their order
+	kindWaits []func()       // stop waiting for kinds that are not served
+
+	claimed  bool // claims of the status and the journal have been taken into the book
+	recheck  bool // a person asked: look at every object once
+	handled  string
+	report   *model.Report // last
+	health   *settling     // while health is awaited
+	failures int           // in a row, for backing off
+	timer    *time.Timer
+	due      time.Time
+}
+
+// link adds b to the set at a.
+func link[A, B comparable](sets map[A]map[B]bool, a A, b B) {
+	set := sets[a]
+	if set == nil {
+		set = map[B]bool{}
+		sets[a] = set
+	}
+	set[b] = true
+}
+
+// unlink removes b from the set at a.
+func unlink[A, B comparable](sets map[A]map[B]bool, a A, b B) {
+	delete(sets[a], b)
+	if len(sets[a]) == 0 {
+		delete(sets, a)
+	}
+}

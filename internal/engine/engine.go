@@ -1,0 +1,323 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/journal"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/plan"
+	"plumb.dev/plumb/internal/render"
+	"plumb.dev/plumb/internal/source"
+)
+
+// Reporter takes the accounts of what happened to where people see them.
+// Delivery and Source must return at once; a later report of the same object
+// replaces one that has not been written yet.
+type Reporter interface {
+	Delivery(*model.Report)
+	Source(*model.SourceReport)
+	// Finalize puts the finalizer on the declared object, now.
+	Finalize(ctx context.Context, declared object.ID, finalizer string) error
+}
+
+// Declared answers questions about declared objects as they would be read
+// after every pending report has been written.
+type Declared interface {
+	// Object is the declared object; nil when there is none.
+	Object(object.ID) *unstructured.Unstructured
+	// Ready is the dialect's own judgement.
+	Ready(object.ID) bool
+}
+
+// Meter counts what the engine does.
+type Meter interface {
+	Ran(kind, namespace, name string, took time.Duration, ok bool)
+	Rendered(hit bool)
+	Healed()
+}
+
+// Options are what an engine is made of.
+type Options struct {
+	Clusters *cluster.Set
+	Sources  *source.Store
+	Journal  *journal.Journal
+	Reporter Reporter
+	Declared Declared
+	Meter    Meter
+	Log      *slog.Logger
+
+	// Key keys every digest of content that may hold secrets.
+	Key []byte
+	// Withhold recognises rendered objects that are never applied: the
+	// installation of a controller that Plumb replaces.
+	Withhold func(*unstructured.Unstructured) bool
+	// Workers is the number of runs at a time; default 16. Runs mostly wait
+	// for the API server, whose load cluster.Options bounds.
+	Workers int
+	// MemoBytes bounds remembered render results; default 24 MiB.
+	MemoBytes int64
+	// Guard bounds deletions that nobody approved; the zero value means
+	// DefaultGuard.
+	Guard plan.Guard
+}
+
+// DefaultGuard lets ten deletions pass, and any number that is at most half of
+// what a delivery owns.
+var DefaultGuard = plan.Guard{Count: 10, Fraction: 0.5}
+
+// Engine keeps deliveries true.
+type Engine struct {
+	opts  Options
+	key   []byte
+	log   *slog.Logger
+	memo  *render.Memo
+	index render.Index
+	queue *queue
+	ctx   context.Context // ends with Run
+
+	archive chan object.ID // sources whose artifact is to be built
+
+	mu       sync.Mutex
+	book     book
+	watching map[string]*watches // by cluster key
+	missing  map[schema.GroupKind]bool
+}
+
+// New makes an engine. Nothing happens before Run.
+func New(ctx context.Context, opts Options) *Engine {
+	if opts.Workers == 0 {
+		opts.Workers = 16
+	}
+	if opts.MemoBytes == 0 {
+		opts.MemoBytes = 24 << 20
+	}
+	if opts.Guard == (plan.Guard{}) {
+		opts.Guard = DefaultGuard
+	}
+	return &Engine{
+		opts:     opts,
+		key:      opts.Key,
+		log:      opts.Log,
+		memo:     render.NewMemo(opts.MemoBytes),
+		queue:    newQueue(),
+		ctx:      ctx,
+		archive:  make(chan object.ID, 1024),
+		book:     newBook(),
+		watching: map[string]*watches{},
+		missing:  map[schema.GroupKind]bool{},
+	}
+}
+
+// Load takes what the journal knows of managed objects into the book. It is
+// called once, before the first declaration.
+func (e *Engine) Load(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.opts.Journal.LoadBaselines(ctx, func(clusterKey string, owner, id object.ID, version string, b model.Baseline) error {
+		e.own(key{clusterKey, id}, owner, version).base = b
+		return nil
+	})
+}
+
+// Run works until the context that the engine was made with ends.
+func (e *Engine) Run() {
+	var all sync.WaitGroup
+	for range e.opts.Workers {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for {
+				id, ok := e.queue.next()
+				if !ok {
+					return
+				}
+				e.run(e.ctx, id)
+				e.queue.done(id)
+			}
+		}()
+	}
+	all.Add(1)
+	go func() {
+		defer all.Done()
+		e.archiveLoop()
+	}()
+	<-e.ctx.Done()
+	e.queue.close()
+	all.Wait()
+}
+
+// Queued is the number of deliveries that wait for a worker.
+func (e *Engine) Queued() int { return e.queue.depth() }
+
+// SetDelivery declares a delivery, or changes what is declared of it.
+func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []model.Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[spec.ID]
+	if d == nil {
+		d = &delivery{}
+		e.book.deliveries[spec.ID] = d
+	} else {
+		e.unlinkDelivery(d)
+	}
+	if asked := spec.Wake != "" && spec.Wake != d.spec.Wake; asked && d.report != nil {
+		d.recheck = true
+	}
+	if d.report != nil && d.spec.UID != spec.UID {
+		e.want(d, nil)
+		d.endHealth()
+		*d = delivery{version: d.version} // another object of the same name
+	}
+	d.spec, d.findings, d.exprs = spec, findings, nil
+	if !reflect.DeepEqual(d.facts, facts) || d.version == 0 {
+		d.facts = facts
+	}
+	d.version++
+	e.linkDelivery(d)
+	if !spec.Suspended && !spec.Deleting {
+		e.book.stale[spec.ID] = true
+	}
+	how := changed
+	switch {
+	case spec.Deleting:
+		how = urgent
+	case d.report == nil:
+		how = routine
+	}
+	e.queue.add(spec.ID, how)
+}
+
+func (e *Engine) linkDelivery(d *delivery) {
+	link(e.book.readers, d.spec.Source, d.spec.ID)
+	for _, dep := range d.spec.DependsOn {
+		link(e.book.dependants, dep.On, d.spec.ID)
+	}
+}
+
+func (e *Engine) unlinkDelivery(d *delivery) {
+	unlink(e.book.readers, d.spec.Source, d.spec.ID)
+	for _, dep := range d.spec.DependsOn {
+		unlink(e.book.dependants, dep.On, d.spec.ID)
+	}
+}
+
+// DropDelivery forgets a delivery whose declared object is gone. What it still
+// owns stays on the cluster.
+func (e *Engine) DropDelivery(id object.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[id]
+	if d == nil {
+		return
+	}
+	e.unlinkDelivery(d)
+	e.want(d, nil)
+	for k := range e.book.owned[id] {
+		e.disown(k)
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.endHealth()
+	e.index.Remove(id)
+	delete(e.book.deliveries, id)
+	delete(e.book.stale, id)
+	delete(e.book.blocked, id)
+	e.evaluated()
+	e.edges(id)
+}
+
+// own makes owner the owner of an object and returns its entry. The caller
+// holds e.mu.
+func (e *Engine) own(k key, owner object.ID, version string) *entry {
+	en := e.book.entries[k]
+	if en == nil {
+		en = &entry{}
+		e.book.entries[k] = en
+	}
+	if en.owner != owner && !en.owner.IsZero() {
+		delete(e.book.owned[en.owner], k)
+	}
+	en.owner, en.version = owner, version
+	if e.book.owned[owner] == nil {
+		e.book.owned[owner] = map[key]string{}
+	}
+	e.book.owned[owner][k] = version
+	return en
+}
+
+// disown forgets an object. The caller holds e.mu.
+func (e *Engine) disown(k key) {
+	en := e.book.entries[k]
+	if en == nil {
+		return
+	}
+	delete(e.book.owned[en.owner], k)
+	if len(e.book.owned[en.owner]) == 0 {
+		delete(e.book.owned, en.owner)
+	}
+	delete(e.book.entries, k)
+	e.opts.Journal.Remove(k.cluster, en.owner, k.id)
+}
+
+// want replaces what a delivery wants. The caller holds e.mu.
+func (e *Engine) want(d *delivery, desired []model.Desired) {
+	for i := range d.desired {
+		unlink(e.book.wants, key{d.cluster, d.desired[i].ID}, d.spec.ID)
+	}
+	d.desired = desired
+	for i := range desired {
+		if !desired[i].Handle.Disabled {
+			link(e.book.wants, key{d.cluster, desired[i].ID}, d.spec.ID)
+		}
+	}
+}
+
+// evaluated wakes the deliveries that wait to hear what others want. The
+// caller holds e.mu.
+func (e *Engine) evaluated() {
+	for id := range e.book.blocked {
+		e.queue.add(id, changed)
+	}
+}
+
+// edges wakes the deliveries that depend on one. The caller holds e.mu.
+func (e *Engine) edges(id object.ID) {
+	for dependant := range e.book.dependants[id] {
+		if d := e.book.deliveries[dependant]; d != nil && (d.report == nil || d.report.Phase != model.PhaseDone) {
+			e.queue.add(dependant, changed)
+		}
+	}
+}
+
+// follow makes sure that a kind is watched on a cluster. The caller holds e.mu.
+func (e *Engine) follow(c *cluster.Cluster, gvk schema.GroupVersionKind) *kindWatch {
+	return e.watchesOf(c).follow(gvk)
+}
+
+// watchesOf is what is watched on a cluster. The caller holds e.mu.
+func (e *Engine) watchesOf(c *cluster.Cluster) *watches {
+	w := e.watching[c.Key()]
+	if w == nil {
+		w = &watches{e: e, cluster: c, kinds: map[schema.GroupVersionKind]*kindWatch{}, resolved: map[schema.GroupKind]schema.GroupResource{}}
+		e.watching[c.Key()] = w
+	}
+	return w
+}
+
+// Touched wakes the deliveries that judge a declared object by an expression
+// over its status.
+func (e *Engine) Touched(id object.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.edges(id)
+}

@@ -1,0 +1,241 @@
+package engine
+
+import (
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/health"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// entry is what is known of one managed object.
+type entry struct {
+	owner    object.ID
+	version  string
+	base     model.Baseline // Cut is "" when there is none
+	seen     bool           // an event or an answer has confirmed the baseline since the start
+	missing  bool
+	deleting bool
+	drift    string // how it differs from the baseline
+	culprit  string // field manager that changed it last
+	handle   model.Handling
+	health   model.Health
+	busy     bool                       // a write is under way: events wait for its answer
+	held     *unstructured.Unstructured // last event while busy
+	gone     bool                       // the last event while busy was a deletion
+	heals    int                        // heals in a row, for backing off
+	healed   time.Time
+}
+
+func (en *entry) hasBase() bool { return en.base.Cut != "" }
+
+// watches are the filtered watches of one cluster, one per kind and version.
+type watches struct {
+	e       *Engine
+	cluster *cluster.Cluster
+	kinds   map[schema.GroupVersionKind]*kindWatch
+	// resolved maps kinds to resources, for those that have been placed.
+	resolved map[schema.GroupKind]schema.GroupResource
+}
+
+type kindWatch struct {
+	w      *watches
+	gvk    schema.GroupVersionKind
+	stop   func()
+	synced bool
+	failed error // the watch cannot be had: the interval looks instead
+}
+
+// follow makes sure that a kind is watched. The caller holds e.mu.
+func (w *watches) follow(gvk schema.GroupVersionKind) *kindWatch {
+	if kw, ok := w.kinds[gvk]; ok {
+		return kw
+	}
+	kw := &kindWatch{w: w, gvk: gvk}
+	w.kinds[gvk] = kw
+	kw.stop = w.cluster.Watch(w.e.ctx, cluster.WatchSpec{GVK: gvk, LabelSelector: WatchLabel + "=true"}, kw)
+	return kw
+}
+
+// Event judges one watch event.
+func (kw *kindWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	e := kw.w.e
+	k := key{kw.w.cluster.Key(), object.Of(o)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en := e.book.entries[k]
+	if en == nil || en.version != kw.gvk.Version {
+		return // labelled, but in no inventory: not ours
+	}
+	if en.busy {
+		en.held, en.gone = o, typ == watch.Deleted
+		return
+	}
+	e.judge(k, en, o, typ == watch.Deleted)
+}
+
+// Synced marks objects that the initial state of the watch did not have.
+func (kw *kindWatch) Synced() {
+	e := kw.w.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	kw.synced, kw.failed = true, nil
+	for k, en := range e.book.entries {
+		if k.cluster != kw.w.cluster.Key() || k.id.Group != kw.gvk.Group || k.id.Kind != kw.gvk.Kind || en.version != kw.gvk.Version {
+			continue
+		}
+		if en.hasBase() && !en.seen && !en.busy {
+			e.lost(k, en)
+		}
+	}
+}
+
+// Gone records that the kind cannot be watched now.
+func (kw *kindWatch) Gone(err error) {
+	kw.w.e.mu.Lock()
+	defer kw.w.e.mu.Unlock()
+	kw.synced, kw.failed = false, err
+}
+
+// judge compares a live object with its baseline. Anything that is not equal
+// is a difference, and a difference puts the owner into the queue. The caller
+// holds e.mu.
+func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured, deleted bool) {
+	if deleted {
+		if en.hasBase() && string(o.GetUID()) != en.base.UID {
+			return // an earlier incarnation
+		}
+		e.lost(k, en)
+		return
+	}
+	if en.hasBase() && older(o.GetResourceVersion(), en.base.ResourceVersion) {
+		return // from before our own last apply
+	}
+	e.healthOf(k, en, o)
+	if en.hasBase() && en.base.ResourceVersion == o.GetResourceVersion() {
+		en.seen, en.missing = true, false
+		return
+	}
+	d := e.book.deliveries[en.owner]
+	if d == nil {
+		return
+	}
+	en.handle = handling(o, d.spec.Ownership.Control)
+	wasDeleting := en.deleting
+	en.deleting = o.GetDeletionTimestamp() != nil
+	if !en.hasBase() {
+		if !en.seen || wasDeleting != en.deleting {
+			en.seen, en.missing = true, false
+			e.queue.add(en.owner, routine)
+		}
+		return
+	}
+	en.seen, en.missing = true, false
+	base, ok := e.baseline(d, o, func() *unstructured.Unstructured { return d.wanted(k.id) })
+	if ok && base.UID == en.base.UID && base.Paths == en.base.Paths && base.Cut == en.base.Cut && !en.deleting {
+		en.base.ResourceVersion = base.ResourceVersion
+		en.drift = ""
+		return
+	}
+	if en.handle.Disabled || en.handle.IfNotPresent {
+		return
+	}
+	en.culprit = lastManager(o, d.spec.Ownership.FieldManager)
+	en.drift = "it was changed"
+	if en.culprit != "" {
+		en.drift += " by " + en.culprit
+	}
+	e.opts.Meter.Healed()
+	e.queue.add(en.owner, urgent)
+}
+
+// lost marks an object as gone and puts its owner into the queue. The caller
+// holds e.mu.
+func (e *Engine) lost(k key, en *entry) {
+	en.missing, en.seen, en.deleting = true, true, false
+	en.drift = "it was deleted"
+	en.base.Cut = "" // never trusted again: the next run looks once, then concludes
+	en.health = model.Health{State: model.NotFound, Reason: "NotFound", Message: k.id.String() + " not found"}
+	e.queue.add(en.owner, urgent)
+}
+
+// baseline derives what has to hold from an object as the server stored it.
+// want gives the desired object, for when the server keeps no entry of our own
+// apply.
+func (e *Engine) baseline(d *delivery, live *unstructured.Unstructured, want func() *unstructured.Unstructured) (model.Baseline, bool) {
+	paths, ok := object.Owned(live, d.spec.Ownership.FieldManager)
+	if !ok {
+		o := want()
+		if o == nil {
+			return model.Baseline{}, false
+		}
+		paths = object.Leaves(o)
+	}
+	cut := live
+	if pointers := ignored(d.spec.Policy.Ignore, live); len(pointers) > 0 {
+		cut = live.DeepCopy()
+		if err := object.RemovePaths(cut.Object, pointers); err != nil {
+			return model.Baseline{}, false
+		}
+	}
+	return model.Baseline{
+		UID:             string(live.GetUID()),
+		ResourceVersion: live.GetResourceVersion(),
+		Paths:           paths.Digest(),
+		Cut:             object.Keyed(e.key, paths.Cut(cut)),
+	}, true
+}
+
+// healthOf updates the health of an object and wakes whoever awaits it. The
+// caller holds e.mu.
+func (e *Engine) healthOf(k key, en *entry, o *unstructured.Unstructured) {
+	d := e.book.deliveries[en.owner]
+	if d == nil {
+		return
+	}
+	now := e.judgeHealth(d, o)
+	if now == en.health {
+		return
+	}
+	en.health = now
+	if d.awaits(k.id) {
+		e.queue.add(en.owner, changed)
+	}
+}
+
+func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.Health {
+	if expr := d.expression(o); expr != nil {
+		return expr.Judge(o)
+	}
+	return health.Of(o)
+}
+
+// lastManager names the field manager of the newest entry that is not ours.
+func lastManager(o *unstructured.Unstructured, ours string) string {
+	var name string
+	var newest time.Time
+	for _, f := range o.GetManagedFields() {
+		if f.Manager == ours || f.Subresource != "" || f.Time == nil {
+			continue
+		}
+		if name == "" || !f.Time.Time.Before(newest) {
+			name, newest = f.Manager, f.Time.Time
+		}
+	}
+	return name
+}
+
+// older reports whether resource version a is from before b. Versions of one
+// resource compare as decimal numbers (Kubernetes API concepts, "Resource
+// versions"); anything else is never older.
+func older(a, b string) bool {
+	x, errA := strconv.ParseUint(a, 10, 64)
+	y, errB := strconv.ParseUint(b, 10, 64)
+	return errA == nil && errB == nil && x < y
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"encoding/base64"
+	"sort"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"plumb.dev/plumb/internal/journal"
+	"plumb.dev/plumb/internal/model"
+)
+
+// record appends to the history what changed something or went wrong.
+func (r *run) record(rep *model.Report) {
+	var changes []journal.Change
+	for _, o := range rep.Objects {
+		if o.Verb != "" {
+			changes = append(changes, journal.Change{Verb: o.Verb, Object: o.Object, Why: o.Why})
+		}
+	}
+	if len(changes) == 0 && (rep.Fault == nil || rep.Fault.Waiting) {
+		return
+	}
+	entry := journal.History{
+		Delivery: rep.Delivery, At: rep.At, Revision: rep.Revision, Digest: rep.Digest,
+		Result: "Succeeded", Changes: changes,
+	}
+	switch {
+	case rep.Fault != nil:
+		entry.Result, entry.Message = rep.Fault.Reason, rep.Fault.Error()
+	case rep.Running:
+		entry.Result, entry.Message = "Progressing", rep.Message
+	}
+	r.e.opts.Journal.Record(entry)
+}
+
+// awaitKind remembers how to stop waiting for a kind that is not served yet. A
+// delivery waits for each once. The caller does not hold e.mu.
+func (e *Engine) awaitKind(d *delivery, stop func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d.kindWaits = append(d.kindWaits, stop)
+}
+
+// endKindWaits stops waiting for kinds; the next run waits anew for what is
+// still missing. The caller holds e.mu.
+func (d *delivery) endKindWaits() {
+	for _, stop := range d.kindWaits {
+		stop()
+	}
+	d.kindWaits = nil
+}
+
+func sortClaims(claims []model.Claim) {
+	sort.Slice(claims, func(i, j int) bool { return claims[i].ID.Less(claims[j].ID) })
+}
+
+// sortFaults puts what is wrong before what merely waits.
+func sortFaults(faults []model.Fault) {
+	sort.SliceStable(faults, func(i, j int) bool {
+		if faults[i].Waiting != faults[j].Waiting {
+			return !faults[i].Waiting
+		}
+		return faults[i].Object.Less(faults[j].Object)
+	})
+}
+
+func lower(s string) string { return strings.ToLower(s) }
+
+// secretValue reads one key of a Secret or ConfigMap.
+func secretValue(o *unstructured.Unstructured, k string) (model.Secret, bool) {
+	text, ok, err := unstructured.NestedString(o.Object, "data", k)
+	if err != nil || !ok {
+		return model.Secret{}, false
+	}
+	if o.GetKind() != "Secret" {
+		return model.NewSecret([]byte(text)), true
+	}
+	plain, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return model.Secret{}, false
+	}
+	return model.NewSecret(plain), true
+}

@@ -1,0 +1,441 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/health"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/plan"
+	"plumb.dev/plumb/internal/source"
+)
+
+// errSuperseded ends a run whose inputs changed while it was under way. The
+// change has put the delivery into the queue again.
+var errSuperseded = errors.New("superseded by a newer revision or declaration")
+
+// run is one pass of one delivery through the phases.
+type run struct {
+	e       *Engine
+	d       *delivery
+	spec    model.Delivery // as it was when the run began
+	facts   model.Facts
+	version uint64
+	tree    *source.Tree
+
+	cluster *cluster.Cluster
+	session *cluster.Session
+	seen    map[object.ID]observed // what observe found
+	plan    *model.Plan
+	report  *model.Report
+}
+
+// run takes a delivery through its phases and reports.
+func (e *Engine) run(ctx context.Context, id object.ID) {
+	r := e.begin(id)
+	if r == nil {
+		return
+	}
+	err := r.phases(ctx)
+	if errors.Is(err, errSuperseded) || ctx.Err() != nil {
+		return
+	}
+	r.finish(err)
+}
+
+// begin notes what the run starts from.
+func (e *Engine) begin(id object.ID) *run {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[id]
+	if d == nil {
+		return nil
+	}
+	d.endKindWaits()
+	now := time.Now()
+	r := &run{
+		e: e, d: d, spec: d.spec, facts: d.facts, version: d.version,
+		report: &model.Report{
+			Delivery: id, Generation: d.spec.Generation, Started: now, Source: d.spec.Source,
+			Phase: model.PhaseResolve, Findings: d.findings, Suspended: d.spec.Suspended,
+		},
+	}
+	if s := e.book.sources[d.spec.Source]; s != nil {
+		r.tree = s.tree
+	}
+	if last := d.report; last != nil {
+		r.report.Applied, r.report.Inventory, r.report.Digest = last.Applied, last.Inventory, last.Digest
+		r.report.Revision, r.report.Commit = last.Revision, last.Commit
+	} else {
+		r.report.Applied = d.spec.Applied
+	}
+	return r
+}
+
+// phases is the life of a run. It returns nil when the delivery is as it is
+// wanted, a *model.Fault when it is not, or errSuperseded.
+func (r *run) phases(ctx context.Context) error {
+	if r.spec.Suspended && !r.spec.Deleting {
+		return nil
+	}
+	if err := r.resolve(ctx); err != nil {
+		return err
+	}
+	r.claim()
+	if r.spec.Deleting {
+		return r.remove(ctx)
+	}
+	evaluation := r.evaluate(ctx)
+	if errors.Is(evaluation, errSuperseded) {
+		return evaluation
+	}
+	if err := r.depend(); err != nil {
+		return err
+	}
+	if evaluation != nil {
+		return evaluation
+	}
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	r.decide()
+	if err := r.apply(ctx); err != nil {
+		return err
+	}
+	return r.settle(ctx)
+}
+
+// resolve finds the cluster that the delivery goes to and the identity it has
+// there.
+func (r *run) resolve(context.Context) error {
+	r.report.Phase = model.PhaseResolve
+	target := r.spec.Target.Cluster
+	if target.Local() {
+		r.cluster = r.e.opts.Clusters.Local()
+	} else {
+		content, err := kubeconfig(target, r.facts)
+		if err != nil {
+			return err
+		}
+		if r.cluster, err = r.e.opts.Clusters.Remote(content.Reveal()); err != nil {
+			return asFault(err, "ReconciliationFailed")
+		}
+	}
+	r.session = r.cluster.As(r.spec.Identity)
+	if err := r.expressions(); err != nil {
+		return err
+	}
+	r.e.mu.Lock()
+	if r.d.cluster != r.cluster.Key() {
+		r.e.want(r.d, nil) // it moved to another cluster: nothing known of the old one holds
+		r.d.cluster, r.d.at = r.cluster.Key(), 0
+	}
+	r.e.mu.Unlock()
+	return nil
+}
+
+// kubeconfig takes the content of a kubeconfig from the fact that holds it.
+func kubeconfig(ref model.ClusterRef, facts model.Facts) (model.Secret, error) {
+	fact := facts[ref.Need]
+	if fact.State != model.Present {
+		return model.Secret{}, &model.Fault{
+			Reason:  "ReconciliationFailed",
+			Message: fmt.Sprintf("cannot read the kubeconfig in %s: it is %s", ref.Need, fact.State),
+			Advice:  "create it in the namespace of the declaring object",
+			Retry:   true,
+		}
+	}
+	keys := []string{ref.Key}
+	if ref.Key == "" {
+		keys = []string{"value", "value.yaml"}
+	}
+	for _, k := range keys {
+		if v, ok := secretValue(fact.Object, k); ok {
+			return v, nil
+		}
+	}
+	return model.Secret{}, &model.Fault{
+		Reason:  "ReconciliationFailed",
+		Message: fmt.Sprintf("%s has no key %q with a kubeconfig", ref.Need, keys[0]),
+	}
+}
+
+// claim takes the inventory of the last status into the book, once: an object
+// that nobody else owns by now is ours.
+func (r *run) claim() {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.claimed {
+		return
+	}
+	d.claimed = true
+	for _, c := range d.spec.Claims {
+		k := key{d.cluster, c.ID}
+		if en := e.book.entries[k]; en == nil {
+			e.own(k, d.spec.ID, c.Version)
+		}
+	}
+	for k, version := range e.book.owned[d.spec.ID] {
+		e.follow(r.cluster, schema.GroupVersionKind{Group: k.id.Group, Version: version, Kind: k.id.Kind})
+	}
+}
+
+// depend holds the run until everything it depends on is ready.
+func (r *run) depend() error {
+	r.report.Phase = model.PhaseResolve
+	e := r.e
+	for i := range r.spec.DependsOn {
+		dep := &r.spec.DependsOn[i]
+		e.mu.Lock()
+		ready, why := e.ready(r, dep)
+		e.mu.Unlock()
+		if ready && dep.ReadyExpr != "" {
+			var err error
+			if ready, err = r.readyByExpr(dep); err != nil {
+				return err
+			}
+			why = fmt.Sprintf("dependency '%s' is not ready according to readyExpr eval", name(dep.On))
+		}
+		if !ready {
+			return &model.Fault{
+				Reason: "DependencyNotReady", Message: why, Waiting: true, Retry: true,
+				Origin: model.Origin{Declared: r.spec.ID, Field: fmt.Sprintf("spec.dependsOn[%d]", i)},
+			}
+		}
+	}
+	return nil
+}
+
+// ready judges one dependency. With a readyExpr the expression alone decides
+// about readiness. The caller holds e.mu.
+func (e *Engine) ready(r *run, dep *model.Dependency) (bool, string) {
+	other := e.book.deliveries[dep.On]
+	if other == nil {
+		if e.opts.Declared.Object(dep.On) == nil {
+			return false, fmt.Sprintf("dependency '%s' not found", name(dep.On))
+		}
+		if dep.ReadyExpr != "" || e.opts.Declared.Ready(dep.On) {
+			return true, ""
+		}
+		return false, fmt.Sprintf("dependency '%s' is not ready", name(dep.On))
+	}
+	if dep.ReadyExpr != "" {
+		return true, ""
+	}
+	if other.spec.Suspended {
+		if e.opts.Declared.Ready(dep.On) {
+			return true, ""
+		}
+		return false, fmt.Sprintf("dependency '%s' is suspended and not ready", name(dep.On))
+	}
+	last := other.report
+	if last == nil || last.Phase != model.PhaseDone || last.Generation != other.spec.Generation || other.at != other.version {
+		return false, fmt.Sprintf("dependency '%s' is not ready", name(dep.On))
+	}
+	if other.spec.Source == r.spec.Source && r.tree != nil && last.Applied != r.tree.Revision() {
+		return false, fmt.Sprintf("dependency '%s' revision is not up to date", name(dep.On))
+	}
+	return true, ""
+}
+
+func (r *run) readyByExpr(dep *model.Dependency) (bool, error) {
+	self, other := r.e.opts.Declared.Object(r.spec.ID), r.e.opts.Declared.Object(dep.On)
+	if self == nil || other == nil {
+		return false, nil
+	}
+	expr, err := health.CompileReady(dep.ReadyExpr)
+	if err != nil {
+		return false, asFault(err, "InvalidCELExpression")
+	}
+	ok, err := expr.Eval(self.Object, other.Object)
+	if err != nil {
+		return false, asFault(err, "DependencyNotReady")
+	}
+	return ok, nil
+}
+
+// name is how dialects print a dependency: namespace/name.
+func name(id object.ID) string { return id.Namespace + "/" + id.Name }
+
+// decide makes the plan and takes hold of what it is about to write, in one
+// step, so that two runs never plan for the same object.
+func (r *run) decide() {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r.report.Phase = model.PhasePlan
+	r.plan = plan.Make(r.input())
+	r.hold()
+	delete(e.book.blocked, d.spec.ID)
+	for i := range r.plan.Blocked {
+		if r.plan.Blocked[i].Waiting {
+			e.book.blocked[d.spec.ID] = true
+		}
+	}
+}
+
+// hold marks the objects of the plan as being written. The caller holds e.mu.
+func (r *run) hold() {
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			k := key{r.d.cluster, c.Object}
+			switch c.Verb {
+			case model.Delete, model.Forget:
+				if en := r.e.book.entries[k]; en != nil {
+					en.busy = true
+				}
+			default:
+				r.e.own(k, r.spec.ID, c.Version).busy = true
+			}
+		}
+	}
+}
+
+// input gathers what the plan depends on. The caller holds e.mu.
+func (r *run) input() plan.Input {
+	e, d := r.e, r.d
+	owned := e.book.owned[d.spec.ID]
+	claims := make([]model.Claim, 0, len(owned))
+	for k, version := range owned {
+		if k.cluster == d.cluster {
+			claims = append(claims, model.Claim{ID: k.id, Version: version})
+		}
+	}
+	spec := r.spec
+	return plan.Input{
+		Delivery: &spec,
+		Desired:  d.desired,
+		Claims:   claims,
+		Seen:     r.known,
+		Standing: func(id object.ID) plan.Standing { return e.standing(d, id) },
+		Weight:   e.weight,
+		Guard:    e.opts.Guard,
+	}
+}
+
+// known says what is known of one object. The caller holds e.mu.
+func (r *run) known(id object.ID) plan.Seen {
+	if o, ok := r.seen[id]; ok {
+		return o.Seen
+	}
+	en := r.e.book.entries[key{r.d.cluster, id}]
+	if en == nil {
+		return plan.Seen{}
+	}
+	s := plan.Seen{Inputs: en.base.Inputs, UID: en.base.UID, Deleting: en.deleting, Handle: en.handle, Drift: en.drift}
+	switch {
+	case en.missing:
+		s.Presence = plan.Missing
+	case en.hasBase():
+		s.Presence = plan.Trusted
+	}
+	if s.Drift != "" && r.e.backingOff(en) {
+		s.Drift = ""
+	}
+	return s
+}
+
+// finish completes the report, keeps it, and arranges what comes next.
+func (r *run) finish(err error) {
+	e, d, rep := r.e, r.d, r.report
+	now := time.Now()
+	e.mu.Lock()
+	rep.At = now
+	rep.Fault = asFault(err, "ReconciliationFailed")
+	if rep.Fault == nil && !rep.Running && !rep.Suspended && !rep.Deleted {
+		rep.Phase = model.PhaseDone
+	}
+	if rep.Phase == model.PhaseDone && rep.Revision != "" {
+		rep.Applied = rep.Revision
+	}
+	if r.plan != nil {
+		rep.Inventory = r.inventory()
+		rep.Hold = r.plan.Held
+	}
+	rep.Findings = append(append([]model.Finding{}, d.findings...), d.withheld...)
+	rep.Findings = append(rep.Findings, e.fights(d)...)
+	rep.Handled = r.spec.Wake
+	d.handled = r.spec.Wake
+	d.recheck = d.recheck && d.version != r.version
+	d.report = rep
+	r.schedule(rep)
+	if rep.Phase == model.PhaseDone {
+		e.edges(d.spec.ID)
+	}
+	e.mu.Unlock()
+
+	e.opts.Reporter.Delivery(rep)
+	e.opts.Meter.Ran(d.spec.ID.Kind, d.spec.ID.Namespace, d.spec.ID.Name, now.Sub(rep.Started), rep.Fault == nil)
+	r.record(rep)
+}
+
+// inventory lists what the delivery owns now. The caller holds e.mu.
+func (r *run) inventory() []model.Claim {
+	owned := r.e.book.owned[r.spec.ID]
+	claims := make([]model.Claim, 0, len(owned))
+	for k, version := range owned {
+		if k.cluster == r.d.cluster {
+			claims = append(claims, model.Claim{ID: k.id, Version: version})
+		}
+	}
+	sortClaims(claims)
+	return claims
+}
+
+// schedule sets the one timer of a delivery: a retry, or the fallback behind an
+// edge. A delivery that is done needs none, unless one of its kinds cannot be
+// watched. The caller holds e.mu.
+func (r *run) schedule(rep *model.Report) {
+	d, e := r.d, r.e
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	var pause time.Duration
+	urge := routine
+	switch f := rep.Fault; {
+	case rep.Deleted:
+		return
+	case rep.Running && d.health != nil:
+		pause, urge = time.Until(d.health.deadline), changed
+	case f == nil && d.handledFight(e) > 0:
+		pause = d.handledFight(e)
+		urge = urgent
+	case f == nil && e.unwatched(d):
+		d.failures, pause = 0, jitter(r.spec.Policy.Interval)
+	case f == nil:
+		d.failures = 0
+		return
+	case f.Waiting:
+		d.failures, pause = 0, r.spec.Policy.RetryInterval
+	case f.Retry:
+		pause = min(backoff(d.failures, firstRetry, 5*time.Minute), r.spec.Policy.RetryInterval)
+		d.failures++
+	default:
+		pause = r.spec.Policy.RetryInterval
+	}
+	id := r.spec.ID
+	d.timer = time.AfterFunc(max(pause, time.Millisecond), func() { e.queue.add(id, urge) })
+}
+
+// unwatched reports whether one of the kinds of a delivery cannot be watched,
+// so that only the interval can tell what became of it. The caller holds e.mu.
+func (e *Engine) unwatched(d *delivery) bool {
+	w := e.watching[d.cluster]
+	if w == nil {
+		return false
+	}
+	for k, version := range e.book.owned[d.spec.ID] {
+		if kw := w.kinds[schema.GroupVersionKind{Group: k.id.Group, Version: version, Kind: k.id.Kind}]; kw != nil && kw.failed != nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/source"
+)
+
+// Pauses between looks at a source that fails.
+const (
+	firstRetry = time.Second
+	lastRetry  = 2 * time.Minute
+)
+
+// SetSource declares a source, or changes what is declared of it.
+func (e *Engine) SetSource(spec model.Source, findings []model.Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.book.sources[spec.ID]
+	if s != nil {
+		if reflect.DeepEqual(s.spec, spec) {
+			return
+		}
+		s.spec, s.findings = spec, findings
+		s.nudge()
+		return
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	s = &sourceState{spec: spec, findings: findings, wake: make(chan struct{}, 1), stop: stop}
+	e.book.sources[spec.ID] = s
+	go e.tend(ctx, s)
+}
+
+// DropSource forgets a source whose declared object is gone. Deliveries that
+// read it keep what they have.
+func (e *Engine) DropSource(id object.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.book.sources[id]
+	if s == nil {
+		return
+	}
+	s.stop()
+	delete(e.book.sources, id)
+	for reader := range e.book.readers[id] {
+		e.queue.add(reader, routine)
+	}
+}
+
+// Wake looks at a source now.
+func (e *Engine) Wake(id object.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.book.sources[id]; s != nil {
+		s.nudge()
+	}
+}
+
+func (s *sourceState) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tend looks at a source whenever it is woken, and at its interval.
+func (e *Engine) tend(ctx context.Context, s *sourceState) {
+	failures := 0
+	for {
+		ok, interval := e.look(ctx, s)
+		var pause time.Duration
+		switch {
+		case ctx.Err() != nil:
+			return
+		case ok:
+			failures = 0
+			pause = jitter(interval)
+		default:
+			pause = min(backoff(failures, firstRetry, lastRetry), interval)
+			failures++
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// look fetches once, tells the readers if the tree moved, and reports.
+func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval time.Duration) {
+	e.mu.Lock()
+	spec, last := s.spec, s.tree
+	included, missing := e.included(spec)
+	e.mu.Unlock()
+
+	if spec.Suspended {
+		e.mu.Lock()
+		s.looked = true
+		e.mu.Unlock()
+		return true, spec.Interval
+	}
+	var tree *source.Tree
+	var err error
+	if missing != nil {
+		err = missing
+	} else {
+		within, cancel := context.WithTimeout(ctx, spec.Timeout)
+		tree, err = e.opts.Sources.Fetch(within, spec, included, last)
+		cancel()
+	}
+	if ctx.Err() != nil {
+		return false, spec.Interval
+	}
+
+	e.mu.Lock()
+	first := !s.looked
+	s.looked = true
+	before := s.fault
+	s.fault = asFault(err, "GitOperationFailed")
+	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled
+	s.handled = spec.Wake
+	if err == nil && tree != last {
+		s.tree = tree
+		news = true
+		e.moved(spec.ID, last, tree)
+	} else if first {
+		for reader := range e.book.readers[spec.ID] {
+			e.queue.add(reader, routine)
+		}
+	}
+	e.mu.Unlock()
+
+	if news {
+		e.archive <- spec.ID
+	}
+	return err == nil, spec.Interval
+}
+
+// included gathers the trees that a source copies into its own.
+func (e *Engine) included(spec model.Source) (map[object.ID]*source.Tree, *model.Fault) {
+	if len(spec.Include) == 0 {
+		return nil, nil
+	}
+	trees := map[object.ID]*source.Tree{}
+	for i, inc := range spec.Include {
+		other := e.book.sources[inc.Source]
+		if other == nil || other.tree == nil {
+			return nil, &model.Fault{
+				Reason:  "IncludeUnavailable",
+				Message: fmt.Sprintf("could not get the artifact of %s: it has none yet", inc.Source),
+				Origin:  model.Origin{Declared: spec.ID, Field: fmt.Sprintf("spec.include[%d]", i)},
+				Retry:   true, Waiting: true,
+			}
+		}
+		trees[inc.Source] = other.tree
+	}
+	return trees, nil
+}
+
+// moved tells the readers of a source that its tree changed. Those whose
+// recorded reads changed are evaluated again; for the others the new revision
+// is all there is to say. The caller holds e.mu.
+func (e *Engine) moved(id object.ID, from, to *source.Tree) {
+	touched, known := map[object.ID]bool{}, false
+	if from != nil {
+		if changes, ok := to.Changes(from); ok {
+			known = true
+			for _, reader := range e.index.Touched(id, changes) {
+				touched[reader] = true
+			}
+		}
+	}
+	var unmoved []*delivery
+	for reader := range e.book.readers[id] {
+		d := e.book.deliveries[reader]
+		switch {
+		case d == nil:
+		case known && !touched[reader] && d.tree == from && d.at == d.version && d.fault == nil:
+			unmoved = append(unmoved, d)
+		default:
+			e.book.stale[reader] = true
+			e.queue.add(reader, changed)
+		}
+	}
+	for _, d := range unmoved {
+		d.tree = to
+		if d.report == nil || d.report.Phase != model.PhaseDone {
+			e.queue.add(d.spec.ID, routine)
+			continue
+		}
+		next := *d.report
+		next.Revision, next.Applied, next.Commit, next.Objects = to.Revision(), to.Revision(), to.Commit(), nil
+		next.At = time.Now()
+		d.report = &next
+		e.opts.Reporter.Delivery(&next)
+	}
+	for other, s := range e.book.sources {
+		for _, inc := range s.spec.Include {
+			if inc.Source == id && other != id {
+				s.nudge()
+			}
+		}
+	}
+}
+
+// archiveLoop builds artifacts, one at a time and behind other work, and
+// reports the sources they belong to.
+func (e *Engine) archiveLoop() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case id := <-e.archive:
+			e.reportSource(id)
+		}
+	}
+}
+
+func (e *Engine) reportSource(id object.ID) {
+	e.mu.Lock()
+	s := e.book.sources[id]
+	if s == nil {
+		e.mu.Unlock()
+		return
+	}
+	tree, spec, fault, handled, artifact := s.tree, s.spec, s.fault, s.handled, s.artifact
+	findings := s.findings
+	e.mu.Unlock()
+
+	report := &model.SourceReport{
+		Source: id, Generation: spec.Generation, At: time.Now(), Fault: fault, Handled: handled,
+		Findings: findings, Suspended: spec.Suspended, Artifact: artifact,
+	}
+	if tree != nil {
+		built, err := tree.Archive(e.ctx)
+		switch {
+		case err == nil:
+			report.Artifact = &built
+		case fault == nil:
+			report.Fault = asFault(err, "ArchiveOperationFailed")
+		}
+		seen := tree.Observed()
+		report.Commit, report.Verified, report.Includes = tree.Commit(), tree.Verified(), seen.Includes
+		report.SparsePaths, report.Recursed = seen.SparsePaths, seen.Recursed
+	}
+	e.mu.Lock()
+	if now := e.book.sources[id]; now == s {
+		s.artifact = report.Artifact
+	}
+	e.mu.Unlock()
+	e.opts.Reporter.Source(report)
+}
+
+// asFault makes a fault of any error.
+func asFault(err error, reason string) *model.Fault {
+	if err == nil {
+		return nil
+	}
+	var f *model.Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return &model.Fault{Reason: reason, Message: err.Error(), Retry: true, Err: err}
+}
+
+func sameFault(a, b *model.Fault) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Reason == b.Reason && a.Message == b.Message
+}
+
+// jitter spreads an interval by five per cent either way, as upstream does.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.95 + 0.1*rand.Float64()))
+}
+
+// backoff doubles from first to last.
+func backoff(failures int, first, last time.Duration) time.Duration {
+	if failures > 20 {
+		return last
+	}
+	return min(first<<failures, last)
+}

@@ -1,0 +1,19 @@
+package health
+
+import "plumb.dev/plumb/internal/model"
+
+// customResourceDefinition is Current once established, and Failed when its
+// names clash with another's or it cannot be installed.
+func customResourceDefinition(live fields) model.Health {
+	for _, c := range live.conditions() {
+		switch {
+		case c.kind == "NamesAccepted" && c.status == "False":
+			return failed(or(c.reason, "NamesNotAccepted"), "its names are not accepted%s", c.because())
+		case c.kind == "Established" && c.status == "False" && c.reason != "Installing":
+			return failed(or(c.reason, "NotEstablished"), "it cannot be established%s", c.because())
+		case c.kind == "Established" && c.status == "True":
+			return current("the kind is established")
+		}
+	}
+	return inProgress("Installing", "the kind is not established yet")
+}

@@ -1,0 +1,69 @@
+package health
+
+import (
+	"math"
+
+	"plumb.dev/plumb/internal/model"
+)
+
+// deployment is Current when the last template runs in as many replicas as
+// asked for, all of them available, and Failed once the progress deadline is
+// exceeded. Without a deadline the controller writes no Progressing condition
+// (k8s.io/kubernetes pkg/controller/deployment/util).
+func deployment(live fields) model.Health {
+	want := live.count(1, "spec", "replicas")
+	have := live.count(0, "status", "replicas")
+	updated := live.count(0, "status", "updatedReplicas")
+	ready := live.count(0, "status", "readyReplicas")
+	available := live.count(0, "status", "availableReplicas")
+	progressing, _ := live.condition("Progressing")
+	availableCondition, _ := live.condition("Available")
+	stuck := replicaFailure(live)
+
+	switch {
+	case progressing.reason == "ProgressDeadlineExceeded":
+		return failed("ProgressDeadlineExceeded", "%s available%s; %s", of(available, want, "replica"), stuck,
+			or(progressing.message, "the progress deadline is exceeded"))
+	case live.flag("spec", "paused") && updated < want:
+		return inProgress("DeploymentPaused", "%s updated; the rollout is paused (spec.paused)", of(updated, want, "replica"))
+	case have < want:
+		return inProgress(reasonOr(stuck, "LessReplicas"), "%s created%s", of(have, want, "replica"), stuck)
+	case updated < want:
+		return inProgress(reasonOr(stuck, "LessUpdated"), "%s updated%s", of(updated, want, "replica"), stuck)
+	case have > want:
+		return inProgress("ExtraPods", "%d old %s still to be stopped", have-want, plural(int(have-want), "replica"))
+	case available < updated:
+		return inProgress(reasonOr(stuck, "LessAvailable"), "%s available%s", of(available, updated, "replica"), stuck)
+	case ready < want:
+		return inProgress(reasonOr(stuck, "LessReady"), "%s ready%s", of(ready, want, "replica"), stuck)
+	}
+
+	deadline := live.count(math.MaxInt32, "spec", "progressDeadlineSeconds")
+	settled := deadline == math.MaxInt32 || (progressing.status == "True" && progressing.reason == "NewReplicaSetAvailable")
+	switch {
+	case !settled:
+		return inProgress("ReplicaSetNotAvailable", "the new ReplicaSet is not available yet%s", progressing.because())
+	case availableCondition.status != "True":
+		return inProgress("DeploymentNotAvailable", "the Deployment is not available yet%s", availableCondition.because())
+	}
+	return current("%s available", of(available, want, "replica"))
+}
+
+// replicaFailure explains why pods cannot be made, such as a quota: a
+// Deployment copies the condition from its ReplicaSets.
+func replicaFailure(live fields) explanation {
+	if c, ok := live.condition("ReplicaFailure"); ok && c.status == "True" {
+		return explanation(c.because())
+	}
+	return ""
+}
+
+// explanation is the end of a message that names a cause, or "".
+type explanation string
+
+func reasonOr(cause explanation, otherwise string) string {
+	if cause != "" {
+		return "ReplicaFailure"
+	}
+	return otherwise
+}

@@ -1,0 +1,126 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// LoadBaselines hands over every baseline, in no order, and stops at the first
+// error that each returns. each must not read the journal or wait
+// for it.
+func (j *Journal) LoadBaselines(ctx context.Context, each func(cluster string, owner, id object.ID, version string, b model.Baseline) error) error {
+	return j.query(ctx, `SELECT cluster, object, owner, version, uid, resource_version, inputs, paths, cut FROM baselines`,
+		func(rows *sql.Rows) error {
+			var cluster, id, owner, version string
+			var b model.Baseline
+			if err := rows.Scan(&cluster, &id, &owner, &version, &b.UID, &b.ResourceVersion, &b.Inputs, &b.Paths, &b.Cut); err != nil {
+				return err
+			}
+			return each(cluster, decodeID(owner), decodeID(id), version, b)
+		})
+}
+
+// LoadStates hands over the facts of every delivery, in no order, and stops at
+// the first error that each returns. each must not read the journal or wait
+// for it.
+func (j *Journal) LoadStates(ctx context.Context, each func(delivery object.ID, state []byte) error) error {
+	return j.query(ctx, `SELECT delivery, state FROM states`, func(rows *sql.Rows) error {
+		var delivery string
+		var state []byte
+		if err := rows.Scan(&delivery, &state); err != nil {
+			return err
+		}
+		return each(decodeID(delivery), state)
+	})
+}
+
+// History returns the last entries of a delivery, newest first, at most limit
+// of them (0: all that are kept).
+func (j *Journal) History(ctx context.Context, delivery object.ID, limit int) ([]History, error) {
+	if limit <= 0 || limit > KeptRuns {
+		limit = KeptRuns
+	}
+	var out []History
+	err := j.query(ctx, `SELECT at, revision, digest, result, message, actor, changes, omitted FROM history
+		WHERE delivery = ? ORDER BY id DESC LIMIT ?`,
+		func(rows *sql.Rows) error {
+			entry := History{Delivery: delivery}
+			var at int64
+			var changes string
+			if err := rows.Scan(&at, &entry.Revision, &entry.Digest, &entry.Result, &entry.Message, &entry.Actor, &changes, &entry.Omitted); err != nil {
+				return err
+			}
+			entry.At = time.Unix(0, at).UTC()
+			var stored []storedChange
+			if err := json.Unmarshal([]byte(changes), &stored); err != nil {
+				return fmt.Errorf("the changes of a run are damaged: %w", err)
+			}
+			for _, change := range stored {
+				entry.Changes = append(entry.Changes, Change{change.Verb, decodeID(change.Object), change.Why})
+			}
+			out = append(out, entry)
+			return nil
+		}, encodeID(delivery), limit)
+	return out, err
+}
+
+// query reads rows, once what is pending is stored. Where that fails, as the
+// callback of OnError tells, what was stored before is still worth reading.
+func (j *Journal) query(ctx context.Context, statement string, each func(*sql.Rows) error, args ...any) (err error) {
+	if err := j.Flush(ctx); errors.Is(err, errClosed) {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	rows, err := j.db.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return readFault(err)
+	}
+	defer func() {
+		if closing := rows.Close(); err == nil && closing != nil {
+			err = readFault(closing)
+		}
+	}()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return readFault(err)
+	}
+	return nil
+}
+
+func readFault(err error) error {
+	return &model.Fault{
+		Reason:  "StorageOperationFailed",
+		Message: fmt.Sprintf("the journal cannot be read: %v", err),
+		Advice:  "restart Plumb: a damaged journal is then moved aside, and a new one started",
+		Retry:   true,
+		Err:     err,
+	}
+}
+
+// encodeID writes an identity as group/kind/namespace/name. None of the parts
+// has a slash, apart from the name of a few kinds, which comes last.
+func encodeID(id object.ID) string {
+	return id.Group + "/" + id.Kind + "/" + id.Namespace + "/" + id.Name
+}
+
+func decodeID(s string) object.ID {
+	parts := strings.SplitN(s, "/", 4)
+	for len(parts) < 4 {
+		parts = append(parts, "")
+	}
+	return object.ID{Group: parts[0], Kind: parts[1], Namespace: parts[2], Name: parts[3]}
+}

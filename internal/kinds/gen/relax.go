@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+)
+
+// A relaxation accepts what manifests in use have and upstream refuses.
+type relaxation struct {
+	kind  string
+	field string // below spec
+	why   string
+	apply func(spec, field *apiext.JSONSchemaProps, name string)
+}
+
+var relaxations = []relaxation{
+	{"Kustomization", "interval", "left out in the wild; ten minutes then, with a finding", optional},
+	{"Provider", "type", "mail, which Plumb's notifications will have", alsoAccept("smtp")},
+	{"Provider", "address", "host:port of a mail server is no URL", anyText},
+}
+
+func relax(definition *apiext.CustomResourceDefinition) error {
+	for _, r := range relaxations {
+		if r.kind != definition.Spec.Names.Kind {
+			continue
+		}
+		for i := range definition.Spec.Versions {
+			root := definition.Spec.Versions[i].Schema.OpenAPIV3Schema
+			spec := root.Properties["spec"]
+			field, ok := spec.Properties[r.field]
+			if !ok {
+				return fmt.Errorf("%s has no spec.%s any more: remove the relaxation", r.kind, r.field)
+			}
+			r.apply(&spec, &field, r.field)
+			spec.Properties[r.field] = field
+			root.Properties["spec"] = spec
+		}
+	}
+	return nil
+}
+
+func optional(spec, _ *apiext.JSONSchemaProps, name string) {
+	spec.Required = slices.DeleteFunc(spec.Required, func(required string) bool { return required == name })
+}
+
+func alsoAccept(value string) func(spec, field *apiext.JSONSchemaProps, name string) {
+	return func(_, field *apiext.JSONSchemaProps, _ string) {
+		if len(field.Enum) > 0 {
+			field.Enum = mergeEnum(field.Enum, []apiext.JSON{{Raw: []byte(`"` + value + `"`)}})
+		}
+	}
+}
+
+func anyText(_, field *apiext.JSONSchemaProps, _ string) { field.Pattern = "" }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPagesAreCurrent compares the committed pages with what the table says.
+func TestPagesAreCurrent(t *testing.T) {
+	for name, want := range pages() {
+		got, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", filepath.FromSlash(name)))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if string(got) != want {
+			t.Errorf("docs/%s is not what the table says: run go generate ./internal/kinds", name)
+		}
+		if strings.Contains(want, "{{") {
+			t.Errorf("docs/%s has a table that nobody fills in", name)
+		}
+	}
+}
+
+func TestWriteMakesEveryPage(t *testing.T) {
+	dir := t.TempDir()
+	if err := write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name := range pages() {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+// Package source turns what people declare about Git repositories into
+// immutable trees.
+//
+//	Source ──look──▶ advertised refs ──resolve──▶ commit ──fetch──▶ object log ──build──▶ Tree
+//
+// One mirror stands for one repository as seen with one credential, however
+// many declared objects name it: they share one look at the remote and one
+// object log on disk. A look answers only those who asked before it started.
+//
+// A mirror holds no history. It fetches the one commit that is asked for
+// (depth 1, telling the server which commits it already has, so that a commit
+// that touches one file transfers one file), checks that everything reachable
+// from it is there, and appends it to a log of whole objects: nothing is
+// stored as a delta, so that reading a file is one read, and a bit that rots
+// is seen by its checksum. When the log is mostly garbage it is rewritten. The
+// log is a cache: a damaged or lost one is thrown away and fetched again.
+//
+// A Tree is the directory structure of a commit as its source asks to see it
+// (sparse directories, submodules, includes and ignore rules applied), held in
+// memory as nodes that successive revisions share; contents stay on disk.
+// Building the tree of a new commit, and listing what changed between two,
+// costs what changed. Nothing is ever checked out, so no path, link or mode in
+// a repository can reach the file system.
+//
+// Semantics follow source-controller's GitRepository: reference forms and
+// revisions (fluxcd/pkg git, gogit/clone.go), default exclusions and
+// .sourceignore (fluxcd/pkg sourceignore), archives (fluxcd/pkg
+// artifact/storage), condition reasons (gitrepository_controller.go).
+package source

@@ -1,0 +1,155 @@
+package scenario
+
+import (
+	"fmt"
+)
+
+// changes are what TestCrashPoints plays. Together they have every kind of
+// write that the engine makes.
+var changes = []change{
+	{
+		name:     "first",
+		declared: kustomization("app", "./app", ""),
+		before:   map[string]string{"README.md": "nothing yet"},
+		settled:  map[string]string{"kustomization/app": "failed ArtifactFailed"},
+		after: map[string]string{
+			"app/account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: web\n",
+			"app/config.yaml":  configMap("config", "hello"),
+			"app/secret.yaml":  "apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\nstringData:\n  token: not-much-of-a-secret\n",
+			"app/web.yaml":     deployment("web", "1.0", ""),
+		},
+		done: map[string]string{"kustomization/app": "ready at $HEAD", "configmap/config": "exists", "deployment/web": "exists"},
+	},
+	{
+		name:     "change",
+		declared: kustomization("app", "./", ""),
+		before: map[string]string{
+			"changed.yaml": configMap("changed", "hello"), "kept.yaml": configMap("kept", "hello"),
+			"gone.yaml": configMap("gone", "hello"), "gone-too.yaml": configMap("gone-too", "hello"),
+		},
+		settled: map[string]string{"kustomization/app": "ready at $HEAD"},
+		after: map[string]string{
+			"changed.yaml": configMap("changed", "welcome"), "kept.yaml": configMap("kept", "hello"),
+			"new.yaml": configMap("new", "hello"),
+		},
+		done: map[string]string{"kustomization/app": "ready at $HEAD", "configmap/gone": "gone", "configmap/gone-too": "gone"},
+	},
+	{
+		name:     "move",
+		declared: kustomization("one", "./one", "") + "---\n" + kustomization("two", "./two", ""),
+		before: map[string]string{
+			"one/one.yaml": configMap("one", "hello"), "one/mover.yaml": configMap("mover", "hello"), "two/two.yaml": configMap("two", "hello"),
+		},
+		settled: map[string]string{"kustomization/one": "ready at $HEAD", "kustomization/two": "ready at $HEAD"},
+		after: map[string]string{
+			"one/one.yaml": configMap("one", "hello"), "two/mover.yaml": configMap("mover", "hello"), "two/two.yaml": configMap("two", "welcome"),
+		},
+		done: map[string]string{"kustomization/one": "ready at $HEAD", "kustomization/two": "ready at $HEAD"},
+	},
+	{
+		name:     "rename",
+		declared: kustomization("root", "./clusters", ""),
+		before:   map[string]string{"clusters/app.yaml": kustomization("old", "./app", ""), "app/config.yaml": configMap("config", "hello")},
+		settled:  map[string]string{"kustomization/root": "ready at $HEAD", "kustomization/old": "ready at $HEAD"},
+		after:    map[string]string{"clusters/app.yaml": kustomization("new", "./app", ""), "app/config.yaml": configMap("config", "hello")},
+		done:     map[string]string{"kustomization/root": "ready at $HEAD", "kustomization/new": "ready at $HEAD", "kustomization/old": "gone"},
+	},
+	{
+		name:     "remove",
+		declared: kustomization("app", "./", "") + "---\n" + kustomization("other", "./", "  namePrefix: other-\n"),
+		before:   map[string]string{"one.yaml": configMap("one", "hello"), "two.yaml": configMap("two", "hello")},
+		settled:  map[string]string{"kustomization/app": "ready at $HEAD", "kustomization/other": "ready at $HEAD"},
+		remove:   []string{"kustomization/app"},
+		done:     map[string]string{"kustomization/app": "gone", "configmap/one": "gone", "configmap/two": "gone"},
+	},
+	{
+		name:     "stages",
+		declared: kustomization("app", "./", ""),
+		before:   map[string]string{"config.yaml": configMap("config", "hello")},
+		settled:  map[string]string{"kustomization/app": "ready at $HEAD"},
+		after: map[string]string{
+			"config.yaml": configMap("config", "hello"),
+			"crd.yaml":    widgets,
+			"widget.yaml": "apiVersion: $NS.example.com/v1\nkind: Widget\nmetadata:\n  name: small\nspec:\n  size: 1\n",
+		},
+		done: map[string]string{"kustomization/app": "ready at $HEAD", "widgets.$NS.example.com/small": "exists"},
+	},
+	{
+		name:      "recreate",
+		declared:  kustomization("app", "./", "  force: true\n"),
+		before:    map[string]string{"config.yaml": configMap("config", "hello"), "web.yaml": deployment("web", "1.0", "")},
+		settled:   map[string]string{"kustomization/app": "ready at $HEAD"},
+		after:     map[string]string{"config.yaml": configMap("config", "hello"), "web.yaml": deployment("web", "1.0", "-new")},
+		done:      map[string]string{"kustomization/app": "ready at $HEAD", "deployment/web": ".spec.selector.matchLabels.app=web-new"},
+		recreated: []string{"deployment/web"},
+	},
+}
+
+func kustomization(name, path, more string) string {
+	return fmt.Sprintf(`apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata:
+  name: %s
+spec:
+  interval: 1h
+  retryInterval: 2s
+  sourceRef:
+    kind: GitRepository
+    name: repo
+  path: %s
+  prune: true
+  targetNamespace: $NS
+%s`, name, path, more)
+}
+
+func configMap(name, text string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\ndata:\n  text: %s\n", name, text)
+}
+
+// deployment has no replicas; its selector, which is immutable, ends in a suffix.
+func deployment(name, tag, suffix string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: %[1]s
+spec:
+  replicas: 0
+  selector:
+    matchLabels:
+      app: %[1]s%[3]s
+  template:
+    metadata:
+      labels:
+        app: %[1]s%[3]s
+    spec:
+      containers:
+        - name: main
+          image: registry.example/%[1]s:%[2]s
+`, name, tag, suffix)
+}
+
+const widgets = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: widgets.$NS.example.com
+spec:
+  group: $NS.example.com
+  names:
+    kind: Widget
+    plural: widgets
+    singular: widget
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec:
+              type: object
+              properties:
+                size:
+                  type: integer
+`

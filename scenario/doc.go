@@ -1,0 +1,48 @@
+// Package scenario tells what Plumb does as stories: one behaviour per file in
+// stories/, run against a real API server. Each begins with its title and what
+// it is about; docs/scenarios.md lists them all.
+//
+// A story is a testscript (github.com/rogpeppe/go-internal/testscript) with
+// these words of its own. It has a namespace of its own, $NS, a Git repository
+// of its own, $REPO_URL, and a GitRepository named "repo" that follows the
+// branch main of it. $HEAD is the last commit. These three names, and those
+// that remember set, are replaced in the files of the story, too.
+//
+//	git-commit [-m TEXT] [-only] [-quiet] [DIR...]
+//	                       lays the files of directories of the story into the
+//	                       repository (-only: and nothing else), commits, pushes,
+//	                       and wakes the sources, as a webhook would (-quiet: does not)
+//	git-remove PATH...     removes files from the work tree
+//	git ARG...             runs git in the work tree
+//	git-server MOOD        well, stalled, broken, lying, private
+//	wake [KIND/NAME]       asks the sources, or one object, to look at once
+//	apply [-as MANAGER] [-client-side] FILE...
+//	                       applies objects; a namespace that is missing is $NS
+//	await [-for 1m] KIND/NAME QUESTION...
+//	                       waits until all of it holds; see stage.Question
+//	expect KIND/NAME QUESTION...
+//	                       it holds now
+//	await-event KIND/NAME REASON [TEXT]
+//	                       waits for an event about the object
+//	remember NAME KIND/NAME .path
+//	                       keeps a value as $NAME
+//	get KIND/NAME [.path]  prints a field, or what is steady of the object
+//	patch [-status] KIND/NAME JSON
+//	                       edits by merge patch, as a hand would
+//	label, annotate KIND/NAME KEY=VALUE|KEY-
+//	delete KIND/NAME
+//	plumb ARG...           runs the command line
+//	own-cluster [-audit]   the story plays on a cluster of its own, without a controller
+//	start-controller [FLAG...], stop-controller, kill-controller, restart-controller
+//	                       kill is kill -9; several can run, by -name NAME before the flags
+//	lose-state             removes what a killed controller kept on disk
+//	restart-cluster        restarts the API server
+//	second-cluster         starts another cluster, with its kubeconfig in Secret "second";
+//	                       await, expect and patch reach it with "-on second"
+//	audit-mark             (own-cluster -audit)
+//	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
+//	                       prints what Plumb has written since the mark
+//	search-everything TEXT prints every place, but Secrets, that shows the text
+package scenario
+
+//go:generate go run ./index

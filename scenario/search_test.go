@@ -1,0 +1,98 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// search lists the places that show a text, as it is or in base64: what the
+// controllers print, keep on disk and serve, and every object of a namespace
+// but Secrets, events among them.
+func (th *theatre) search(ctx context.Context, namespace, text string) ([]string, error) {
+	var found []string
+	spellings := []string{text, base64.StdEncoding.EncodeToString([]byte(text))}
+	look := func(place string, content []byte) {
+		for _, spelling := range spellings {
+			if bytes.Contains(content, []byte(spelling)) {
+				found = append(found, place)
+				return
+			}
+		}
+	}
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	for name, c := range th.controllers {
+		look("log of controller "+name, []byte(c.log.String()))
+		if err := searchFiles(c.dir, look); err != nil {
+			return nil, err
+		}
+		if err := c.searchServed(ctx, look); err != nil {
+			return nil, err
+		}
+	}
+	objects, err := th.kube.All(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	events, err := th.kube.List(ctx, "events", namespace)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range append(objects, events...) {
+		if o.GetKind() == "Secret" {
+			continue
+		}
+		for _, spelling := range spellings {
+			if shows(&o, spelling) {
+				found = append(found, fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName()))
+			}
+		}
+	}
+	return found, nil
+}
+
+func searchFiles(dir string, look func(string, []byte)) error {
+	return filepath.WalkDir(dir, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(at)
+		if os.IsNotExist(err) { // temporary files come and go
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		look("file "+strings.TrimPrefix(at, dir), content)
+		return nil
+	})
+}
+
+// searchServed reads what the controller tells anybody who asks.
+func (c *controller) searchServed(ctx context.Context, look func(string, []byte)) error {
+	for _, url := range []string{"http://" + c.addr + "/readyz", "http://" + c.metrics + "/metrics"} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		content, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil {
+			return err
+		}
+		look("served at "+request.URL.Path, content)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// A Mood is how a Git server answers for one repository.
+type Mood string
+
+// The moods of a Git server.
+const (
+	Well    Mood = "well"
+	Stalled Mood = "stalled" // takes requests and never answers
+	Broken  Mood = "broken"  // 503
+	Lying   Mood = "lying"   // advertises the head, and sends no object of it
+	Private Mood = "private" // wants the user and password of Forge.Guard
+)
+
+// A Forge is a Git server over smart HTTP, read-only, on loopback.
+type Forge struct {
+	dir    string
+	url    string
+	server *http.Server
+	ended  chan struct{}
+
+	mu    sync.Mutex
+	moods map[string]Mood
+	guard [2]string
+	asked map[string]int // requests per repository
+	moved chan struct{}  // closed and replaced when a mood changes
+}
+
+// NewForge serves the bare repositories below a directory.
+func NewForge(dir string) (*Forge, error) {
+	backend, err := httpBackend()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	f := &Forge{
+		dir:   dir,
+		url:   "http://" + listener.Addr().String(),
+		ended: make(chan struct{}),
+		moods: map[string]Mood{},
+		asked: map[string]int{},
+		moved: make(chan struct{}),
+	}
+	f.server = &http.Server{Handler: f.moody(&cgi.Handler{
+		Path: backend,
+		Dir:  dir,
+		Env: []string{
+			"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1",
+			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+		},
+		InheritEnv: []string{"PATH"},
+	})}
+	go func() {
+		defer close(f.ended)
+		_ = f.server.Serve(listener)
+	}()
+	return f, nil
+}
+
+// httpBackend finds the program that comes with git.
+func httpBackend() (string, error) {
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		return "", fmt.Errorf("git is needed to serve repositories: %w", err)
+	}
+	path := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
+	if _, err := os.Stat(path); err != nil {
+		return "", errors.New("git has no git-http-backend beside it, which is needed to serve repositories")
+	}
+	return path, nil
+}
+
+// URL is the address of a repository.
+func (f *Forge) URL(repository string) string { return f.url + "/" + repository + ".git" }
+
+// Close ends the server with all connections.
+func (f *Forge) Close() {
+	_ = f.server.Close()
+	<-f.ended
+}
+
+// SetMood changes how the server answers for a repository. Requests that hang
+// in the old mood are answered in the new one.
+func (f *Forge) SetMood(repository string, mood Mood) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.moods[repository] = mood
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// Guard sets what Private repositories ask for.
+func (f *Forge) Guard(user, password string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guard = [2]string{user, password}
+}
+
+// Asked is how many requests came for a repository.
+func (f *Forge) Asked(repository string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[repository]
+}
+
+func (f *Forge) moody(backend *cgi.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".git/")
+		switch f.settle(r.Context(), name) {
+		case Stalled: // the client has gone
+			return
+		case Broken:
+			http.Error(w, "the server is down for maintenance", http.StatusServiceUnavailable)
+			return
+		case Lying:
+			if r.Method == http.MethodPost {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+				_, _ = io.WriteString(w, "000dpackfile\n0000")
+				return
+			}
+		case Private:
+			f.mu.Lock()
+			want := f.guard
+			f.mu.Unlock()
+			if user, password, ok := r.BasicAuth(); !ok || [2]string{user, password} != want {
+				w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+				return
+			}
+		}
+		handler := *backend
+		if protocol := r.Header.Get("Git-Protocol"); protocol != "" {
+			handler.Env = append(backend.Env[:len(backend.Env):len(backend.Env)], "GIT_PROTOCOL="+protocol)
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// settle counts the request and waits out a stall; Stalled means that the
+// client gave up first.
+func (f *Forge) settle(ctx context.Context, repository string) Mood {
+	for first := true; ; first = false {
+		f.mu.Lock()
+		if first {
+			f.asked[repository]++
+		}
+		mood, moved := f.moods[repository], f.moved
+		f.mu.Unlock()
+		if mood != Stalled {
+			return mood
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return Stalled
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package stage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"sigs.k8s.io/yaml"
+)
+
+// Kube reads and writes objects by kind and name, as a person with kubectl does.
+type Kube struct {
+	objects dynamic.Interface
+	cached  discovery.CachedDiscoveryInterface
+
+	mu     sync.Mutex
+	mapper meta.RESTMapper
+}
+
+// NewKube connects.
+func NewKube(cfg *rest.Config) (*Kube, error) {
+	objects, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	found, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cached := memory.NewMemCacheClient(found)
+	deferred := restmapper.NewDeferredDiscoveryRESTMapper(cached)
+	return &Kube{objects: objects, cached: cached, mapper: restmapper.NewShortcutExpander(deferred, cached, nil)}, nil
+}
+
+// A Name is one object as a story names it.
+type Name struct {
+	Kind      string // as kubectl takes it: "configmap", "ks", "deployment.apps"
+	Namespace string // ignored for kinds without one
+	Name      string
+}
+
+// ParseName reads KIND/NAME or KIND/NAMESPACE/NAME; the namespace defaults.
+func ParseName(s, namespace string) (Name, error) {
+	switch parts := strings.Split(s, "/"); len(parts) {
+	case 2:
+		return Name{Kind: parts[0], Namespace: namespace, Name: parts[1]}, nil
+	case 3:
+		return Name{Kind: parts[0], Namespace: parts[1], Name: parts[2]}, nil
+	}
+	return Name{}, fmt.Errorf("%q names no object: KIND/NAME or KIND/NAMESPACE/NAME is wanted", s)
+}
+
+// String is KIND/NAMESPACE/NAME.
+func (n Name) String() string { return n.Kind + "/" + n.Namespace + "/" + n.Name }
+
+// resource finds what a kind is served as. Kinds come with stories, so that an
+// unknown one is looked up anew.
+func (k *Kube) resource(kind string) (schema.GroupVersionResource, bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	partial := schema.ParseGroupResource(strings.ToLower(kind)).WithVersion("")
+	found, err := k.mapper.ResourceFor(partial)
+	if meta.IsNoMatchError(err) {
+		k.cached.Invalidate()
+		found, err = k.mapper.ResourceFor(partial)
+	}
+	if err != nil {
+		return found, false, err
+	}
+	gvk, err := k.mapper.KindFor(found)
+	if err != nil {
+		return found, false, err
+	}
+	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return found, false, err
+	}
+	return found, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// handle is where an object is read and written.
+func (k *Kube) handle(n Name) (dynamic.ResourceInterface, error) {
+	resource, namespaced, err := k.resource(n.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if !namespaced {
+		return k.objects.Resource(resource), nil
+	}
+	return k.objects.Resource(resource).Namespace(n.Namespace), nil
+}
+
+// Get returns the object, or nil if it, or its kind, does not exist.
+func (k *Kube) Get(ctx context.Context, n Name) (*unstructured.Unstructured, error) {
+	at, err := k.handle(n)
+	if err != nil {
+		return nil, absent(err)
+	}
+	object, err := at.Get(ctx, n.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, absent(err)
+	}
+	return object, nil
+}
+
+func absent(err error) error {
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return nil
+	}
+	return err
+}
+
+// List returns all objects of a kind in a namespace ("": in all).
+func (k *Kube) List(ctx context.Context, kind, namespace string) ([]unstructured.Unstructured, error) {
+	at, err := k.handle(Name{Kind: kind, Namespace: namespace})
+	if err != nil {
+		return nil, err
+	}
+	list, err := at.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// nameOf is how a decoded object is named.
+func nameOf(o *unstructured.Unstructured) Name {
+	kind := o.GetKind()
+	if group := o.GroupVersionKind().Group; group != "" {
+		kind += "." + group
+	}
+	return Name{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// version is where the version that an object names is served.
+func (k *Kube) version(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	gvk := o.GroupVersionKind()
+	mapping, err := func() (*meta.RESTMapping, error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		if meta.IsNoMatchError(err) {
+			k.cached.Invalidate()
+			mapping, err = k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		}
+		return mapping, err
+	}()
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		return k.objects.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
+	}
+	o.SetNamespace("")
+	return k.objects.Resource(mapping.Resource), nil
+}
+
+// Apply writes the object by server-side apply as a field manager.
+func (k *Kube) Apply(ctx context.Context, o *unstructured.Unstructured, manager string) error {
+	at, err := k.version(o)
+	if err != nil {
+		return err
+	}
+	_, err = at.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	return err
+}
+
+// clientSideManager and lastApplied are the marks of "kubectl apply" without
+// --server-side.
+const (
+	clientSideManager = "kubectl-client-side-apply"
+	lastApplied       = corev1.LastAppliedConfigAnnotation
+)
+
+// ApplyClientSide creates the object as "kubectl apply" does.
+func (k *Kube) ApplyClientSide(ctx context.Context, o *unstructured.Unstructured) error {
+	at, err := k.version(o)
+	if err != nil {
+		return err
+	}
+	text, err := o.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	annotations := o.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[lastApplied] = string(text)
+	o.SetAnnotations(annotations)
+	_, err = at.Create(ctx, o, metav1.CreateOptions{FieldManager: clientSideManager})
+	return err
+}
+
+// Create creates the object and fails if it exists.
+func (k *Kube) Create(ctx context.Context, o *unstructured.Unstructured) error {
+	at, err := k.version(o)
+	if err != nil {
+		return err
+	}
+	_, err = at.Create(ctx, o, metav1.CreateOptions{FieldManager: "story"})
+	return err
+}
+
+// Patch sends a merge patch, as "kubectl edit" does.
+func (k *Kube) Patch(ctx context.Context, n Name, patch []byte, subresource ...string) error {
+	at, err := k.handle(n)
+	if err != nil {
+		return err
+	}
+	_, err = at.Patch(ctx, n.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-edit"}, subresource...)
+	return err
+}
+
+// Delete deletes the object; one that is gone already is an error.
+func (k *Kube) Delete(ctx context.Context, n Name) error {
+	at, err := k.handle(n)
+	if err != nil {
+		return err
+	}
+	background := metav1.DeletePropagationBackground
+	return at.Delete(ctx, n.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+}
+
+// errNoObject is what a question about an absent object runs into.
+var errNoObject = errors.New("the object does not exist")
+
+// Decode reads the objects of a YAML file.
+func Decode(text []byte) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var content map[string]any
+		if err := yaml.Unmarshal(document, &content); err != nil {
+			return nil, err
+		}
+		if len(content) > 0 {
+			objects = append(objects, &unstructured.Unstructured{Object: content})
+		}
+	}
+}

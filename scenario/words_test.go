@@ -1,0 +1,655 @@
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"plumb.dev/plumb/internal/cli"
+	"plumb.dev/plumb/scenario/stage"
+)
+
+// words are the commands of the stories; doc.go explains them.
+func words() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"git-commit":         plain(gitCommit),
+		"git-remove":         plain(gitRemove),
+		"git":                plain(gitWord),
+		"git-server":         plain(gitServer),
+		"wake":               plain(wakeWord),
+		"apply":              canFail(applyWord),
+		"await":              plain(awaitWord),
+		"expect":             plain(expectWord),
+		"await-event":        plain(awaitEvent),
+		"remember":           plain(rememberWord),
+		"get":                plain(getWord),
+		"patch":              canFail(patchWord),
+		"label":              plain(metadataWord("labels")),
+		"annotate":           plain(metadataWord("annotations")),
+		"delete":             plain(deleteWord),
+		"plumb":              plumbWord,
+		"own-cluster":        plain(ownCluster),
+		"start-controller":   plain(startController),
+		"stop-controller":    plain(stopController),
+		"kill-controller":    plain(killController),
+		"restart-controller": plain(restartController),
+		"restart-cluster":    plain(restartCluster),
+		"audit-mark":         plain(auditMark),
+		"audit-writes":       plain(auditWrites),
+		"search-everything":  plain(searchEverything),
+		"second-cluster":     plain(secondCluster),
+		"lose-state":         plain(loseState),
+	}
+}
+
+type word func(ts *testscript.TestScript, s *story, args []string) error
+
+// plain is a word that has to succeed.
+func plain(do word) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, negated bool, args []string) {
+		if negated {
+			ts.Fatalf("this word takes no \"!\"")
+		}
+		ts.Check(do(ts, of(ts), args))
+	}
+}
+
+// canFail is a word that a story may expect to fail; stderr then says why.
+func canFail(do word) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, negated bool, args []string) {
+		err := do(ts, of(ts), args)
+		switch {
+		case !negated:
+			ts.Check(err)
+		case err == nil:
+			ts.Fatalf("it succeeded")
+		default:
+			fmt.Fprintln(ts.Stderr(), err)
+		}
+	}
+}
+
+var errUsage = errors.New("see doc.go for how this word is used")
+
+// options takes leading words that begin with "-" off the arguments.
+func options(args []string, takeValue ...string) (map[string]string, []string) {
+	found := map[string]string{}
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		name := args[0]
+		args = args[1:]
+		found[name] = ""
+		for _, takes := range takeValue {
+			if takes == name && len(args) > 0 {
+				found[name], args = args[0], args[1:]
+			}
+		}
+	}
+	return found, args
+}
+
+func limit(of time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), of)
+}
+
+func gitCommit(ts *testscript.TestScript, s *story, args []string) error {
+	opts, dirs := options(args, "-m")
+	if _, only := opts["-only"]; only {
+		if err := s.repo.Empty(); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		fill := func(text []byte) []byte { return []byte(s.fill(string(text))) }
+		if err := s.repo.Lay(ts.MkAbs(dir), fill); err != nil {
+			return err
+		}
+	}
+	message := opts["-m"]
+	if message == "" {
+		message = "lay " + strings.Join(dirs, ", ")
+	}
+	head, err := s.repo.Commit(message)
+	if err != nil {
+		return err
+	}
+	s.learn(ts, "HEAD", head)
+	if _, quiet := opts["-quiet"]; quiet {
+		return nil
+	}
+	return wakeWord(ts, s, nil)
+}
+
+func gitRemove(_ *testscript.TestScript, s *story, args []string) error {
+	for _, path := range args {
+		if err := os.RemoveAll(filepath.Join(s.repo.Dir(), filepath.FromSlash(path))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func gitWord(ts *testscript.TestScript, s *story, args []string) error {
+	out, err := s.repo.Git(args...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(ts.Stdout(), out)
+	head, err := s.repo.Head()
+	if err != nil {
+		return err
+	}
+	s.learn(ts, "HEAD", head)
+	return nil
+}
+
+func gitServer(_ *testscript.TestScript, s *story, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	s.forge.SetMood(s.repo.Name(), stage.Mood(args[0]))
+	return nil
+}
+
+// wakeWord annotates the sources of the story, or one object, as "flux
+// reconcile" and a webhook receiver do.
+func wakeWord(ts *testscript.TestScript, s *story, args []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	var targets []stage.Name
+	for _, arg := range args {
+		name, err := stage.ParseName(arg, s.known["NS"])
+		if err != nil {
+			return err
+		}
+		targets = append(targets, name)
+	}
+	if len(args) == 0 {
+		sources, err := th.kube.List(ctx, "gitrepository", s.known["NS"])
+		if err != nil {
+			return err
+		}
+		for _, source := range sources {
+			targets = append(targets, stage.Name{Kind: "gitrepository", Namespace: source.GetNamespace(), Name: source.GetName()})
+		}
+	}
+	s.wakes++
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"wake-%d"}}}`, s.wakes)
+	for _, target := range targets {
+		if err := th.kube.Patch(ctx, target, []byte(patch)); err != nil {
+			return fmt.Errorf("wake %s: %w", target, err)
+		}
+	}
+	return nil
+}
+
+func applyWord(ts *testscript.TestScript, s *story, args []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	opts, files := options(args, "-as")
+	manager := opts["-as"]
+	if manager == "" {
+		manager = storyManager
+	}
+	_, clientSide := opts["-client-side"]
+	for _, file := range files {
+		for _, o := range s.objects(ts, file) {
+			write := func() error { return th.kube.Apply(ctx, o, manager) }
+			if clientSide {
+				write = func() error { return th.kube.ApplyClientSide(ctx, o) }
+			}
+			if err := write(); err != nil {
+				return fmt.Errorf("apply %s/%s: %w", o.GetKind(), o.GetName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// asked reads KIND/NAME QUESTION...
+func asked(s *story, args []string) (stage.Name, stage.Question, error) {
+	if len(args) < 2 {
+		return stage.Name{}, stage.Question{}, errUsage
+	}
+	name, err := stage.ParseName(args[0], s.known["NS"])
+	if err != nil {
+		return name, stage.Question{}, err
+	}
+	question, err := stage.ParseQuestion(args[1:])
+	return name, question, err
+}
+
+func awaitWord(_ *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args, "-for", "-on")
+	wait := awaitLimit
+	if given, ok := opts["-for"]; ok {
+		var err error
+		if wait, err = time.ParseDuration(given); err != nil {
+			return err
+		}
+	}
+	name, question, err := asked(s, args)
+	if err != nil {
+		return err
+	}
+	kube, err := s.kube(opts)
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(wait)
+	defer done()
+	return kube.Await(ctx, name, question)
+}
+
+func expectWord(_ *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args, "-on")
+	name, question, err := asked(s, args)
+	if err != nil {
+		return err
+	}
+	kube, err := s.kube(opts)
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	object, err := kube.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if seen := question.Ask(object); seen != "" {
+		return fmt.Errorf("%s: %s", name, seen)
+	}
+	return nil
+}
+
+func awaitEvent(_ *testscript.TestScript, s *story, args []string) error {
+	if len(args) < 2 || len(args) > 3 {
+		return errUsage
+	}
+	name, err := stage.ParseName(args[0], s.known["NS"])
+	if err != nil {
+		return err
+	}
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	return th.kube.AwaitEvent(ctx, name, args[1], strings.Join(args[2:], ""))
+}
+
+func rememberWord(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) != 3 {
+		return errUsage
+	}
+	value, err := read(s, args[1], args[2])
+	if err != nil {
+		return err
+	}
+	if value == "" {
+		return fmt.Errorf("%s of %s is empty", args[2], args[1])
+	}
+	s.learn(ts, args[0], value)
+	return nil
+}
+
+// read gets one field of one object.
+func read(s *story, object, path string) (string, error) {
+	th, err := s.stage()
+	if err != nil {
+		return "", err
+	}
+	name, err := stage.ParseName(object, s.known["NS"])
+	if err != nil {
+		return "", err
+	}
+	field, err := stage.NewField(path)
+	if err != nil {
+		return "", err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	o, err := th.kube.Get(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return field.Of(o)
+}
+
+func getWord(ts *testscript.TestScript, s *story, args []string) error {
+	switch len(args) {
+	case 2:
+		value, err := read(s, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(ts.Stdout(), value)
+		return nil
+	case 1:
+		th, err := s.stage()
+		if err != nil {
+			return err
+		}
+		name, err := stage.ParseName(args[0], s.known["NS"])
+		if err != nil {
+			return err
+		}
+		ctx, done := limit(awaitLimit)
+		defer done()
+		o, err := th.kube.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			return fmt.Errorf("%s does not exist", name)
+		}
+		text, err := stage.Steady(o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(ts.Stdout(), text)
+		return nil
+	}
+	return errUsage
+}
+
+func patchWord(_ *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args, "-on")
+	if len(args) != 2 {
+		return errUsage
+	}
+	var subresource []string
+	if _, ok := opts["-status"]; ok {
+		subresource = []string{"status"}
+	}
+	kube, err := s.kube(opts)
+	if err != nil {
+		return err
+	}
+	return patchObject(s, kube, args[0], []byte(s.fill(args[1])), subresource...)
+}
+
+func patchObject(s *story, kube *stage.Kube, object string, patch []byte, subresource ...string) error {
+	name, err := stage.ParseName(object, s.known["NS"])
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	return kube.Patch(ctx, name, patch, subresource...)
+}
+
+// metadataWord sets (KEY=VALUE) and removes (KEY-) labels or annotations.
+func metadataWord(field string) word {
+	return func(_ *testscript.TestScript, s *story, args []string) error {
+		if len(args) < 2 {
+			return errUsage
+		}
+		values := map[string]any{}
+		for _, arg := range args[1:] {
+			if key, value, ok := strings.Cut(arg, "="); ok {
+				values[key] = value
+			} else if key, ok := strings.CutSuffix(arg, "-"); ok {
+				values[key] = nil
+			} else {
+				return errUsage
+			}
+		}
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{field: values}})
+		if err != nil {
+			return err
+		}
+		kube, err := s.kube(nil)
+		if err != nil {
+			return err
+		}
+		return patchObject(s, kube, args[0], patch)
+	}
+}
+
+func deleteWord(_ *testscript.TestScript, s *story, args []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	for _, arg := range args {
+		name, err := stage.ParseName(arg, s.known["NS"])
+		if err != nil {
+			return err
+		}
+		if err := th.kube.Delete(ctx, name); err != nil {
+			return fmt.Errorf("delete %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// plumbWord runs the command line in this process, against the story's
+// cluster and namespace.
+func plumbWord(ts *testscript.TestScript, negated bool, args []string) {
+	s := of(ts)
+	th, err := s.stage()
+	ts.Check(err)
+	ctx, done := limit(awaitLimit)
+	defer done()
+	environment := map[string]string{
+		"KUBECONFIG": th.plane.Kubeconfig(), "FLUX_SYSTEM_NAMESPACE": s.known["NS"],
+		"HOME": ts.Getenv("HOME"), "PATH": ts.Getenv("PATH"), "TMPDIR": ts.Getenv("TMPDIR"),
+	}
+	var out, complaint strings.Builder
+	code := cli.Run(ctx, args, cli.Streams{
+		Out: &out, Err: &complaint, Dir: ts.MkAbs("."),
+		Getenv: func(name string) string { return environment[name] },
+	})
+	fmt.Fprint(ts.Stdout(), out.String())
+	fmt.Fprint(ts.Stderr(), complaint.String())
+	if (code != 0) != negated {
+		ts.Fatalf("exit code %d\n%s%s", code, out.String(), complaint.String())
+	}
+}
+
+func ownCluster(_ *testscript.TestScript, s *story, args []string) error {
+	opts, _ := options(args)
+	_, audit := opts["-audit"]
+	return s.openOwn(audit)
+}
+
+// cast finds the controller that a word is about.
+func cast(s *story, args []string) (*theatre, string, []string, error) {
+	name := "main"
+	if len(args) >= 2 && args[0] == "-name" {
+		name, args = args[1], args[2:]
+	}
+	if !s.own {
+		return nil, "", nil, errors.New("the common controller serves every story: begin with own-cluster")
+	}
+	th, err := s.stage()
+	return th, name, args, err
+}
+
+// running is a controller that has been started before.
+func running(s *story, args []string) (*theatre, string, *controller, error) {
+	th, name, _, err := cast(s, args)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	c := th.controller(name)
+	if c == nil || c.proc == nil {
+		return nil, "", nil, fmt.Errorf("no controller %s was started", name)
+	}
+	return th, name, c, nil
+}
+
+func startController(_ *testscript.TestScript, s *story, args []string) error {
+	th, name, flags, err := cast(s, args)
+	if err != nil {
+		return err
+	}
+	for i := range flags {
+		flags[i] = s.fill(flags[i])
+	}
+	return th.begin(name, flags, nil)
+}
+
+func stopController(_ *testscript.TestScript, s *story, args []string) error {
+	_, _, c, err := running(s, args)
+	if err != nil {
+		return err
+	}
+	return c.stop()
+}
+
+func killController(_ *testscript.TestScript, s *story, args []string) error {
+	_, _, c, err := running(s, args)
+	if err != nil {
+		return err
+	}
+	c.proc.Kill()
+	return nil
+}
+
+func restartController(_ *testscript.TestScript, s *story, args []string) error {
+	th, name, c, err := running(s, args)
+	if err != nil {
+		return err
+	}
+	if err := c.stop(); err != nil {
+		return err
+	}
+	return th.begin(name, nil, nil)
+}
+
+func restartCluster(_ *testscript.TestScript, s *story, _ []string) error {
+	if !s.own {
+		return errors.New("the common cluster serves every story: begin with own-cluster")
+	}
+	ctx, done := limit(startLimit)
+	defer done()
+	return s.th.plane.Restart(ctx)
+}
+
+func auditMark(_ *testscript.TestScript, s *story, _ []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	s.audited, err = stage.AuditEnd(th.plane.AuditLog())
+	return err
+}
+
+func auditWrites(ts *testscript.TestScript, s *story, args []string) error {
+	opts, resources := options(args, "-as", "-not-as")
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	requests, err := stage.ReadAudit(th.plane.AuditLog(), s.audited)
+	if err != nil {
+		return err
+	}
+	as, wantAs := opts["-as"]
+	notAs, wantNotAs := opts["-not-as"]
+	for _, r := range requests {
+		switch {
+		case !r.ByPlumb() || !r.Write() || r.Resource == "leases":
+		case len(resources) > 0 && !slices.Contains(resources, r.Resource):
+		case wantAs && r.User != as || wantNotAs && r.User == notAs:
+		default:
+			fmt.Fprintln(ts.Stdout(), r)
+		}
+	}
+	return nil
+}
+
+// secondCluster starts another cluster without Plumb's kinds, and puts its
+// kubeconfig where the story's objects can name it.
+func secondCluster(_ *testscript.TestScript, s *story, _ []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(startLimit)
+	defer done()
+	plane, err := stage.StartPlane(ctx, filepath.Join(s.work, ".second"), false)
+	if err != nil {
+		return err
+	}
+	s.cleanups(func() {
+		if err := plane.Stop(); err != nil {
+			panic(err)
+		}
+	})
+	cfg, err := plane.Config()
+	if err != nil {
+		return err
+	}
+	if s.second, err = stage.NewKube(cfg); err != nil {
+		return err
+	}
+	content, err := os.ReadFile(plane.Kubeconfig())
+	if err != nil {
+		return err
+	}
+	return th.kube.Apply(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret",
+		"metadata":   map[string]any{"name": "second", "namespace": s.known["NS"]},
+		"stringData": map[string]any{"value": string(content)},
+	}}, storyManager)
+}
+
+// loseState removes what a controller that does not run keeps on disk.
+func loseState(_ *testscript.TestScript, s *story, args []string) error {
+	_, _, c, err := running(s, args)
+	if err != nil {
+		return err
+	}
+	if c.proc.Running() {
+		return errors.New("kill the controller first")
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// searchEverything prints where a text shows that must not be seen: logs,
+// files, metrics, and every object but Secrets.
+func searchEverything(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) != 1 || len(args[0]) < 8 {
+		return errUsage
+	}
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	found, err := th.search(ctx, s.known["NS"], args[0])
+	for _, place := range found {
+		fmt.Fprintln(ts.Stdout(), place)
+	}
+	return err
+}
+
+// shows reports whether an object shows a text anywhere.
+func shows(o *unstructured.Unstructured, text string) bool {
+	content, err := json.Marshal(o.Object)
+	return err == nil && strings.Contains(string(content), text)
+}
