@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -139,7 +140,8 @@ func TestCustomResources(t *testing.T) {
 	if err := unstructured.SetNestedField(invalid.Object, "large", "spec", "size"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.dynamic.Resource(widgets).Namespace(namespace).Apply(t.Context(), "one", invalid, options); !apierrors.IsInvalid(err) {
+	invalid.SetName("two")
+	if _, err := c.dynamic.Resource(widgets).Namespace(namespace).Create(t.Context(), invalid, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
 		t.Errorf("a widget against its schema: %v", err)
 	}
 	if first := initialEvents(t, c, namespace); first != "one" {
@@ -172,7 +174,7 @@ func TestAggregation(t *testing.T) {
 	})
 	await(t, "the extension to be asked as the front proxy", func(ctx context.Context) (string, bool, error) {
 		answer, err := c.typed.Discovery().RESTClient().Get().AbsPath("/apis/aggregated.plumb.dev/v1/whoami").DoRaw(ctx)
-		return string(answer), string(answer) == `"front-proxy-client for plumb:admin"`, err
+		return string(answer), strings.TrimSpace(string(answer)) == `"front-proxy-client for plumb:admin"`, err
 	})
 }
 
@@ -180,7 +182,10 @@ func TestAuditLogSaysWhoDidWhat(t *testing.T) {
 	t.Parallel()
 	c := sharedCluster(t)
 	namespace := newNamespace(t, c)
-	await(t, "the creation in the audit log", func(context.Context) (string, bool, error) {
+	if err := c.typed.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the deletion in the audit log", func(context.Context) (string, bool, error) {
 		text, err := os.ReadFile(shared.audit)
 		if err != nil {
 			return "", false, err
@@ -194,7 +199,7 @@ func TestAuditLogSaysWhoDidWhat(t *testing.T) {
 			if err := json.Unmarshal(line, &event); err != nil {
 				continue // being written
 			}
-			if event.Verb == "create" && event.ObjectRef.Resource == "namespaces" && event.ObjectRef.Name == namespace {
+			if event.Verb == "delete" && event.ObjectRef.Resource == "namespaces" && event.ObjectRef.Name == namespace {
 				return "", event.User.Username == "plumb:admin" && event.Level == "Metadata" && event.Stage == "ResponseComplete", nil
 			}
 		}

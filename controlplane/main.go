@@ -50,10 +50,13 @@
 //	internal/apiserver    kube-apiserver
 //	internal/controllers  kube-controller-manager
 //	internal/scheduler    kube-scheduler
+//	internal/namespaces   deletion of namespaces, without pauses
 //	internal/storage      the volume provisioner
+//	internal/loadbalancer addresses for Services and Ingresses
 //	internal/nodes        nodes and their kubelets
 //	internal/podstatus    what a kubelet reports; pure
 //	internal/flagset      command lines of components
+//	internal/workloop     queue, workers and retries
 package main
 
 import (

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -169,6 +170,48 @@ func TestServiceGetsEndpoints(t *testing.T) {
 		}
 		return fmt.Sprint(addresses), len(addresses) == 2, nil
 	})
+}
+
+func TestLoadBalancersGetAddresses(t *testing.T) {
+	t.Parallel()
+	c := sharedCluster(t)
+	namespace := newNamespace(t, c)
+	services := c.typed.CoreV1().Services(namespace)
+	for name, outcome := range map[string]string{"waits": "pending", "web": ""} {
+		_, err := services.Create(t.Context(), &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"simulate.plumb.dev/outcome": outcome}},
+			Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	backend := networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}
+	_, err := c.typed.NetworkingV1().Ingresses(namespace).Create(t.Context(), &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       networkingv1.IngressSpec{DefaultBackend: &backend},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "addresses of Service and Ingress", func(ctx context.Context) (string, bool, error) {
+		service, err := services.Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return "", false, err
+		}
+		ingress, err := c.typed.NetworkingV1().Ingresses(namespace).Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return "", false, err
+		}
+		return fmt.Sprint(service.Status, ingress.Status), len(service.Status.LoadBalancer.Ingress) == 1 && len(ingress.Status.LoadBalancer.Ingress) == 1, nil
+	})
+	waiting, err := services.Get(t.Context(), "waits", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(waiting.Status.LoadBalancer.Ingress) > 0 {
+		t.Error("a Service that was told to wait got an address")
+	}
 }
 
 func TestJobs(t *testing.T) {

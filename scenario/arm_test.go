@@ -108,7 +108,7 @@ func playCharged(ctx context.Context, args []string, file string) error {
 	dir := flags.String("data-dir", "", "")
 	health := flags.String("health-addr", "", "")
 	metrics := flags.String("metrics-addr", "", "")
-	storage := flags.String("storage-addr", "", "")
+	storage := flags.String("storage-addr", "127.0.0.1:0", "")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}

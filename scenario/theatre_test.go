@@ -141,7 +141,7 @@ func (c *controller) start(kubeconfig string) error {
 	}
 	args := append([]string{
 		self, "controller", "--kubeconfig", kubeconfig,
-		"--data-dir", c.dir, "--health-addr", address, "--metrics-addr", c.metrics, "--storage-addr", "127.0.0.1:0",
+		"--data-dir", c.dir, "--health-addr", address, "--metrics-addr", c.metrics,
 	}, c.flags...)
 	c.proc, err = stage.Start(stage.Command{
 		Name: "plumb controller",

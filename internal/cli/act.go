@@ -124,11 +124,11 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 
 // finished reports whether the run of an object has ended well; it fails when
 // the run has ended badly, and goes on waiting where only a dependency is
-// missing.
-func finished(kind *declaredKind, o *unstructured.Unstructured) (bool, error) {
+// missing, or what the caller names besides.
+func finished(kind *declaredKind, o *unstructured.Unstructured, pending ...string) (bool, error) {
 	ready, ok := settled(o)
 	switch {
-	case !ok || ready.reason == "DependencyNotReady":
+	case !ok || ready.reason == "DependencyNotReady" || contains(pending, ready.reason):
 		return false, nil
 	case ready.status == "True":
 		return true, nil

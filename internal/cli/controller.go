@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
 
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/dialect"
@@ -90,7 +89,7 @@ plumb-system.`,
 
 // controller runs the engine until ctx ends.
 func (a *app) controller(ctx context.Context, opts control.Options) error {
-	klog.SetSlogLogger(opts.Log.With("from", "client-go"))
+	sendClientLogs(opts.Log)
 	remember := func(string) {}
 	if opts.StorageAddr == "" && opts.DataDir != "" {
 		opts.StorageAddr, remember = rememberedAddr(filepath.Join(opts.DataDir, "storage-addr"))

@@ -172,7 +172,7 @@ func (w wantedEvents) matches(event *unstructured.Unstructured) bool {
 	}
 	if w.kind == "" {
 		group, _, _ := strings.Cut(text(event, "involvedObject", "apiVersion"), "/")
-		return strings.HasSuffix(group, ".toolkit.fluxcd.io")
+		return strings.HasSuffix(group, fluxGroups)
 	}
 	return about.kind == w.kind && (w.name == "" || about.name == w.name) &&
 		(w.namespace == metav1.NamespaceAll || about.namespace == w.namespace)

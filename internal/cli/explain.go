@@ -34,9 +34,10 @@ type explanation struct {
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
 
-	State   string   `json:"state"`
-	Drift   string   `json:"drift,omitempty"` // hunks, secrets masked
-	Writers []string `json:"writers,omitempty"`
+	State    string   `json:"state"`
+	Delivers string   `json:"delivers,omitempty"` // of a delivery: how much, and how the cluster differs
+	Drift    string   `json:"drift,omitempty"`    // hunks, secrets masked
+	Writers  []string `json:"writers,omitempty"`
 
 	Health  string   `json:"health"`
 	Reason  string   `json:"reason,omitempty"`
@@ -116,17 +117,70 @@ func (a *app) explain(ctx context.Context, c *cluster, t target, local string) (
 	if err := a.judge(ctx, c, e, live); err != nil {
 		return nil, err
 	}
-	if owner == nil {
+	switch {
+	case owner != nil:
+		err = a.traceOrigin(ctx, c, e, owner, delivered, id, local)
+	case live == nil:
+		e.State = "does not exist, and no delivery lists it"
+	case kindNamed(id.Kind) != nil && strings.HasSuffix(id.Group, fluxGroups):
+		e.State = "declared on the cluster itself, not by a delivery"
+	default:
 		e.State = "not delivered by Plumb"
-		if live == nil {
-			e.State = "does not exist, and no delivery lists it"
+	}
+	if err == nil && live != nil && id == t.id() && id.GroupKind() == kustomizations.group {
+		err = a.explainDelivery(ctx, c, e, live, local)
+	}
+	return e, err
+}
+
+// explainDelivery says what a delivery delivers, and how the cluster differs
+// from that.
+func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, live *unstructured.Unstructured, local string) error {
+	deriver, closeDeriver, err := a.newDeriver(c)
+	if err != nil {
+		return err
+	}
+	defer closeDeriver()
+	if e.Owner == "" {
+		e.Source = sourceOf(live).String()
+		e.Revision = text(live, "status", "lastAppliedRevision")
+	}
+	if suspended(live) {
+		e.State += "; suspended"
+		e.Advice = append(e.Advice, fmt.Sprintf("resume it with: plumb resume kustomization %s -n %s", live.GetName(), live.GetNamespace()))
+	}
+	d, err := deriver.derive(ctx, live, local)
+	var differences []difference
+	if err == nil {
+		differences, err = d.compare(ctx)
+	}
+	if err != nil {
+		e.Delivers = "unknown: what it wants cannot be worked out: " + err.Error()
+		if advice := adviceFor(err); advice != "" {
+			e.Advice = append(e.Advice, advice)
 		}
-		return e, nil
+		return nil
 	}
-	if err := a.traceOrigin(ctx, c, e, owner, delivered, id, local); err != nil {
-		return nil, err
+	if e.Owner == "" && d.source != nil {
+		e.URL, e.Commit, e.Author = withoutCredentials(d.source.Git.URL), d.commit.Message, authored(d.commit)
 	}
-	return e, nil
+	e.Delivers = fmt.Sprintf("%d objects", len(d.objects))
+	if d.behind() {
+		e.Delivers += " at revision " + shortHashes(d.revision) + ", which no run has taken up yet"
+	}
+	if len(differences) > 0 {
+		e.Delivers += fmt.Sprintf("; %d differ from the cluster", len(differences))
+		e.Advice = append(e.Advice, fmt.Sprintf("see how with: plumb diff kustomization %s -n %s", live.GetName(), live.GetNamespace()))
+	}
+	return nil
+}
+
+// authored is who wrote a commit, and when.
+func authored(c model.Commit) string {
+	if c.When.IsZero() {
+		return c.Author
+	}
+	return c.Author + ", " + c.When.UTC().Format(time.RFC3339)
 }
 
 // ownerOf finds the delivery of an object, and the delivered object itself,
@@ -193,10 +247,7 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 		}
 		return nil
 	}
-	e.Author, e.Commit = d.commit.Author, d.commit.Message
-	if !d.commit.When.IsZero() {
-		e.Author += ", " + d.commit.When.UTC().Format(time.RFC3339)
-	}
+	e.Author, e.Commit = authored(d.commit), d.commit.Message
 	w := d.find(id)
 	if w == nil {
 		e.State = d.unwantedState(id, delivered)
@@ -248,8 +299,7 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 	if err != nil {
 		return err
 	}
-	applied := text(d.declared, "status", "lastAppliedRevision")
-	behind := d.revision != "" && applied != d.revision
+	behind := d.behind()
 	switch {
 	case difference == nil && behind:
 		e.State = fmt.Sprintf("as in Git; revision %s does not change it", shortHashes(d.revision))
@@ -271,6 +321,14 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 		e.Drift = difference.diff
 	}
 	return nil
+}
+
+// behind reports whether the source has a revision that no run has taken up
+// yet.
+func (d *derivation) behind() bool {
+	return d.revision != "" &&
+		text(d.declared, "status", "lastAppliedRevision") != d.revision &&
+		text(d.declared, "status", "lastAttemptedRevision") != d.revision
 }
 
 // otherWriters lists who else has written an object, last first.
@@ -400,9 +458,18 @@ func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstruct
 			case err != nil:
 				return err
 			}
-			if judged := health.Of(live); judged.State != model.Current {
-				lines[i] = strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", claim, judged.State, judged.Message), ": ")
+			judged := health.Of(live)
+			if judged.State == model.Current {
+				return nil
 			}
+			if live != nil {
+				children, err := c.children(ctx, live)
+				if err != nil {
+					return err
+				}
+				judged = health.Deeper(live, children)
+			}
+			lines[i] = strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", claim, judged.State, judged.Message), ": ")
 			return nil
 		})
 	}
@@ -454,6 +521,7 @@ func (a *app) printExplanation(e *explanation) error {
 	about.add("Author", e.Author)
 	about.add("File", model.Origin{File: e.File, Line: e.Line}.String())
 	about.add("State", e.State)
+	about.add("Delivers", e.Delivers)
 	for i, writer := range e.Writers {
 		about.add(first(i, "Written by"), writer)
 	}

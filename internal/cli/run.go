@@ -54,6 +54,7 @@ type app struct {
 }
 
 func newApp(streams Streams) *app {
+	captureClientLogs()
 	if streams.In == nil {
 		streams.In = strings.NewReader("")
 	}

@@ -216,7 +216,15 @@ func (s *stage) serve(ctx context.Context, r *upRepository) error {
 	return nil
 }
 
-var remoteURL = regexp.MustCompile(`^(https?|ssh)://`)
+var (
+	remoteURL = regexp.MustCompile(`^(https?|ssh)://`)
+	shortSSH  = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:`) // as git clone takes it, and Flux does not
+)
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
 
 // addRepository adds what the user names, or a sample when there is nothing to
 // deliver yet.
@@ -237,7 +245,14 @@ func (s *stage) addRepository(ctx context.Context, repo string) error {
 			}
 		}
 	case remoteURL.MatchString(repo):
+		if withoutCredentials(repo) != repo {
+			return advise(errors.New("the URL holds a password, which would stand in the cluster for all to read"),
+				"leave it out, and name the credentials in a Secret: see docs/guides/private-repositories.md")
+		}
 		r.URL = repo
+	case shortSSH.MatchString(repo) && !exists(s.path(repo)):
+		return advise(fmt.Errorf("%q is neither a directory nor a URL", repo),
+			"write it as ssh://%s", strings.Replace(repo, ":", "/", 1))
 	default:
 		abs, err := filepath.Abs(s.path(repo))
 		if err != nil {
@@ -480,27 +495,38 @@ func (s *stage) wake(ctx context.Context, r upRepository) {
 // firstDelivery waits until everything is delivered. What does not get ready is
 // said and is no reason to stop: that is what the cluster is for.
 func (s *stage) firstDelivery(ctx context.Context) error {
-	resource, _, err := s.cluster.resource(kustomizations.group)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, deliverWithin)
+	within, cancel := context.WithTimeout(ctx, deliverWithin)
 	defer cancel()
 	for _, r := range s.state.Repositories {
 		s.say.waiting("delivering %s", r.place())
-		done, err := await(ctx, resource.Namespace(s.kube.namespace), r.Name, func(o *unstructured.Unstructured) (bool, error) {
-			return finished(kustomizations, o)
-		})
-		switch {
-		case err == nil:
-			s.say.success("%s %s", kustomizations.done, shortHashes(kustomizations.revision(done)))
-		case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		err := s.awaitDelivery(within, gitRepositories, r)
+		if err == nil {
+			// The source has an artifact: the delivery hears of it at once.
+			err = s.awaitDelivery(within, kustomizations, r, "ArtifactFailed")
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
-		default:
+		}
+		if err != nil {
 			s.say.warning("%s is not ready: %v", r.Name, err)
-			s.say.plain("  see why with: plumb explain kustomization %s --kubeconfig %s", r.Name, s.state.Kubeconfig)
+			s.say.plain("  see why with: plumb explain kustomization %s --kubeconfig %s", r.Name, shellQuoted(s.state.Kubeconfig))
 		}
 	}
+	return nil
+}
+
+func (s *stage) awaitDelivery(ctx context.Context, kind *declaredKind, r upRepository, pending ...string) error {
+	resource, _, err := s.cluster.resource(kind.group)
+	if err != nil {
+		return err
+	}
+	done, err := await(ctx, resource.Namespace(s.kube.namespace), r.Name, func(o *unstructured.Unstructured) (bool, error) {
+		return finished(kind, o, pending...)
+	})
+	if err != nil {
+		return err
+	}
+	s.say.success("%s %s", kind.done, shortHashes(kind.revision(done)))
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (g grower) below(ctx context.Context, at *node, declared *unstructured.Unst
 	}
 	remote := isRemote(declared)
 	for _, claim := range claims {
-		if claim == id || (g.compact && !strings.Contains(claim.Group, "toolkit.fluxcd.io")) {
+		if claim == id || (g.compact && !strings.HasSuffix(claim.Group, fluxGroups)) {
 			continue
 		}
 		child := newNode(claim)

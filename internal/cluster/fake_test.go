@@ -29,6 +29,7 @@ type fakeAPI struct {
 	apis      string            // answer to /apis
 	paths     map[string]string // path → answer, tried before exchanges
 	counts    map[string]int    // requests by path
+	crdList   []string          // objects in the first list of CRDs
 	crdRefuse int               // HTTP status for the watch of CRDs; 0: served
 }
 
@@ -38,6 +39,8 @@ const (
 	fakeNoGroups = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}`
 	fakeWidgets  = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[{"metadata":{"name":"example.com"},"versions":[{"version":"v1","freshness":"Current","resources":[
 		{"resource":"widgets","responseKind":{"group":"example.com","version":"v1","kind":"Widget"},"scope":"Namespaced","verbs":["create","delete","get","list","patch","update","watch"]}]}]}]}`
+	widgetCRDPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+	widgetCRD     = `{"kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"},"spec":{"versions":[{"name":"v1","served":true},{"name":"v0","served":false}]},"status":{"conditions":[{"type":"NamesAccepted","status":"True"},{"type":"Established","status":"True"}]}}`
 	widgetGroup   = `{"kind":"APIGroup","apiVersion":"v1","name":"example.com","versions":[{"groupVersion":"example.com/v1","version":"v1"}],"preferredVersion":{"groupVersion":"example.com/v1","version":"v1"}}`
 	widgetVersion = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"example.com/v1","resources":[{"name":"widgets","namespaced":true,"kind":"Widget","verbs":["create","delete","get","list","patch","update","watch"]},{"name":"widgets/status","namespaced":true,"kind":"Widget","verbs":["get"]}]}`
 )
@@ -94,7 +97,13 @@ func (f *fakeAPI) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.answer(refuse, statusText(refuse, "Forbidden", "no"))
 	case strings.HasSuffix(req.URL.Path, "/customresourcedefinitions"):
 		s := x.stream()
+		f.mu.Lock()
+		list := f.crdList
+		f.mu.Unlock()
 		go func() {
+			for _, o := range list {
+				s.send("ADDED", o)
+			}
 			s.synced("1")
 			f.crds <- s
 		}()

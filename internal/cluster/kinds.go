@@ -26,9 +26,9 @@ import (
 const (
 	aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-	// Discovery follows a CRD's status after a moment. So a change of a CRD
-	// makes its group be read until it shows, in growing steps; then nothing
-	// happens until the next change.
+	// Discovery follows a CRD's status after a moment, version by version. So a
+	// change of a CRD makes its group be read until it shows, in growing steps;
+	// then nothing happens until the next change.
 	firstLook = 10 * time.Millisecond
 	longLook  = time.Second
 	maxLooks  = 14 // about 7 seconds in all
@@ -105,6 +105,7 @@ type kinds struct {
 	apiSet     *APISet
 	gitVersion string
 	waiters    map[*kindWaiter]struct{}
+	crds       map[string]*crdState // by name, plural.group
 	dirty      map[string]*look
 	looking    bool
 	blindTimer *time.Timer
@@ -126,17 +127,28 @@ type kindWaiter struct {
 	callback func()
 }
 
+// crdState is what is known of a CustomResourceDefinition by its metadata.
+type crdState struct {
+	created  time.Time
+	verified bool // discovery showed what it serves, since its last change
+}
+
 // look is a group that has to be read again.
 type look struct {
-	plural map[string]bool // resources that a CRD defines (true) or does not any more
-	again  int             // looks that are still made although nothing is missing
-	made   int
+	crds map[string]*expectation // by plural; what discovery has to show
+	made int
+}
+
+// expectation is what a CRD makes discovery show in the end.
+type expectation struct {
+	known    bool // versions were read from the CRD, or it is gone
+	versions []string
 }
 
 func newKinds(c *Cluster) *kinds {
 	return &kinds{
 		c: c, settled: make(chan struct{}), unsettled: 2, trouble: make(chan struct{}),
-		catalog: map[string]*group{}, waiters: map[*kindWaiter]struct{}{}, dirty: map[string]*look{},
+		catalog: map[string]*group{}, waiters: map[*kindWaiter]struct{}{}, crds: map[string]*crdState{}, dirty: map[string]*look{},
 	}
 }
 
@@ -217,7 +229,7 @@ func (k *kinds) ensure(ctx context.Context) error {
 	k.mu.Lock()
 	if !k.started {
 		k.started = true
-		k.c.watches.add(WatchSpec{GVK: crdKind.GVK, MetadataOnly: true}, &crdWatch{kinds: k, generations: map[string]int64{}})
+		k.c.watches.add(WatchSpec{GVK: crdKind.GVK, MetadataOnly: true}, &crdWatch{kinds: k})
 		k.c.watches.add(WatchSpec{GVK: apiServiceKind.GVK, MetadataOnly: true}, &apiServiceWatch{kinds: k})
 	}
 	complete, trouble := k.complete, k.trouble
@@ -287,12 +299,27 @@ func (k *kinds) load(ctx context.Context) error {
 	k.mu.Lock()
 	k.catalog, k.apiSet, k.loadedAt = catalog, nil, time.Now()
 	k.complete = k.epoch == epoch
+	k.trust()
 	calls := k.ready()
 	k.mu.Unlock()
 	for _, call := range calls {
 		call()
 	}
 	return nil
+}
+
+// fresh is how long after its creation a CRD may be ahead of discovery.
+const fresh = time.Minute
+
+// trust takes those CRDs for verified that the catalog shows and that are no
+// longer new. The caller holds the lock.
+func (k *kinds) trust() {
+	for name, crd := range k.crds {
+		plural, groupName, _ := strings.Cut(name, ".")
+		if age := time.Since(crd.created).Abs(); age > fresh && len(k.catalog[groupName].serving(plural)) > 0 {
+			crd.verified = true
+		}
+	}
 }
 
 // readGroups reads /api or /apis: whole groups from servers with aggregated
@@ -472,14 +499,12 @@ func (k *kinds) onKind(gvk schema.GroupVersionKind, callback func()) func() {
 	if !served {
 		k.waiters[w] = struct{}{}
 		k.armBlind()
+		k.verify(gvk.Group)
 	}
 	k.mu.Unlock()
 	if served {
 		callback()
 		return func() {}
-	}
-	if gvk.Group != "" {
-		k.announce(gvk.Group, "", false, false) // it may have come while nobody waited
 	}
 	return func() {
 		k.mu.Lock()
@@ -501,15 +526,14 @@ func (k *kinds) ready() []func() {
 	return calls
 }
 
-// awaited reports whether somebody waits for a kind of a group. The caller
-// holds the lock.
-func (k *kinds) awaited(group string) bool {
-	for w := range k.waiters {
-		if w.gvk.Group == group {
-			return true
+// verify has those CRDs of a group looked at that discovery may not show yet:
+// they were created just before we began to watch. The caller holds the lock.
+func (k *kinds) verify(groupName string) {
+	for name, crd := range k.crds {
+		if plural, g, _ := strings.Cut(name, "."); g == groupName && !crd.verified {
+			k.expect(groupName, plural, &expectation{})
 		}
 	}
-	return false
 }
 
 // armBlind makes waiters be looked after by a timer where changes are not
@@ -534,25 +558,17 @@ func (k *kinds) armBlind() {
 	})
 }
 
-// announce notes that a CRD defines a resource or does not any more, and has
-// the group read until discovery agrees.
-func (k *kinds) announce(groupName, plural string, defined, changed bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// expect has a group read until discovery shows what a CRD of it, or with no
+// plural anything else, leads to. The caller holds the lock.
+func (k *kinds) expect(groupName, plural string, what *expectation) {
 	l := k.dirty[groupName]
 	if l == nil {
-		l = &look{plural: map[string]bool{}}
+		l = &look{crds: map[string]*expectation{}}
 		k.dirty[groupName] = l
 	}
 	if plural != "" {
-		l.plural[plural] = defined
+		l.crds[plural] = what
 	}
-	if changed {
-		// Which versions a CRD serves cannot be seen in its metadata: look a
-		// few times more.
-		l.again = max(l.again, 4)
-	}
-	l.again = max(l.again, 1)
 	l.made = 0
 	if !k.looking {
 		k.looking = true
@@ -576,10 +592,82 @@ func (k *kinds) lookAround() {
 			}
 		}
 		for _, name := range names {
+			k.readCRDs(name)
 			g, err := k.readGroup(k.c.ctx, name)
 			k.looked(name, g, err)
 		}
 	}
+}
+
+// readCRDs finds out which versions the CRDs that changed in a group serve. One
+// that is not established yet, or cannot be read, is expected no more: its next
+// change is announced.
+func (k *kinds) readCRDs(groupName string) {
+	k.mu.Lock()
+	unread := map[string]*expectation{}
+	if l := k.dirty[groupName]; l != nil {
+		for plural, e := range l.crds {
+			if !e.known {
+				unread[plural] = e
+			}
+		}
+	}
+	k.mu.Unlock()
+	for plural, e := range unread {
+		versions, established := k.readCRD(plural + "." + groupName)
+		k.mu.Lock()
+		if l := k.dirty[groupName]; l != nil && l.crds[plural] == e { // else it changed meanwhile
+			if established {
+				l.crds[plural] = &expectation{known: true, versions: versions}
+			} else {
+				delete(l.crds, plural)
+			}
+		}
+		k.mu.Unlock()
+	}
+}
+
+// readCRD returns the versions that a CRD serves, once it is established; none
+// when it is gone.
+func (k *kinds) readCRD(name string) (versions []string, established bool) {
+	var crd struct {
+		Spec struct {
+			Versions []struct {
+				Name   string `json:"name"`
+				Served bool   `json:"served"`
+			} `json:"versions"`
+		} `json:"spec"`
+		Status struct {
+			Conditions []struct {
+				Type   string `json:"type"`
+				Status string `json:"status"`
+			} `json:"conditions"`
+		} `json:"status"`
+	}
+	path, err := objectPath(crdKind, "", name, "")
+	if err != nil {
+		return nil, false
+	}
+	r := &request{method: http.MethodGet, path: path, retry: always}
+	err = k.c.do(k.c.ctx, r, func(body []byte) error { return json.Unmarshal(body, &crd) })
+	if apierrors.IsNotFound(err) {
+		return nil, true
+	}
+	if err != nil {
+		k.c.opts.Log.Debug("a CustomResourceDefinition cannot be read", "host", k.c.Host(), "name", name, "error", err)
+		return nil, false
+	}
+	for _, v := range crd.Spec.Versions {
+		if v.Served {
+			versions = append(versions, v.Name)
+		}
+	}
+	for _, c := range crd.Status.Conditions {
+		if c.Type == "Established" && c.Status == "True" {
+			return versions, true
+		}
+	}
+	return nil, false
 }
 
 func (k *kinds) dueLooks() (names []string, pause time.Duration) {
@@ -608,7 +696,6 @@ func (k *kinds) looked(name string, g *group, err error) {
 	l := k.dirty[name]
 	if l != nil {
 		l.made++
-		l.again--
 	}
 	if err != nil {
 		k.c.opts.Log.Debug("discovery failed", "host", k.c.Host(), "group", name, "error", err)
@@ -628,10 +715,18 @@ func (k *kinds) looked(name string, g *group, err error) {
 	k.apiSet = nil
 	k.epoch++ // a reading of the whole catalog under way may be older than this
 	calls := k.ready()
-	// Versions of one resource appear in discovery one after another: as long
-	// as somebody waits for a kind of the group, one of them is not enough.
-	if l != nil && ((l.again <= 0 && g.shows(l.plural) && !k.awaited(name)) || l.made >= maxLooks) {
-		delete(k.dirty, name)
+	if l != nil {
+		done := true
+		for plural, e := range l.crds {
+			shown := e.known && g.shows(plural, e.versions)
+			if crd := k.crds[plural+"."+name]; crd != nil && shown {
+				crd.verified = true
+			}
+			done = done && shown
+		}
+		if done || l.made >= maxLooks {
+			delete(k.dirty, name)
+		}
 	}
 	k.mu.Unlock()
 	for _, call := range calls {
@@ -639,29 +734,28 @@ func (k *kinds) looked(name string, g *group, err error) {
 	}
 }
 
-// shows reports whether discovery agrees with what CRDs define. Nil is a group
-// that is not served.
-func (g *group) shows(plural map[string]bool) bool {
-	for name, defined := range plural {
-		if g.serves(name) != defined {
-			return false
-		}
-	}
-	return true
+// shows reports whether discovery has a resource in exactly these versions.
+func (g *group) shows(plural string, versions []string) bool {
+	serving := g.serving(plural)
+	slices.Sort(serving)
+	return slices.Equal(serving, slices.Sorted(slices.Values(versions)))
 }
 
-func (g *group) serves(plural string) bool {
+// serving lists the versions that serve a resource. A nil group serves none.
+func (g *group) serving(plural string) []string {
 	if g == nil {
-		return false
+		return nil
 	}
+	var versions []string
 	for _, v := range g.versions {
 		for _, kind := range v.kinds {
 			if kind.GVR.Resource == plural {
-				return true
+				versions = append(versions, v.version)
+				break
 			}
 		}
 	}
-	return false
+	return versions
 }
 
 // doubt passes an error on, and has the kind's group read again when it says
@@ -674,7 +768,9 @@ func (k *kinds) doubt(kind Kind, err error) error {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		if d := status.Status().Details; d == nil || d.Name == "" || d.Kind == "" || hasCause(d, metav1.CauseTypeUnexpectedServerResponse) {
-			k.announce(kind.GVR.Group, "", false, false)
+			k.mu.Lock()
+			k.expect(kind.GVR.Group, "", nil)
+			k.mu.Unlock()
 		}
 	}
 	return err
@@ -758,7 +854,6 @@ func (k *kinds) version(ctx context.Context) (string, error) {
 // plural.group.
 type crdWatch struct {
 	*kinds
-	generations map[string]int64
 	synced      bool
 	settledOnce bool
 }
@@ -769,15 +864,18 @@ func (w *crdWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 	if !ok {
 		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if typ == watch.Deleted {
-		delete(w.generations, o.GetName())
-		w.announce(groupName, plural, false, true)
+		delete(w.crds, o.GetName())
+		w.expect(groupName, plural, &expectation{known: true})
 		return
 	}
-	before, known := w.generations[o.GetName()]
-	w.generations[o.GetName()] = o.GetGeneration()
-	if w.synced && o.GetDeletionTimestamp() == nil { // those of the first list are in the catalog that is read after it
-		w.announce(groupName, plural, true, !known || before != o.GetGeneration())
+	w.crds[o.GetName()] = &crdState{created: o.GetCreationTimestamp().Time}
+	// Those of the first list are in the catalog that is read after it. One
+	// that is being deleted is served until its last object is gone.
+	if w.synced && o.GetDeletionTimestamp() == nil {
+		w.expect(groupName, plural, &expectation{})
 	}
 }
 
@@ -813,7 +911,9 @@ func (w *apiServiceWatch) Event(_ watch.EventType, o *unstructured.Unstructured)
 		return
 	}
 	if _, groupName, ok := strings.Cut(o.GetName(), "."); ok && groupName != "" {
-		w.announce(groupName, "", false, true)
+		w.mu.Lock()
+		w.expect(groupName, "", nil)
+		w.mu.Unlock()
 	}
 }
 

@@ -128,6 +128,7 @@ func TestWaitersWakeWhenTheirKindIsServed(t *testing.T) {
 		}
 
 		// The CRD appears; discovery follows only a moment later.
+		f.set(widgetCRDPath, widgetCRD)
 		crds.send("ADDED", `{"metadata":{"name":"widgets.example.com","uid":"9","resourceVersion":"50","generation":1}}`)
 		synctest.Wait()
 		if len(woken) != 0 {
@@ -159,6 +160,7 @@ func TestWaitersWakeWhenTheirKindIsServed(t *testing.T) {
 
 		// And goes again.
 		f.set("/apis/example.com", "")
+		f.set(widgetCRDPath, "")
 		crds.send("DELETED", `{"metadata":{"name":"widgets.example.com","uid":"9","resourceVersion":"60","generation":1}}`)
 		time.Sleep(time.Second)
 		if _, err := c.Resolve(t.Context(), widget); !errors.As(err, &unknown) {
@@ -257,6 +259,36 @@ func TestCallThatFindsNoKindHasItLookedUpAgain(t *testing.T) {
 		var unknown *UnknownKindError
 		if _, err := c.Resolve(t.Context(), widget); !errors.As(err, &unknown) {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestKindThatWasCreatedJustBefore is a CRD that is in the first list of the
+// watch while discovery does not show all of its versions yet.
+func TestKindThatWasCreatedJustBefore(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, f *fakeAPI, c *Cluster) {
+		f.mu.Lock()
+		f.crdList = []string{`{"metadata":{"name":"widgets.example.com","uid":"9","resourceVersion":"1","creationTimestamp":"` + time.Now().UTC().Format(time.RFC3339) + `"}}`}
+		f.mu.Unlock()
+		f.set("/apis", strings.ReplaceAll(fakeWidgets, `"version":"v1"`, `"version":"v1beta1"`))
+		f.set("/apis/example.com", strings.ReplaceAll(widgetGroup, "v1\"", "v1beta1\""))
+		f.set("/apis/example.com/v1beta1", widgetVersion)
+		f.set(widgetCRDPath, strings.Replace(widgetCRD, `[{"name":"v1"`, `[{"name":"v1beta1","served":true},{"name":"v1"`, 1))
+		if _, err := c.Resolve(t.Context(), widget); err == nil {
+			t.Fatal("served already")
+		}
+		woken := make(chan struct{})
+		defer c.OnServed(widget, func() { close(woken) })()
+		synctest.Wait()
+		f.set("/apis/example.com", strings.Replace(widgetGroup, `"versions":[`, `"versions":[{"groupVersion":"example.com/v1beta1","version":"v1beta1"},`, 1))
+		f.set("/apis/example.com/v1", widgetVersion)
+		<-woken
+		time.Sleep(time.Minute)
+		n := f.count("/apis/example.com")
+		defer c.OnServed(gvk("example.com/v7", "Widget"), func() { t.Error("served") })()
+		time.Sleep(time.Minute)
+		if f.count("/apis/example.com") != n {
+			t.Error("what was verified is looked at again")
 		}
 	})
 }

@@ -386,6 +386,7 @@ func TestWatchOfAKindThatVanishesAndReturns(t *testing.T) {
 
 		f.set("/apis/example.com", widgetGroup)
 		f.set("/apis/example.com/v1", widgetVersion)
+		f.set(widgetCRDPath, widgetCRD)
 		crds.send("ADDED", `{"metadata":{"name":"widgets.example.com","uid":"9","resourceVersion":"50","generation":1}}`)
 		s = f.expect(t, widgets).stream()
 		s.send("ADDED", configMap("b", "2", "51"))

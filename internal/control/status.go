@@ -34,6 +34,7 @@ type writer struct {
 	pending map[object.ID]job
 	running map[object.ID]bool
 	closed  bool
+	events  *events
 }
 
 // job is what there is to say of one declared object. One field is set.
@@ -51,6 +52,7 @@ const statusWriters = 8
 
 func newWriter(ds *declarations, log *slog.Logger) *writer {
 	w := &writer{ds: ds, log: log, manager: "plumb", pending: map[object.ID]job{}, running: map[object.ID]bool{}}
+	w.events = newEvents(w)
 	w.ready = sync.NewCond(&w.mu)
 	return w
 }
@@ -105,10 +107,9 @@ func (w *writer) run(ctx context.Context) {
 	})
 	defer stop()
 	var all sync.WaitGroup
+	all.Go(func() { w.events.run(ctx) })
 	for range statusWriters {
-		all.Add(1)
-		go func() {
-			defer all.Done()
+		all.Go(func() {
 			for {
 				d, j, ok := w.next()
 				if !ok {
@@ -117,7 +118,7 @@ func (w *writer) run(ctx context.Context) {
 				err := w.write(ctx, d, j)
 				w.done(ctx, d, j, err)
 			}
-		}()
+		})
 	}
 	all.Wait()
 }
@@ -156,13 +157,20 @@ func (w *writer) done(ctx context.Context, d *declared, j job, err error) {
 		})
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	delete(w.running, d.id)
 	if _, ok := w.pending[d.id]; ok {
 		w.order = append(w.order, d)
 		w.ready.Signal()
 	}
+	idle := w.idle()
+	w.mu.Unlock()
+	if idle {
+		w.events.nudge()
+	}
 }
+
+// idle reports whether every status has been written. The caller holds w.mu.
+func (w *writer) idle() bool { return len(w.order) == 0 && len(w.running) == 0 }
 
 // write projects a report and writes what differs.
 func (w *writer) write(ctx context.Context, d *declared, j job) error {
@@ -181,11 +189,7 @@ func (w *writer) write(ctx context.Context, d *declared, j job) error {
 	if err := w.metadata(ctx, session, kind, d, edits); err != nil {
 		return gone(err)
 	}
-	for _, ev := range edits.Events {
-		if err := w.event(ctx, session, previous, ev); err != nil {
-			w.log.Warn("event not written", "object", d.id.String(), "reason", ev.Reason, "error", err)
-		}
-	}
+	w.events.add(previous, edits.Events)
 	return nil
 }
 
@@ -365,64 +369,6 @@ func withFinalizer(list []string, name string, want bool) ([]string, bool) {
 		kept = append(kept, name)
 	}
 	return kept, found != want
-}
-
-// event tells people what happened, as an Event of the declared object.
-func (w *writer) event(ctx context.Context, session *cluster.Session, about *unstructured.Unstructured, ev model.Event) error {
-	kind, err := w.ds.cluster.Resolve(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"})
-	if err != nil {
-		return err
-	}
-	namespace := about.GetNamespace()
-	if namespace == "" {
-		namespace = "default"
-	}
-	now := time.Now()
-	stamp := now.UTC().Format(time.RFC3339)
-	message := ev.Message
-	const longest = 1024 // the API server's bound
-	if len(message) > longest {
-		message = message[:longest-3] + "..."
-	}
-	o := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1",
-		"kind":       "Event",
-		"metadata": map[string]any{
-			"name":      about.GetName() + "." + strconv.FormatInt(now.UnixNano(), 16),
-			"namespace": namespace,
-		},
-		"involvedObject": map[string]any{
-			"apiVersion": about.GetAPIVersion(), "kind": about.GetKind(),
-			"name": about.GetName(), "namespace": about.GetNamespace(),
-			"uid": string(about.GetUID()), "resourceVersion": about.GetResourceVersion(),
-		},
-		"type": ev.Type, "reason": ev.Reason, "message": message,
-		"source":             map[string]any{"component": w.component(about)},
-		"reportingComponent": w.component(about), "reportingInstance": "",
-		"firstTimestamp": stamp, "lastTimestamp": stamp, "count": int64(1),
-	}}
-	if len(ev.Annotations) > 0 {
-		o.SetAnnotations(ev.Annotations)
-	}
-	_, err = session.Create(ctx, kind, o, cluster.WriteOptions{Manager: w.manager})
-	return err
-}
-
-// component is the name under which events of an object are found: the
-// upstream controller's own, where there is one.
-func (w *writer) component(about *unstructured.Unstructured) string {
-	d := w.ds.get(object.Of(about))
-	if d == nil {
-		return w.manager
-	}
-	for _, c := range d.dialect.Controllers() {
-		for _, gk := range c.Kinds {
-			if gk == d.kind.GroupKind {
-				return c.Deployment.Name
-			}
-		}
-	}
-	return w.manager
 }
 
 // older reports whether resource version a is from before b.

@@ -22,6 +22,9 @@ func Deeper(parent *unstructured.Unstructured, children []*unstructured.Unstruct
 	if health.State != model.InProgress && health.State != model.Unhealthy {
 		return health
 	}
+	if health.Reason == notObserved {
+		return health // what there is was made for an earlier spec
+	}
 	family := familyOf(parent, children)
 	pods, failing := family.worst()
 	if len(pods) == 0 || pods[0].cause.weight < unscheduled {
@@ -40,7 +43,7 @@ func Deeper(parent *unstructured.Unstructured, children []*unstructured.Unstruct
 	if alike := len(pods) - 1; alike > 0 {
 		message += fmt.Sprintf("; %d more %s alike", alike, plural(alike, "pod"))
 	}
-	health.Message += "; " + message
+	health.Message = strings.TrimSuffix(health.Message, ".") + "; " + message
 	if health.Reason != "ProgressDeadlineExceeded" {
 		health.Reason = root.cause.reason
 	}
@@ -169,7 +172,7 @@ func (f family) cannotCreate(health model.Health) (model.Health, bool) {
 			continue
 		}
 		if !strings.Contains(health.Message, c.message) {
-			health.Message += "; ReplicaSet " + set.text("metadata", "name") + c.because()
+			health.Message = strings.TrimSuffix(health.Message, ".") + "; ReplicaSet " + set.text("metadata", "name") + c.because()
 		}
 		if health.Reason != "ProgressDeadlineExceeded" {
 			health.Reason = or(c.reason, "ReplicaFailure")

@@ -46,6 +46,9 @@ func deployment(live fields) model.Health {
 	case availableCondition.status != "True":
 		return inProgress("DeploymentNotAvailable", "the Deployment is not available yet%s", availableCondition.because())
 	}
+	if want == 0 {
+		return current("scaled to zero replicas")
+	}
 	return current("%s available", of(available, want, "replica"))
 }
 
@@ -53,7 +56,7 @@ func deployment(live fields) model.Health {
 // Deployment copies the condition from its ReplicaSets.
 func replicaFailure(live fields) explanation {
 	if c, ok := live.condition("ReplicaFailure"); ok && c.status == "True" {
-		return explanation(c.because())
+		return explanation(or(c.because(), ": ReplicaFailure"))
 	}
 	return ""
 }

@@ -102,6 +102,9 @@ func terminating(live fields) model.Health {
 	return model.Health{State: model.Terminating, Reason: "Terminating", Message: message}
 }
 
+// notObserved is the reason of an object whose status is about an earlier spec.
+const notObserved = "LatestGenerationNotObserved"
+
 // generationBehind reports a status that is about an earlier spec. Objects
 // without either field pass.
 func generationBehind(live fields, kind string) (model.Health, bool) {
@@ -114,9 +117,9 @@ func generationBehind(live fields, kind string) (model.Health, bool) {
 		return model.Health{}, false
 	}
 	if observed <= 0 {
-		return inProgress("LatestGenerationNotObserved", "the controller of %s has not looked at it yet", kind), true
+		return inProgress(notObserved, "the controller of %s has not looked at it yet", kind), true
 	}
-	return inProgress("LatestGenerationNotObserved",
+	return inProgress(notObserved,
 		"the controller of %s has not seen the last change yet (generation %d, observed %d)", kind, generation, observed), true
 }
 

@@ -277,7 +277,9 @@ func undescribe(schema map[string]any) {
 		undescribe(asMap(property))
 	}
 	for _, key := range []string{"items", "additionalProperties"} {
-		undescribe(mapAt(schema, key))
+		if below := mapAt(schema, key); below != nil {
+			undescribe(below)
+		}
 	}
 }
 
@@ -313,7 +315,7 @@ func copyMap(m map[string]any) map[string]any {
 	return (&unstructured.Unstructured{Object: m}).DeepCopy().Object
 }
 
-func sorted(m map[string]any) []string {
+func sorted[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
 		names = append(names, name)

@@ -24,7 +24,7 @@ const (
 // Git's, a path below an excluded directory can be taken in again.
 type pattern struct {
 	domain  []string // directory of the file it stands in
-	parts   []string
+	parts   []glob
 	include bool // starts with "!"
 	dirOnly bool // ends with "/"
 	rooted  bool // holds a slash: compared with the whole path below the domain
@@ -38,8 +38,38 @@ func parsePattern(line string, domain []string) pattern {
 	}
 	line, p.dirOnly = strings.CutSuffix(line, "/")
 	p.rooted = strings.Contains(line, "/")
-	p.parts = strings.Split(line, "/")
+	for part := range strings.SplitSeq(line, "/") {
+		p.parts = append(p.parts, newGlob(part))
+	}
 	return p
+}
+
+// glob is one element of a pattern. Nearly all are plain names or suffixes,
+// which are compared without the matcher.
+type glob struct {
+	text   string
+	suffix string // of "*.jpg": ".jpg"
+	plain  bool
+}
+
+func newGlob(text string) glob {
+	const special = `*?[\`
+	g := glob{text: text, plain: !strings.ContainsAny(text, special)}
+	if rest, ok := strings.CutPrefix(text, "*"); ok && !strings.ContainsAny(rest, special) {
+		g.suffix = rest
+	}
+	return g
+}
+
+// match reports an error for a malformed pattern only.
+func (g glob) match(name string) (bool, error) {
+	switch {
+	case g.plain:
+		return name == g.text, nil
+	case g.suffix != "":
+		return strings.HasSuffix(name, g.suffix), nil
+	}
+	return path.Match(g.text, name)
 }
 
 // parsePatterns reads the lines of a file.
@@ -75,7 +105,7 @@ func (p *pattern) matches(elements []string, isDir bool) bool {
 // matchName looks for the name at any level: what is below a match matches too.
 func (p *pattern) matchName(elements []string, isDir bool) bool {
 	for i, name := range elements {
-		if matched, err := path.Match(p.parts[0], name); err != nil {
+		if matched, err := p.parts[0].match(name); err != nil {
 			return false
 		} else if matched {
 			return !p.dirOnly || isDir || i < len(elements)-1
@@ -90,16 +120,16 @@ func (p *pattern) matchPath(elements []string, isDir bool) bool {
 	matched, anywhere := false, false
 	for i, part := range p.parts {
 		switch {
-		case part == "":
+		case part.text == "":
 			anywhere = false
 			continue
-		case part == "**":
+		case part.text == "**":
 			if i == len(p.parts)-1 {
 				return p.final(matched, elements, isDir)
 			}
 			anywhere = true
 			continue
-		case strings.Contains(part, "**") || len(elements) == 0:
+		case strings.Contains(part.text, "**") || len(elements) == 0:
 			return false
 		}
 		taken, ok := take(part, elements, anywhere)
@@ -117,13 +147,13 @@ func (p *pattern) final(matched bool, rest []string, isDir bool) bool {
 
 // take says how many elements a part consumes: positive when it matched,
 // negative when it was looked for everywhere in vain.
-func take(part string, elements []string, anywhere bool) (n int, ok bool) {
+func take(part glob, elements []string, anywhere bool) (n int, ok bool) {
 	if !anywhere {
-		matched, err := path.Match(part, elements[0])
+		matched, err := part.match(elements[0])
 		return 1, err == nil && matched
 	}
 	for i, e := range elements {
-		matched, err := path.Match(part, e)
+		matched, err := part.match(e)
 		if err != nil {
 			return 0, false
 		}

@@ -339,6 +339,9 @@ func (c *comparison) dirs(at string, before, after *dir) {
 func (c *comparison) same(at string, before, after *node) (typeDiffers bool) {
 	switch {
 	case before.dir != nil && after.dir != nil:
+		if before.dir.digest == after.dir.digest {
+			return false
+		}
 		c.dirs(path.Join(at, before.name), before.dir, after.dir)
 		return false
 	case before.dir != nil || after.dir != nil:

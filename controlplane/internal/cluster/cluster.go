@@ -1,6 +1,6 @@
 // Package cluster assembles the control plane: a data directory, etcd, the API
-// server, the controllers, the scheduler, the volume provisioner and the
-// simulated nodes, started in that order and stopped in the reverse one.
+// server, then the controllers, the scheduler and what is simulated; stopped
+// in the reverse order.
 package cluster
 
 import (
@@ -22,6 +22,8 @@ import (
 	"plumb.dev/plumb/controlplane/internal/credentials"
 	"plumb.dev/plumb/controlplane/internal/datadir"
 	"plumb.dev/plumb/controlplane/internal/etcd"
+	"plumb.dev/plumb/controlplane/internal/loadbalancer"
+	"plumb.dev/plumb/controlplane/internal/namespaces"
 	"plumb.dev/plumb/controlplane/internal/nodes"
 	"plumb.dev/plumb/controlplane/internal/scheduler"
 	"plumb.dev/plumb/controlplane/internal/storage"
@@ -163,16 +165,21 @@ func (c *Cluster) startParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	balancer, err := loadbalancer.New(c.client(credentials.LoadBalancer))
+	if err != nil {
+		return err
+	}
 	c.parts = append(c.parts,
 		c.run(func(ctx context.Context) error { return controllers.Run(ctx, managerConfig, c.keys) }),
-		c.run(func(ctx context.Context) error { return scheduler.Run(ctx, schedulerConfig) }))
+		c.run(func(ctx context.Context) error { return scheduler.Run(ctx, schedulerConfig) }),
+		c.run(func(ctx context.Context) error { return namespaces.Run(ctx, c.client(credentials.Namespaces)) }))
 	err = c.unlessFailed(ctx, func(ctx context.Context) error {
 		return errors.Join(fleet.Register(ctx), volumes.EnsureClass(ctx))
 	})
 	if err != nil {
 		return err
 	}
-	c.parts = append(c.parts, c.run(fleet.Run), c.run(volumes.Run))
+	c.parts = append(c.parts, c.run(fleet.Run), c.run(volumes.Run), c.run(balancer.Run))
 	return nil
 }
 

@@ -2,7 +2,8 @@
 //
 // It is kube-controller-manager with an explicit list. Left out are the
 // controllers that need real machines (node life cycle, IP address management,
-// volume attachment) or a cloud. The node life cycle controller in particular
+// volume attachment) or a cloud, and the namespace controller, whose work
+// package namespaces does without its pauses. The node life cycle controller in particular
 // would need a Lease renewed for every simulated node, which is traffic for
 // nothing in a cluster whose nodes cannot fail.
 package controllers
@@ -49,7 +50,6 @@ var enabled = []string{
 	names.PersistentVolumeProtectionController,
 	names.EphemeralVolumeController,
 	// the API itself
-	names.NamespaceController,
 	names.GarbageCollectorController,
 	names.ResourceQuotaController,
 	names.ValidatingAdmissionPolicyStatusController,

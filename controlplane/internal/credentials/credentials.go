@@ -36,9 +36,11 @@ const (
 	Scheduler         User = "system:kube-scheduler"
 	Nodes             User = "plumb:nodes"
 	Storage           User = "plumb:storage"
+	Namespaces        User = "plumb:namespaces"
+	LoadBalancer      User = "plumb:load-balancer"
 )
 
-var users = []User{Admin, ControllerManager, Scheduler, Nodes, Storage}
+var users = []User{Admin, ControllerManager, Scheduler, Nodes, Storage, Namespaces, LoadBalancer}
 
 const administrators = "system:masters"
 

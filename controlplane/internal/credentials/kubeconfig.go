@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -15,13 +16,14 @@ import (
 // contextName names cluster, user and context in every kubeconfig written here.
 const contextName = "plumb"
 
-// Client configures a client of the server for a user. It does not limit its
-// own rate: everything runs on one machine.
+// Client configures a client of the server for a user. It speaks protobuf,
+// and does not limit its own rate: everything runs on one machine.
 func (c *Credentials) Client(server string, user User) *rest.Config {
 	return &rest.Config{
 		Host:            server,
 		BearerToken:     c.tokens[user],
 		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca},
+		ContentConfig:   rest.ContentConfig{ContentType: runtime.ContentTypeProtobuf},
 		UserAgent:       string(user),
 		QPS:             -1,
 	}

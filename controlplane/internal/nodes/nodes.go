@@ -29,20 +29,12 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 
 	"plumb.dev/plumb/controlplane/internal/podstatus"
+	"plumb.dev/plumb/controlplane/internal/workloop"
 )
 
-const (
-	workers = 8
-
-	// Conflicts with another writer of the status are the usual reason for a
-	// retry, and gone with the next watch event.
-	firstRetry   = 20 * time.Millisecond
-	longestRetry = 5 * time.Second
-)
+const workers = 8
 
 // Fleet is the set of simulated nodes.
 type Fleet struct {
@@ -51,7 +43,7 @@ type Fleet struct {
 	runFor      time.Duration
 	pods        corelisters.PodLister
 	informer    cache.SharedIndexInformer
-	queue       workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	loop        *workloop.Loop[cache.ObjectName]
 	addresses   *addressPool
 	broadcaster record.EventBroadcaster
 
@@ -62,8 +54,6 @@ type Fleet struct {
 // New prepares a fleet of count nodes. Containers that are to end run for
 // runFor.
 func New(config *rest.Config, count int, runFor time.Duration) (*Fleet, error) {
-	config = rest.CopyConfig(config)
-	config.ContentType = "application/vnd.kubernetes.protobuf"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the simulated nodes: %w", err)
@@ -75,9 +65,8 @@ func New(config *rest.Config, count int, runFor time.Duration) (*Fleet, error) {
 		addresses:   newAddressPool(),
 		broadcaster: record.NewBroadcaster(),
 		seen:        map[types.UID]time.Time{},
-		queue: workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](firstRetry, longestRetry)),
 	}
+	fleet.loop = workloop.New("simulated kubelets", fleet.attend)
 	for i := 1; i <= count; i++ {
 		fleet.names[nodeName(i)] = true
 	}
@@ -96,20 +85,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), f.informer.HasSynced) {
-		return nil
+	if cache.WaitForCacheSync(ctx.Done(), f.informer.HasSynced) {
+		f.loop.Run(ctx, workers)
 	}
-
-	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			for f.work(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	f.queue.ShutDown()
-	group.Wait()
 	return nil
 }
 
@@ -135,7 +113,7 @@ func (f *Fleet) observe(pod *corev1.Pod) {
 		return
 	}
 	f.addresses.reserve(pod.UID, pod.Status.PodIP)
-	f.queue.Add(cache.MetaObjectToName(pod))
+	f.loop.Add(cache.MetaObjectToName(pod), 0)
 }
 
 func (f *Fleet) forget(object any) {
@@ -150,29 +128,6 @@ func (f *Fleet) forget(object any) {
 	f.mu.Lock()
 	delete(f.seen, pod.UID)
 	f.mu.Unlock()
-}
-
-func (f *Fleet) work(ctx context.Context) bool {
-	name, quit := f.queue.Get()
-	if quit {
-		return false
-	}
-	defer f.queue.Done(name)
-	again, err := f.attend(ctx, name)
-	switch {
-	case err == nil:
-		f.queue.Forget(name)
-	case ctx.Err() != nil:
-		return true
-	default:
-		klog.V(2).InfoS("A pod's status was not written; retrying", "pod", name, "err", err)
-		f.queue.AddRateLimited(name)
-		return true
-	}
-	if again > 0 {
-		f.queue.AddAfter(name, again)
-	}
-	return true
 }
 
 // attend brings one pod up to date and says when to look again.

@@ -21,8 +21,8 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
+
+	"plumb.dev/plumb/controlplane/internal/workloop"
 )
 
 const (
@@ -34,9 +34,6 @@ const (
 	defaultClassAnnotation  = "storageclass.kubernetes.io/is-default-class"
 	askedAnnotation         = "volume.kubernetes.io/storage-provisioner"
 	provisionedByAnnotation = "pv.kubernetes.io/provisioned-by"
-
-	firstRetry   = 20 * time.Millisecond
-	longestRetry = 5 * time.Second
 )
 
 // Volumes provisions and reclaims simulated volumes.
@@ -44,7 +41,7 @@ type Volumes struct {
 	client  kubernetes.Interface
 	claims  corelisters.PersistentVolumeClaimLister
 	volumes corelisters.PersistentVolumeLister
-	queue   workqueue.TypedRateLimitingInterface[request]
+	loop    *workloop.Loop[request]
 }
 
 // request is a claim to provision, or, without a namespace, a volume to
@@ -53,17 +50,13 @@ type request struct{ namespace, name string }
 
 // New prepares the provisioner.
 func New(config *rest.Config) (*Volumes, error) {
-	config = rest.CopyConfig(config)
-	config.ContentType = "application/vnd.kubernetes.protobuf"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the volume provisioner: %w", err)
 	}
-	return &Volumes{
-		client: client,
-		queue: workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[request](firstRetry, longestRetry)),
-	}, nil
+	v := &Volumes{client: client}
+	v.loop = workloop.New("volumes", v.attend)
+	return v, nil
 }
 
 // EnsureClass creates the default StorageClass of a new cluster. One that
@@ -103,41 +96,23 @@ func (v *Volumes) Run(ctx context.Context) error {
 	}
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), claims.Informer().HasSynced, volumes.Informer().HasSynced) {
-		return nil
-	}
-	context.AfterFunc(ctx, v.queue.ShutDown)
-	for v.work(ctx) {
+	if cache.WaitForCacheSync(ctx.Done(), claims.Informer().HasSynced, volumes.Informer().HasSynced) {
+		v.loop.Run(ctx, 1)
 	}
 	return nil
 }
 
 func (v *Volumes) enqueue(object any) {
 	if accessor, ok := object.(metav1.Object); ok {
-		v.queue.Add(request{namespace: accessor.GetNamespace(), name: accessor.GetName()})
+		v.loop.Add(request{namespace: accessor.GetNamespace(), name: accessor.GetName()}, 0)
 	}
 }
 
-func (v *Volumes) work(ctx context.Context) bool {
-	item, quit := v.queue.Get()
-	if quit {
-		return false
-	}
-	defer v.queue.Done(item)
-	if err := v.attend(ctx, item); err != nil && ctx.Err() == nil {
-		klog.V(2).InfoS("A volume was not provisioned or reclaimed; retrying", "namespace", item.namespace, "name", item.name, "err", err)
-		v.queue.AddRateLimited(item)
-		return true
-	}
-	v.queue.Forget(item)
-	return true
-}
-
-func (v *Volumes) attend(ctx context.Context, item request) error {
+func (v *Volumes) attend(ctx context.Context, item request) (time.Duration, error) {
 	if item.namespace == "" {
-		return v.reclaim(ctx, item.name)
+		return 0, v.reclaim(ctx, item.name)
 	}
-	return v.provision(ctx, item.namespace, item.name)
+	return 0, v.provision(ctx, item.namespace, item.name)
 }
 
 // provision makes the volume that the volume controller asked for.

@@ -66,7 +66,7 @@ var gitRepositoryFields = of(kindGitRepository,
 	Field{Path: "spec.include[].toPath", Support: Works},
 	Field{Path: "spec.sparseCheckout[]", Support: Works},
 	Field{Path: "spec.gitImplementation", Support: Differs, Gone: "v1beta2", Note: "there is one implementation, which does what both did"},
-	Field{Path: "spec.accessFrom", Support: Differs, Gone: "v1beta2", Note: "Flux never enforced it for Kustomizations; use --no-cross-namespace-refs"},
+	Field{Path: "spec.accessFrom", Support: Differs, Gone: "v1beta2", Note: "no access list is enforced for sources; use --no-cross-namespace-refs"},
 )
 
 var kustomizationFields = of(kindKustomization, slices.Concat([]Field{

@@ -2,14 +2,17 @@ package flux
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -343,33 +346,42 @@ func healthChecks(list node) []model.HealthCheck {
 	return out
 }
 
-// healthExprs are taken as text: CEL is compiled where it is evaluated.
+// healthExprs are compiled here only to see that they can be: upstream stalls
+// on one that cannot before it does anything else.
 func healthExprs(list node) []model.HealthExpr {
 	var out []model.HealthExpr
 	for _, item := range list.items() {
 		expr := model.HealthExpr{
 			APIVersion: item.at("apiVersion").str(),
-			Kind:       item.at("kind").str(),
+			Kind:       item.at("kind").str(), // none: the whole group
 			InProgress: item.at("inProgress").str(),
 			Failed:     item.at("failed").str(),
 			Current:    item.at("current").str(),
 		}
-		if expr.Current == "" {
-			item.r.fault(&model.Fault{
-				Reason:  reasonInvalidCEL,
-				Message: item.at("current").path + ": the expression is empty",
-				Advice:  "say when an object of the kind is healthy",
-				Origin:  model.Origin{Field: item.at("current").path},
-			})
+		if expr.APIVersion == "" {
+			item.at("apiVersion").invalid("names no API")
 			continue
 		}
-		if expr.APIVersion == "" || expr.Kind == "" {
-			item.invalid("apiVersion and kind are required")
-			continue
-		}
+		_, err := health.CompileExpr(expr)
+		item.badExpression(err)
 		out = append(out, expr)
 	}
 	return out
+}
+
+// badExpression notes the fault of an expression below the node.
+func (n node) badExpression(err error) {
+	if err == nil {
+		return
+	}
+	fault := &model.Fault{Reason: reasonInvalidCEL, Message: err.Error()}
+	var found *model.Fault
+	if errors.As(err, &found) {
+		fault.Message, fault.Advice, fault.Origin.Field = found.Message, found.Advice, found.Origin.Field
+	}
+	fault.Origin = model.Origin{Field: strings.TrimSuffix(n.path+"."+fault.Origin.Field, ".")}
+	fault.Message = fault.Origin.Field + ": " + clip(fault.Message, 1000)
+	n.r.fault(fault)
 }
 
 func ignoreRules(list node) []model.IgnoreRule {
@@ -398,6 +410,10 @@ func dependencies(list node, namespace string) []model.Dependency {
 		if dependency.On.Name == "" {
 			item.at("name").invalid("names no Kustomization")
 			continue
+		}
+		if dependency.ReadyExpr != "" {
+			_, err := health.CompileReady(dependency.ReadyExpr)
+			item.badExpression(err)
 		}
 		out = append(out, dependency)
 	}

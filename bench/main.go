@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// settings are the flags.
+type settings struct {
+	sizes   []int
+	plumb   string
+	commits int
+	drifts  int
+	links   int
+	rest    time.Duration
+	extra   []string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	s, err := parse(args)
+	if err != nil {
+		return err
+	}
+	busy := load()
+	var columns []figures
+	for _, n := range s.sizes {
+		column, err := measure(ctx, s, n)
+		if err != nil {
+			return fmt.Errorf("n=%d: %w", n, err)
+		}
+		columns = append(columns, column)
+	}
+	return table(os.Stdout, s, columns, busy)
+}
+
+func parse(args []string) (settings, error) {
+	s := settings{}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	sizes := flags.String("n", "100,500,1000", "numbers of applications, each measured on a cluster of its own")
+	flags.StringVar(&s.plumb, "plumb", "bin/plumb", "the binary that is measured")
+	flags.IntVar(&s.commits, "commits", 200, "commits to one application; half are sent before the statuses have settled")
+	flags.IntVar(&s.drifts, "drifts", 100, "hand edits that are healed")
+	flags.IntVar(&s.links, "links", 10, "links of the dependency chain")
+	flags.DurationVar(&s.rest, "rest", time.Minute, "how long the engine is watched at rest")
+	extra := flags.String("controller-flags", "", "flags for plumb controller, separated by spaces")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	s.extra = strings.Fields(*extra)
+	for part := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < s.links {
+			return s, fmt.Errorf("-n %q: numbers of at least %d, separated by commas, are wanted", *sizes, s.links)
+		}
+		s.sizes = append(s.sizes, n)
+	}
+	if _, err := os.Stat(s.plumb); err != nil {
+		return s, fmt.Errorf("%w: run \"make build\" first", err)
+	}
+	return s, nil
+}
