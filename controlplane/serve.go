@@ -112,6 +112,8 @@ func serve(ctx context.Context, flags serveFlags, stdin io.Reader, stdout io.Wri
 	if err := announce(stdout, running.Server(), flags.kubeconfig, time.Since(began)); err != nil {
 		return errors.Join(err, running.Stop())
 	}
+	// A start leaves more garbage than a resting cluster needs memory.
+	debug.FreeOSMemory()
 	select {
 	case <-ctx.Done():
 		return running.Stop()

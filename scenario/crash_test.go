@@ -106,7 +106,11 @@ func (c *crashing) everywhere() {
 	if points == 0 {
 		c.t.Error("the change writes nothing: it has no point to crash at")
 	}
-	c.t.Logf("%s: killed at %d points, all converged, %s", c.change.name, points, time.Since(began).Round(time.Second))
+	verdict := "all converged"
+	if c.t.Failed() {
+		verdict = "not all of them well"
+	}
+	c.t.Logf("%s: killed at %d points, %s, %s", c.change.name, points, verdict, time.Since(began).Round(time.Second))
 }
 
 // play plays the change once, with a crash at a point ("": none), and returns

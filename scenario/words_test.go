@@ -59,6 +59,7 @@ func plain(do word) func(*testscript.TestScript, bool, []string) {
 		if negated {
 			ts.Fatalf("this word takes no \"!\"")
 		}
+		_ = ts.Stdout() // forgets what the word before printed
 		ts.Check(do(ts, of(ts), args))
 	}
 }
@@ -66,6 +67,7 @@ func plain(do word) func(*testscript.TestScript, bool, []string) {
 // canFail is a word that a story may expect to fail; stderr then says why.
 func canFail(do word) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
+		_ = ts.Stdout()
 		err := do(ts, of(ts), args)
 		switch {
 		case !negated:

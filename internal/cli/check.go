@@ -188,9 +188,17 @@ func (a *app) checkDeployment(d *unstructured.Unstructured) bool {
 // address that plumb up leaves on its Deployment, or by the Lease that a
 // controller renews.
 func (a *app) checkOutside(ctx context.Context, c *cluster, standIn *unstructured.Unstructured) bool {
-	if standIn != nil && answers(ctx, standIn.GetAnnotations()[healthAnnotation]) {
-		a.say.success("plumb runs outside the cluster, by plumb up (%s)", strings.Join(imagesOf(standIn), ", "))
-		return true
+	if standIn != nil {
+		running, ready := answers(ctx, standIn.GetAnnotations()[healthAnnotation])
+		if running {
+			a.say.success("plumb runs outside the cluster, by plumb up (%s)", strings.Join(imagesOf(standIn), ", "))
+		}
+		if running && !ready {
+			a.say.warning("it is not ready to act: it starts, or an upstream controller is running")
+		}
+		if running {
+			return true
+		}
 	}
 	holder, err := c.leaseHolder(ctx, a.ownNamespaces(), a.now())
 	if err != nil {
@@ -243,16 +251,16 @@ func (c *cluster) leaseHolder(ctx context.Context, namespaces []string, now time
 
 // answers asks the readiness endpoint of an engine on this machine. The
 // address comes from the cluster: nothing but loopback is asked.
-func answers(ctx context.Context, addr string) bool {
+func answers(ctx context.Context, addr string) (running, ready bool) {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return false
+		return false, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
 	if err != nil {
-		return false
+		return false, false
 	}
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
@@ -260,10 +268,10 @@ func answers(ctx context.Context, addr string) bool {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return false
+		return false, false
 	}
 	defer func() { _ = response.Body.Close() }()
-	return response.StatusCode == http.StatusOK
+	return true, response.StatusCode == http.StatusOK
 }
 
 // checkCRDs looks at the kinds that the dialects understand.

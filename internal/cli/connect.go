@@ -122,6 +122,10 @@ func newCluster(config *rest.Config) (*cluster, error) {
 
 // partial is the client that reads and patches metadata only.
 func (c *cluster) partial() (metadata.Interface, error) {
-	c.metadataOnce.Do(func() { c.metadata, c.metadataErr = metadata.NewForConfig(c.config) })
+	c.metadataOnce.Do(func() {
+		quiet := rest.CopyConfig(c.config)
+		quiet.WarningHandler = rest.NoWarnings{} // it is asked for every kind, deprecated ones too
+		c.metadata, c.metadataErr = metadata.NewForConfig(quiet)
+	})
 	return c.metadata, c.metadataErr
 }

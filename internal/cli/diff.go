@@ -92,12 +92,12 @@ type difference struct {
 // compare predicts every object, and finds those that would be deleted.
 func (d *derivation) compare(ctx context.Context) ([]difference, error) {
 	found := make([]*difference, len(d.objects))
-	group, ctx := errgroup.WithContext(ctx)
+	group, predicting := errgroup.WithContext(ctx)
 	group.SetLimit(dryRuns)
 	for i := range d.objects {
 		group.Go(func() error {
 			var err error
-			found[i], err = d.predict(ctx, &d.objects[i])
+			found[i], err = d.predict(predicting, &d.objects[i])
 			return err
 		})
 	}

@@ -335,7 +335,7 @@ func (d *derivation) behind() bool {
 func otherWriters(live *unstructured.Unstructured, own string) []string {
 	var writers []string
 	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == own || entry.Subresource != "" {
+		if entry.Manager == own || entry.Subresource == "status" {
 			continue
 		}
 		when := ""

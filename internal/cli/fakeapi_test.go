@@ -313,6 +313,10 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, kind fakeKind, n
 		f.fail(w, http.StatusBadRequest, "BadRequest", err.Error())
 		return
 	}
+	if r.URL.Query().Get("dryRun") != "" {
+		f.answer(w, http.StatusOK, after.Object)
+		return
+	}
 	if ok && fmt.Sprint(before.Object["spec"]) != fmt.Sprint(after.Object["spec"]) {
 		after.SetGeneration(before.GetGeneration() + 1)
 	}
@@ -439,4 +443,15 @@ func (f *fakeAPI) fail(w http.ResponseWriter, code int, reason, message string) 
 	f.answer(w, code, map[string]any{
 		"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code,
 	})
+}
+
+// kindNamed finds a kind that the server has.
+func (f *fakeAPI) kindNamed(kind string) fakeKind {
+	for _, k := range f.kinds {
+		if k.kind == kind {
+			return k
+		}
+	}
+	f.t.Fatalf("the fake API server does not serve %s", kind)
+	return fakeKind{}
 }

@@ -54,7 +54,7 @@ func newStage(a *app, home upHome, flags upFlags) *stage {
 // end.
 const (
 	startWithin   = 2 * time.Minute
-	deliverWithin = 90 * time.Second
+	deliverWithin = 30 * time.Second
 	stopWithin    = 20 * time.Second
 )
 
@@ -379,7 +379,12 @@ func (s *stage) startEngine(starting, working context.Context) error {
 			Config: s.cluster.config, Dialects: []dialect.Dialect{flux.New()}, Log: logger,
 			DataDir: dir, InstallKinds: true,
 			MetricsAddr: "127.0.0.1:0", HealthAddr: "127.0.0.1:0",
-			Ready: func(r *control.Running) { ready <- r },
+			Ready: func(r *control.Running) {
+				select {
+				case ready <- r:
+				default: // it has yielded to another controller, and is back
+				}
+			},
 		})
 		ended <- err
 		if working.Err() == nil {

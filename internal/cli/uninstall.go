@@ -119,8 +119,10 @@ func (a *app) stopEngine(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	if holder == "" && err == nil && d != nil && runsOutside(d) && answers(ctx, d.GetAnnotations()[healthAnnotation]) {
-		holder = "plumb up"
+	if holder == "" && d != nil {
+		if running, _ := answers(ctx, d.GetAnnotations()[healthAnnotation]); running {
+			holder = "plumb up"
+		}
 	}
 	if holder != "" {
 		return advise(fmt.Errorf("plumb runs outside the cluster, as %s", oneLine(holder)),

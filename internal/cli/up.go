@@ -299,7 +299,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what plumb up runs, and how it is doing",
 		Long:  "Show what plumb up runs, and how it is doing. Exit code 1 when nothing runs.",
-		Args:  cobra.NoArgs,
+		Example: `  plumb status
+  export KUBECONFIG=$(plumb status -o json | jq -r .kubeconfig)`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "" && output != "json" && output != "yaml" {
 				return fmt.Errorf("--output must be json or yaml, not %q", output)

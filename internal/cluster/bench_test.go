@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,7 +25,7 @@ func BenchmarkApply(b *testing.B) {
 	c := realSet(b, Options{}).Local()
 	ns := newNamespace(b, c)
 	kind := mustKind(b, c, "apps/v1", "Deployment")
-	ctx := testContext(b)
+	ctx := b.Context()
 	s := c.As(model.Identity{})
 	var n atomic.Int64
 	b.ResetTimer()
@@ -45,5 +44,4 @@ func BenchmarkApply(b *testing.B) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op")
-	_ = os.Stdout
 }

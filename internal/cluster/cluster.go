@@ -49,7 +49,7 @@ func newCluster(key string, cfg *rest.Config, opts Options) (*Cluster, error) {
 	if loopback(base.Hostname()) {
 		cfg.DisableCompression = true
 	}
-	transport, err := roundTripper(cfg)
+	transport, err := rest.TransportFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("transport to the API server: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -200,10 +199,4 @@ func (o Options) allowed(cluster *clientcmdapi.Cluster, user *clientcmdapi.AuthI
 		}
 	}
 	return nil
-}
-
-// roundTripper builds the one transport of a cluster: TLS, credentials and
-// user agent, but no impersonation, which is set per request.
-func roundTripper(cfg *rest.Config) (http.RoundTripper, error) {
-	return rest.TransportFor(cfg)
 }

@@ -66,7 +66,7 @@ type Staller interface {
 }
 
 const (
-	watchMinutes   = 30               // a watch is asked for this long, up to twice that
+	watchTime      = 40 * time.Minute // asked for, give or take half of it
 	firstSilence   = 10 * time.Second // without an event, a server does not know streaming lists
 	longSilence    = 5 * time.Minute  // bookmarks come every minute
 	firstBackoff   = 50 * time.Millisecond
@@ -446,7 +446,7 @@ func (w *stream) watchRequest(kind Kind, initial bool) (*request, error) {
 	q := selectorQuery(w.spec.LabelSelector, w.spec.FieldSelector)
 	q.Set("watch", "true")
 	q.Set("allowWatchBookmarks", "true")
-	q.Set("timeoutSeconds", strconv.Itoa(int(jitter(watchMinutes*time.Minute*4/3)/time.Second)))
+	q.Set("timeoutSeconds", strconv.Itoa(int(jitter(watchTime)/time.Second)))
 	if initial {
 		q.Set("sendInitialEvents", "true")
 		q.Set("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
@@ -485,7 +485,7 @@ func (w *stream) receive(ctx context.Context, r *request, initial bool, heard fu
 	for events := 0; ; events++ {
 		text, err := stream.next()
 		if errors.Is(err, io.EOF) && (events > 0 || time.Since(started) > shortLife) {
-			w.ended = time.Since(started) < watchMinutes*time.Minute*2/3
+			w.ended = time.Since(started) < watchTime/2
 			return nil
 		}
 		if err != nil {

@@ -118,6 +118,7 @@ func Run(ctx context.Context, opts Options) error {
 	if !opts.LeaderElect {
 		return work(ctx)
 	}
+	server.ready.Store(true) // a replica that waits for the lease is as ready as it can be
 	return lead(ctx, opts, clusters.Local().Config(), work)
 }
 

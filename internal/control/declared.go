@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -210,6 +211,7 @@ func (ds *declarations) compile(d *declared) {
 	for {
 		var needs []model.Need
 		intent, needs, findings, err = d.dialect.Compile(o, known, ds.settings)
+		needs = append(needs, unmet(intent.Delivery, known)...)
 		if len(needs) == 0 {
 			break
 		}
@@ -234,6 +236,29 @@ func (ds *declarations) compile(d *declared) {
 	}
 }
 
+// unmet lists the objects that a delivery refers to, besides what its dialect
+// asked for, and that are not among the facts yet.
+func unmet(d *model.Delivery, known model.Facts) []model.Need {
+	if d == nil {
+		return nil
+	}
+	var needs []model.Need
+	ask := func(n model.Need) {
+		if _, ok := known[n]; !ok {
+			needs = append(needs, n)
+		}
+	}
+	if sub := d.Render.Substitution; sub != nil {
+		for _, from := range sub.From {
+			ask(from.Need)
+		}
+	}
+	if !d.Target.Cluster.Local() {
+		ask(d.Target.Cluster.Need)
+	}
+	return needs
+}
+
 // refuse reports an object that cannot be acted on. What it stood for before
 // stays as it is.
 func (ds *declarations) refuse(d *declared, err error, findings []model.Finding) {
@@ -241,6 +266,7 @@ func (ds *declarations) refuse(d *declared, err error, findings []model.Finding)
 	if !errors.As(err, &fault) {
 		fault = &model.Fault{Reason: "InvalidSpec", Message: err.Error(), Err: err}
 	}
+	fault.At = time.Now()
 	d.refused.Store(true)
 	ds.writer.put(d, job{refused: fault, findings: findings})
 }

@@ -422,11 +422,12 @@ func (r *run) takeOver(ctx context.Context, kind cluster.Kind, c model.Change, l
 	if c.Verb != model.Adopt || c.Want.Handle.Merge {
 		return live, nil
 	}
-	taken, did, err := r.session.TakeOver(ctx, kind, live, cluster.TakeOver{As: r.spec.Ownership.FieldManager, From: r.spec.Ownership.TakeOver})
+	_, did, err := r.session.TakeOver(ctx, kind, live, cluster.TakeOver{
+		As: r.spec.Ownership.FieldManager, From: r.spec.Ownership.TakeOver, Annotations: r.spec.Ownership.TakeOverAnnotations, Labels: r.spec.Ownership.TakeOverObjectLabels,
+	})
 	if err != nil || !did {
 		return live, err
 	}
-	_ = taken
 	return r.session.Apply(ctx, kind, body, opts)
 }
 
@@ -529,12 +530,7 @@ func (r *run) remove(ctx context.Context) error {
 	e.mu.Lock()
 	r.plan = plan.Unmake(r.input())
 	r.hold()
-	delete(e.book.blocked, r.spec.ID)
-	for i := range r.plan.Blocked {
-		if r.plan.Blocked[i].Waiting {
-			e.book.blocked[r.spec.ID] = true
-		}
-	}
+	e.block(r.d, r.plan)
 	e.mu.Unlock()
 	if err := r.apply(ctx); err != nil {
 		return err
@@ -671,7 +667,11 @@ func (r *run) explain(err error, verb string, c model.Change) *model.Fault {
 			Advice:  "it is applied as soon as the kind is served",
 		}
 	}
-	f := cluster.Explain(err, verb, c.Object, origin)
+	explain := cluster.Explain
+	if c.Want != nil && c.Want.Secret {
+		explain = cluster.ExplainSensitive
+	}
+	f := explain(err, verb, c.Object, origin)
 	if cluster.IsImmutable(err) {
 		f.Advice = fmt.Sprintf("set spec.force of %s, or the annotation %s: enabled on the object, to have it recreated", r.spec.ID, r.spec.Ownership.Control.Force)
 	}

@@ -51,6 +51,7 @@ type sourceState struct {
 	fault    *model.Fault // of the last look
 	looked   bool         // a look has ended, well or not
 	handled  string
+	observed int64 // generation of the last look
 	artifact *model.Artifact
 	wake     chan struct{}
 	stop     func()

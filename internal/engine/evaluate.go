@@ -84,14 +84,14 @@ func (r *run) desired(ctx context.Context) (*wanted, error) {
 		return nil, err
 	}
 	w := &wanted{trace: manifest.Trace, objects: make([]model.Desired, 0, len(manifest.Objects))}
+	var vars map[string]render.Variable
 	if sub := r.spec.Render.Substitution; sub != nil {
-		vars, err := render.Variables(sub, r.facts)
-		if err != nil {
+		if vars, err = render.Variables(sub, r.facts); err != nil {
 			return w, err
 		}
-		if manifest, err = render.Substitute(manifest, sub, vars, r.spec.Ownership.Control); err != nil {
-			return w, err
-		}
+	}
+	if manifest, err = render.Finish(manifest, r.spec.Render, vars, r.spec.Ownership.Control); err != nil {
+		return w, err
 	}
 	for i := range manifest.Objects {
 		rendered := &manifest.Objects[i]

@@ -199,6 +199,11 @@ func (e *Engine) healthOf(k key, en *entry, o *unstructured.Unstructured) {
 	if d == nil {
 		return
 	}
+	if d.health != nil {
+		if p := d.health.pods[k.id]; p != nil {
+			p.see(o)
+		}
+	}
 	now := e.judgeHealth(d, o)
 	if now == en.health {
 		return

@@ -273,11 +273,15 @@ func (r *run) decide() {
 	r.report.Phase = model.PhasePlan
 	r.plan = plan.Make(r.input())
 	r.hold()
+	e.block(d, r.plan)
+}
+
+// block remembers that a plan waits for what other deliveries say. The caller
+// holds e.mu.
+func (e *Engine) block(d *delivery, p *model.Plan) {
 	delete(e.book.blocked, d.spec.ID)
-	for i := range r.plan.Blocked {
-		if r.plan.Blocked[i].Waiting {
-			e.book.blocked[d.spec.ID] = true
-		}
+	if len(p.Blocked) > 0 {
+		e.book.blocked[d.spec.ID] = true
 	}
 }
 

@@ -72,7 +72,7 @@ func (r *run) settle(ctx context.Context) error {
 		return &model.Fault{Reason: "HealthCheckFailed", Retry: true, Message: fmt.Sprintf("health check failed after %s: timeout waiting for: %s", r.spec.Policy.Timeout, why)}
 	}
 	r.report.Running = true
-	r.report.Message = fmt.Sprintf("Running health checks for revision %s with a timeout of %s: %s", r.report.Revision, r.spec.Policy.Timeout, why)
+	r.report.Message = why
 	return nil
 }
 
@@ -404,6 +404,18 @@ func (p *podWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 	} else {
 		p.children[object.Of(o)] = o
 	}
+	p.judge()
+}
+
+// see keeps the workload itself. The caller holds e.mu.
+func (p *podWatch) see(parent *unstructured.Unstructured) {
+	p.parent = parent
+	p.judge()
+}
+
+// judge wakes the delivery when there is another root cause. The caller holds
+// e.mu.
+func (p *podWatch) judge() {
 	if why := health.Deeper(p.parent, p.list()); why != p.why {
 		p.why = why
 		p.e.queue.add(p.owner, routine)

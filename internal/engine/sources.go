@@ -106,10 +106,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.mu.Unlock()
 
 	if spec.Suspended {
-		e.mu.Lock()
-		s.looked = true
-		e.mu.Unlock()
-		return true, spec.Interval
+		return true, spec.Interval // its status stays as it is
 	}
 	var tree *source.Tree
 	var err error
@@ -129,8 +126,8 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	s.looked = true
 	before := s.fault
 	s.fault = asFault(err, "GitOperationFailed")
-	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled
-	s.handled = spec.Wake
+	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled || spec.Generation != s.observed
+	s.handled, s.observed = spec.Wake, spec.Generation
 	if err == nil && tree != last {
 		s.tree = tree
 		news = true

@@ -168,15 +168,15 @@ func checkFault(t *testing.T, err error, field, message string) {
 }
 
 func TestReady(t *testing.T) {
-	self := decode(t, "apiVersion: x/v1\nkind: K\nmetadata: {name: self, labels: {version: '1'}}\nspec: {n: 3}\n").Object
-	dep := decode(t, "apiVersion: x/v1\nkind: K\nmetadata: {name: dep, labels: {version: '1'}}\nstatus: {n: 3, conditions: [{type: Ready, status: 'True'}]}\n").Object
+	self := decode(t, "apiVersion: x/v1\nkind: K\nmetadata: {name: self, labels: {version: '1'}}\nspec: {count: 3}\n").Object
+	dep := decode(t, "apiVersion: x/v1\nkind: K\nmetadata: {name: dep, labels: {version: '1'}}\nstatus: {count: 3, conditions: [{type: Ready, status: 'True'}]}\n").Object
 	for expr, want := range map[string]bool{
 		"dep.status.conditions.filter(e, e.type == 'Ready').all(e, e.status == 'True')": true,
 		"dep.metadata.labels['version'] == self.metadata.labels['version']":             true,
-		"dep.status.n == self.spec.n":             true,
-		"dep.status.n > self.spec.n":              false,
-		"has(self.status)":                        false,
-		"dep.metadata.name == self.metadata.name": false,
+		"dep.status.count == self.spec.count":                                           true,
+		"dep.status.count > self.spec.count":                                            false,
+		"has(self.status)":                                                              false,
+		"dep.metadata.name == self.metadata.name":                                       false,
 	} {
 		ready, err := CompileReady(expr)
 		if err != nil {

@@ -39,6 +39,7 @@ var rooms = []room{
 	{path: "internal/cluster", floor: 3, why: "the only writer of managed objects must not decide what is written"},
 	{path: "internal/journal", floor: 3, why: "history keeps what it is given and asks nobody"},
 
+	{path: "internal/kinds", floor: 3, why: "definitions are data that a dialect explains; who installs them is above"},
 	{path: "internal/controlplane", floor: 3, why: "launching the embedded Kubernetes is a matter of processes; what runs on it comes later"},
 	{path: "internal/gitserve", floor: 3, why: "serving a repository to the engine is what a forge does; it must not know who reads"},
 

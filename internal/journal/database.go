@@ -55,6 +55,7 @@ var migrations = []string{
 	CREATE INDEX history_of_delivery ON history (delivery, id);`,
 }
 
+// pageSize is SQLite's default.
 const pageSize = 4096
 
 // settingsOf are the pragmas of each connection. Memory: the page cache is held
@@ -62,7 +63,6 @@ const pageSize = 4096
 // NORMAL a commit costs no fsync, and a power cut the last commits at most.
 func settingsOf(maxBytes int64) []string {
 	pragmas := []string{
-		fmt.Sprintf("page_size(%d)", pageSize),
 		"journal_mode(WAL)",
 		"synchronous(NORMAL)",
 		"cache_size(-1024)",

@@ -404,7 +404,7 @@ func TestSizes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	before := anonymous(t)
 	j := open(t, path)
-	for round := range 20 {
+	for round := range 4 {
 		for i := range 2500 {
 			j.Put("", someDelivery, someObject(i), "v1", someBaseline(i+round))
 		}
@@ -428,7 +428,7 @@ func TestSizes(t *testing.T) {
 		size += info.Size()
 	}
 	t.Logf("%d KiB on disk, %d KiB of memory", size>>10, (after-before)>>10)
-	if size > 12<<20 {
+	if size > 6<<20 {
 		t.Errorf("%d bytes on disk", size)
 	}
 }

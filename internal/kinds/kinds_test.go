@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -19,6 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 // typed decodes a definition as the API server does.
@@ -241,5 +244,69 @@ func TestGeneratorReadsTheVersionsWeTestAgainst(t *testing.T) {
 	ours, generators := versions("../../go.mod"), versions("gen/go.mod")
 	if len(generators) != 7 || fmt.Sprint(ours) != fmt.Sprint(generators) {
 		t.Errorf("the definitions are made from %v, the tests compare with %v", generators, ours)
+	}
+}
+
+// TestTheServerTakesTheStatusesThatWeWrite validates what the dialect projects.
+func TestTheServerTakesTheStatusesThatWeWrite(t *testing.T) {
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	owned := object.ID{Kind: "ConfigMap", Namespace: "y", Name: "z"}
+	declared := func(group, version, kind string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": group + "/" + version, "kind": kind,
+			"metadata": map[string]any{"name": "x", "namespace": "y", "generation": int64(3)},
+			"spec":     map[string]any{"include": []any{map[string]any{"repository": map[string]any{"name": "lib"}}}, "verify": map[string]any{"mode": "head"}},
+		}}
+	}
+	findings := []model.Finding{{Severity: model.Warning, Reason: "UnknownField", Message: "not acted on", Origin: model.Origin{Field: "spec.x"}}}
+	artifact := model.Artifact{Revision: "main@sha1:a", Digest: "sha256:b", Path: "c", URL: "d", Size: 5, Updated: at, Metadata: map[string]string{"e": "f"}}
+	healthy := true
+	report := model.Report{
+		Generation: 3, At: at, Started: at, Phase: model.PhaseDone, Revision: "main@sha1:a", Applied: "main@sha1:a", Digest: "sha256:" + strings.Repeat("0", 64),
+		Inventory: []model.Claim{{ID: owned, Version: "v1"}}, Healthy: &healthy, Findings: findings, Handled: "now",
+	}
+	held := report
+	held.Hold = &model.Hold{Token: "t", Deletes: []object.ID{owned}, Total: 1}
+	failed := report
+	failed.Phase, failed.Fault = model.PhaseSettle, &model.Fault{Reason: "HealthCheckFailed", Message: strings.Repeat("x", 50000)}
+	for _, version := range []string{"v1", "v1beta2", "v1beta1"} {
+		for _, r := range []model.Report{report, held, failed} {
+			ks := declared(flux.GroupKustomize, version, "Kustomization")
+			accepted(t, ks, flux.New().Project(&r, ks))
+		}
+		for _, r := range []model.SourceReport{
+			{Generation: 3, At: at, Artifact: &artifact, Includes: []model.Artifact{artifact}, Verified: "key", Findings: findings},
+			{Generation: 3, At: at, Artifact: &artifact, Fault: &model.Fault{Reason: "GitOperationFailed", Message: "gone"}},
+			{Generation: 3, At: at, Running: true},
+		} {
+			repository := declared(flux.GroupSource, version, "GitRepository")
+			accepted(t, repository, flux.New().ProjectSource(&r, repository))
+		}
+	}
+	for _, kind := range flux.New().Kinds() {
+		o := declared(kind.GroupKind.Group, kind.Versions[0], kind.GroupKind.Kind)
+		accepted(t, o, flux.New().Refuse(&model.Fault{Reason: "NotHandled", Message: "not yet", At: at}, findings, o))
+	}
+}
+
+// accepted validates the status alone, and that none of it is pruned.
+func accepted(t *testing.T, o *unstructured.Unstructured, edits model.Edits) {
+	t.Helper()
+	if edits.Status == nil {
+		return
+	}
+	gvk := o.GroupVersionKind()
+	internal, s := schemaFor(t, typed(t, For(gvk.GroupKind())), gvk.Version)
+	internal.Properties = map[string]apiext.JSONSchemaProps{"status": internal.Properties["status"]}
+	validator, _, err := validation.NewSchemaValidator(internal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]any{"status": edits.Status}
+	for _, err := range validation.ValidateCustomResource(nil, written, validator) {
+		t.Errorf("%s: %v", gvk, err)
+	}
+	for _, path := range pruning.PruneWithOptions(runtime.DeepCopyJSON(written), s, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}) {
+		t.Errorf("%s: %s has no place", gvk, path)
 	}
 }

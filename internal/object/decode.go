@@ -74,11 +74,7 @@ func Decode(data []byte, file string, limits Limits) ([]Decoded, error) {
 		return nil, d.fail(0, "the file has %d bytes, more than the %d that are read", len(data), d.limits.Bytes)
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	documents, err := d.split(data)
-	if err != nil {
-		return nil, err
-	}
-	for _, document := range documents {
+	for _, document := range split(data) {
 		if err := d.document(document); err != nil {
 			return nil, err
 		}
@@ -105,14 +101,14 @@ type document struct {
 }
 
 // split cuts a file into documents that have content.
-func (d *decoder) split(data []byte) ([]document, error) {
+func split(data []byte) []document {
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		if documents, ok := splitJSON(data); ok {
-			return documents, nil
+			return documents
 		}
 		// YAML in flow style begins the same way.
 	}
-	return splitYAML(data), nil
+	return splitYAML(data)
 }
 
 func splitJSON(data []byte) ([]document, bool) {

@@ -132,6 +132,10 @@ func fromDisk(dir string) (objects [][]byte, err error) {
 			err = errors.New("panic")
 		}
 	}()
+	sharedSchema.Lock()
+	defer sharedSchema.Unlock()
+	resetSchema()
+	defer resetSchema()
 	return kustomized(filesys.MakeFsOnDisk(), dir)
 }
 
@@ -140,7 +144,6 @@ func kustomized(on filesys.FileSystem, dir string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resetSchema()
 	kustomizer := krusty.MakeKustomizer(&krusty.Options{LoadRestrictions: types.LoadRestrictionsNone, PluginConfig: types.DisabledPluginConfig()})
 	resources, err := kustomizer.Run(on, dir)
 	if err != nil {

@@ -24,8 +24,10 @@ type Key struct {
 	Limits   Limits
 }
 
-// KeyOf is the key of a Kustomize call.
+// KeyOf is the key of a Kustomize call. The common labels and annotations are
+// no part of it: Finish sets them.
 func KeyOf(dir string, opts model.KustomizeOptions, limits Limits) Key {
+	opts.CommonLabels, opts.CommonAnnotations = nil, nil
 	text, err := json.Marshal(opts)
 	if err != nil { // strings, lists and maps of strings always marshal
 		panic(err)

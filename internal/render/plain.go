@@ -165,7 +165,7 @@ func plainMapping(n *yaml.Node) (any, bool) {
 		if key.Kind != yaml.ScalarNode || key.Tag != "!!str" || key.Anchor != "" || key.Style&^(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 || !plainText(key) {
 			return nil, false
 		}
-		if _, twice := fields[key.Value]; twice {
+		if _, twice := fields[key.Value]; twice || key.Value == "<<" { // kustomize merges even when it is in quotes
 			return nil, false
 		}
 		decoded, ok := plainValue(value)

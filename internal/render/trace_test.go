@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -165,7 +166,7 @@ func variations(tree memory, trace model.Trace) []memory {
 		vary(func(m memory) { m[p] += "x" })
 		vary(func(m memory) { delete(m, p) })
 		vary(func(m memory) { delete(m, p); m[p+"/inside"] = "x" })
-		vary(func(m memory) { m[parent(p)+"/new.yaml"] = "x" })
+		vary(func(m memory) { m[path.Join(parent(p), "new.yaml")] = "x" })
 		if dir := parent(p); dir != "" {
 			vary(func(m memory) {
 				maps.DeleteFunc(m, func(other, _ string) bool { return strings.HasPrefix(other, dir+"/") })

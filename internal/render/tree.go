@@ -381,7 +381,7 @@ func listDigest(entries []model.Entry) string {
 // parent is the directory that holds a path; that of "" is "".
 func parent(p string) string {
 	dir := path.Dir(p)
-	if dir == "." {
+	if dir == "." || dir == "/" {
 		return ""
 	}
 	return dir

@@ -45,6 +45,9 @@ func newSSHLink(r *remote, scratch string, limits Limits) (*sshLink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := r.proxyURL(); err != nil {
+		return nil, err
+	}
 	l := &sshLink{remote: r, limits: limits}
 	l.config = &ssh.ClientConfig{
 		User:              r.username,

@@ -17,23 +17,20 @@ import (
 // (api/v1/condition_types.go, gitrepository_types.go and the literals of
 // gitrepository_controller.go).
 const (
-	reasonURLInvalid               = "URLInvalid"
-	reasonAuthenticationFailed     = "AuthenticationFailed"
-	reasonGitOperationFailed       = "GitOperationFailed"
-	reasonEmptyRepository          = "EmptyGitRepository"
-	reasonProviderInvalid          = "InvalidProviderConfiguration"
-	reasonVerificationError        = "VerificationError"
-	reasonVerificationModeInvalid  = "InvalidVerificationMode"
-	reasonGitObjectInvalid         = "InvalidGitObject"
-	reasonTagSignatureInvalid      = "InvalidTagSignature"
-	reasonCommitSignatureInvalid   = "InvalidCommitSignature"
-	reasonIncludeNotFound          = "NotFound"
-	reasonIncludeNoArtifact        = "NoArtifact"
-	reasonIncludeIllegalPath       = "IllegalPath"
-	reasonIncludeCopyFailure       = "CopyFailure"
-	reasonSourceIgnore             = "SourceIgnoreError"
-	reasonArchiveOperationFailed   = "ArchiveOperationFailed"
-	reasonDirectoryCreationFailure = "DirectoryCreationFailed"
+	reasonURLInvalid              = "URLInvalid"
+	reasonAuthenticationFailed    = "AuthenticationFailed"
+	reasonGitOperationFailed      = "GitOperationFailed"
+	reasonEmptyRepository         = "EmptyGitRepository"
+	reasonVerificationModeInvalid = "InvalidVerificationMode"
+	reasonGitObjectInvalid        = "InvalidGitObject"
+	reasonTagSignatureInvalid     = "InvalidTagSignature"
+	reasonCommitSignatureInvalid  = "InvalidCommitSignature"
+	reasonIncludeNotFound         = "NotFound"
+	reasonIncludeNoArtifact       = "NoArtifact"
+	reasonIncludeIllegalPath      = "IllegalPath"
+	reasonIncludeCopyFailure      = "CopyFailure"
+	reasonSourceIgnore            = "SourceIgnoreError"
+	reasonArchiveOperationFailed  = "ArchiveOperationFailed"
 )
 
 // Limits bound what a remote can make the store do. The zero value of a field

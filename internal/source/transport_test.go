@@ -373,7 +373,7 @@ func TestSSH(t *testing.T) {
 		"changed host key": {func(a *model.GitAuth) {
 			a.KnownHosts = []byte(strings.Replace(string(stranger.knownHosts), stranger.address[10:], srv.address[10:], 1))
 		}, "GitOperationFailed", "key mismatch"},
-		"proxy not speaking": {func(a *model.GitAuth) { a.Proxy = &model.Proxy{Address: "ftp://x"} }, "GitOperationFailed", "proxies of scheme"},
+		"unknown proxy": {func(a *model.GitAuth) { a.Proxy = &model.Proxy{Address: "ftp://x"} }, "AuthenticationFailed", "proxies of scheme"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := store.Fetch(context.Background(), spec(c.auth), nil, nil)

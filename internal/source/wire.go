@@ -275,7 +275,7 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 		r.timer.Reset(r.stall)
 	}
 	if r.left.Add(-int64(n)) < 0 {
-		return n, errTooLarge
+		return 0, errTooLarge
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = cause(r.ctx, err)

@@ -21,11 +21,11 @@ type Request struct {
 	DryRun      bool
 }
 
-// plumbAgent is the user agent of Plumb's own requests.
+// plumbAgent is the user agent of the controller's requests.
 const plumbAgent = "plumb"
 
-// ByPlumb reports whether Plumb made the request.
-func (r Request) ByPlumb() bool { return strings.HasPrefix(r.Agent, plumbAgent) }
+// ByPlumb reports whether the controller made the request.
+func (r Request) ByPlumb() bool { return r.Agent == plumbAgent }
 
 // Write reports whether the request could change something.
 func (r Request) Write() bool {

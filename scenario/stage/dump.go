@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/yaml"
 )
 
@@ -39,9 +38,8 @@ func (k *Kube) Dump(ctx context.Context, namespace string, replace *strings.Repl
 // All lists every object of a namespace that is not made by a controller for
 // another object.
 func (k *Kube) All(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
-	k.forget()
-	served, err := k.cached.ServerPreferredResources()
-	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
+	served, err := k.server.ServerPreferredResources()
+	if err != nil {
 		return nil, err
 	}
 	var all []unstructured.Unstructured

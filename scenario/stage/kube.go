@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
@@ -29,7 +28,7 @@ import (
 // Kube reads and writes objects by kind and name, as a person with kubectl does.
 type Kube struct {
 	objects dynamic.Interface
-	cached  discovery.CachedDiscoveryInterface
+	server  discovery.DiscoveryInterface
 
 	mu     sync.Mutex
 	mapper meta.RESTMapper
@@ -37,17 +36,17 @@ type Kube struct {
 
 // NewKube connects.
 func NewKube(cfg *rest.Config) (*Kube, error) {
+	cfg = rest.CopyConfig(cfg)
+	cfg.WarningHandler = rest.NoWarnings{} // of deprecated kinds that Dump lists
 	objects, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
-	found, err := discovery.NewDiscoveryClientForConfig(cfg)
+	server, err := discovery.NewDiscoveryClientForConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
-	cached := memory.NewMemCacheClient(found)
-	deferred := restmapper.NewDeferredDiscoveryRESTMapper(cached)
-	return &Kube{objects: objects, cached: cached, mapper: restmapper.NewShortcutExpander(deferred, cached, nil)}, nil
+	return &Kube{objects: objects, server: server, mapper: unknowing}, nil
 }
 
 // A Name is one object as a story names it.
@@ -74,27 +73,53 @@ func (n Name) String() string { return n.Kind + "/" + n.Namespace + "/" + n.Name
 // resource finds what a kind is served as. Kinds come with stories, so that an
 // unknown one is looked up anew.
 func (k *Kube) resource(kind string) (schema.GroupVersionResource, bool, error) {
+	partial := schema.ParseGroupResource(strings.ToLower(kind)).WithVersion("")
+	mapping, err := k.lookUp(func(known meta.RESTMapper) (*meta.RESTMapping, error) {
+		gvk, err := known.KindFor(partial)
+		if err != nil {
+			return nil, err
+		}
+		return known.RESTMapping(gvk.GroupKind(), gvk.Version)
+	})
+	if err != nil {
+		return schema.GroupVersionResource{}, false, err
+	}
+	return mapping.Resource, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// lookUp asks what is known of the kinds, and if that is no answer, the server.
+func (k *Kube) lookUp(ask func(meta.RESTMapper) (*meta.RESTMapping, error)) (*meta.RESTMapping, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	partial := schema.ParseGroupResource(strings.ToLower(kind)).WithVersion("")
-	found, err := k.mapper.ResourceFor(partial)
+	mapping, err := ask(k.mapper)
 	if meta.IsNoMatchError(err) {
-		k.cached.Invalidate()
-		found, err = k.mapper.ResourceFor(partial)
+		if err := k.learn(); err != nil {
+			return nil, err
+		}
+		mapping, err = ask(k.mapper)
 	}
-	if err != nil {
-		return found, false, err
-	}
-	gvk, err := k.mapper.KindFor(found)
-	if err != nil {
-		return found, false, err
-	}
-	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if err != nil {
-		return found, false, err
-	}
-	return found, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+	return mapping, err
 }
+
+// learn asks the server for its kinds. The caller holds the lock.
+func (k *Kube) learn() error {
+	groups, err := restmapper.GetAPIGroupResources(k.server)
+	if err != nil {
+		return err
+	}
+	k.mapper = restmapper.NewShortcutExpander(restmapper.NewDiscoveryRESTMapper(groups), k.server, nil)
+	return nil
+}
+
+// forget drops what is known of the kinds.
+func (k *Kube) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mapper = unknowing
+}
+
+// unknowing knows no kind, so that the first question asks the server.
+var unknowing = meta.NewDefaultRESTMapper(nil)
 
 // handle is where an object is read and written.
 func (k *Kube) handle(n Name) (dynamic.ResourceInterface, error) {
@@ -141,28 +166,12 @@ func (k *Kube) List(ctx context.Context, kind, namespace string) ([]unstructured
 	return list.Items, nil
 }
 
-// nameOf is how a decoded object is named.
-func nameOf(o *unstructured.Unstructured) Name {
-	kind := o.GetKind()
-	if group := o.GroupVersionKind().Group; group != "" {
-		kind += "." + group
-	}
-	return Name{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
 // version is where the version that an object names is served.
 func (k *Kube) version(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	gvk := o.GroupVersionKind()
-	mapping, err := func() (*meta.RESTMapping, error) {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-		if meta.IsNoMatchError(err) {
-			k.cached.Invalidate()
-			mapping, err = k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-		}
-		return mapping, err
-	}()
+	mapping, err := k.lookUp(func(known meta.RESTMapper) (*meta.RESTMapping, error) {
+		return known.RESTMapping(gvk.GroupKind(), gvk.Version)
+	})
 	if err != nil {
 		return nil, err
 	}

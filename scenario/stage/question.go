@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -369,14 +368,6 @@ func (k *Kube) follow(ctx context.Context, n Name, look func(*unstructured.Unstr
 		}
 	}
 	return false, nil
-}
-
-// forget drops what is known of the kinds that are served.
-func (k *Kube) forget() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.cached.Invalidate()
-	meta.MaybeResetRESTMapper(k.mapper)
 }
 
 // show prints an object for a person who wants to know why it is not as asked.

@@ -30,6 +30,7 @@ func (f *Forge) NewRepository(name, work string) (*Repository, error) {
 		{"init", "-q", "--bare", "-b", mainBranch, r.bare},
 		{"-C", r.bare, "config", "uploadpack.allowAnySHA1InWant", "true"},
 		{"-C", r.bare, "config", "uploadpack.allowFilter", "true"},
+		{"-C", r.bare, "config", "receive.denyDeleteCurrent", "ignore"},
 		{"init", "-q", "-b", mainBranch, work},
 		{"-C", work, "remote", "add", "origin", r.bare},
 	} {

@@ -115,8 +115,7 @@ func (c *Cluster) Stop() error {
 		_ = c.listener.Close()
 	}
 	if c.etcd != nil {
-		stopping := run(context.Background(), func(context.Context) error { c.etcd.Stop(); return nil }, nil)
-		await(etcdGrace, stopping)
+		await(etcdGrace, run(func(context.Context) { c.etcd.Stop() }))
 	}
 	return c.options.Dir.Close()
 }
@@ -124,6 +123,9 @@ func (c *Cluster) Stop() error {
 // startStore prepares the keys and the port and starts etcd.
 func (c *Cluster) startStore(ctx context.Context) error {
 	var err error
+	if err = credentials.CheckKubeconfig(c.options.Kubeconfig); err != nil {
+		return err
+	}
 	if c.keys, err = credentials.Prepare(c.options.Dir); err != nil {
 		return err
 	}
@@ -133,8 +135,15 @@ func (c *Cluster) startStore(ctx context.Context) error {
 	if err = c.options.Dir.SavePort(c.listener.Addr().(*net.TCPAddr).Port); err != nil {
 		return err
 	}
-	c.etcd, err = etcd.Start(ctx, c.options.Dir, c.options.EtcdLogLevel)
-	return err
+	if c.etcd, err = etcd.Start(ctx, c.options.Dir, c.options.EtcdLogLevel); err != nil {
+		return err
+	}
+	go func() {
+		if err, failed := <-c.etcd.Err(); failed {
+			c.report(fmt.Errorf("etcd: %w", err))
+		}
+	}()
+	return nil
 }
 
 func (c *Cluster) startServer(ctx context.Context) error {
@@ -229,14 +238,29 @@ func (c *Cluster) unlessFailed(ctx context.Context, work func(context.Context) e
 		return err
 	case err := <-c.failures:
 		return err
-	case err := <-c.etcd.Err():
-		return fmt.Errorf("etcd: %w", err)
 	}
 }
 
 // run starts a component whose end is reported unless it was asked for.
 func (c *Cluster) run(work func(context.Context) error) *component {
-	return run(context.Background(), work, c.failures)
+	return run(func(ctx context.Context) {
+		err := work(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("a component of the control plane ended by itself")
+		}
+		c.report(err)
+	})
+}
+
+// report keeps the first failure, which is the one to act on.
+func (c *Cluster) report(failure error) {
+	select {
+	case c.failures <- failure:
+	default:
+	}
 }
 
 // component is a goroutine that can be ended.
@@ -245,22 +269,12 @@ type component struct {
 	done   chan struct{}
 }
 
-func run(ctx context.Context, work func(context.Context) error, failures chan<- error) *component {
-	ctx, cancel := context.WithCancel(ctx)
+func run(work func(context.Context)) *component {
+	ctx, cancel := context.WithCancel(context.Background())
 	c := &component{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		err := work(ctx)
-		if ctx.Err() != nil || failures == nil {
-			return
-		}
-		if err == nil {
-			err = errors.New("a component of the control plane ended by itself")
-		}
-		select {
-		case failures <- err:
-		default: // the first failure is the one to report
-		}
+		work(ctx)
 	}()
 	return c
 }

@@ -32,7 +32,7 @@ func (c *Credentials) Client(server string, user User) *rest.Config {
 // WriteKubeconfig writes a kubeconfig for a user, replacing only a file that
 // was written here before.
 func (c *Credentials) WriteKubeconfig(path, server string, user User) error {
-	if err := refuseForeign(path); err != nil {
+	if err := CheckKubeconfig(path); err != nil {
 		return err
 	}
 	config := clientcmdapi.NewConfig()
@@ -48,8 +48,9 @@ func (c *Credentials) WriteKubeconfig(path, server string, user User) error {
 	return replaceFile(path, text)
 }
 
-// refuseForeign protects a kubeconfig that holds other clusters.
-func refuseForeign(path string) error {
+// CheckKubeconfig protects a kubeconfig that holds other clusters: it is an
+// error to write there.
+func CheckKubeconfig(path string) error {
 	existing, err := clientcmd.LoadFromFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

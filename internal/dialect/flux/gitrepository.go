@@ -25,8 +25,9 @@ const (
 // api/v1 gitrepository_types.go and its older versions). The Secrets that it
 // names are needs; until they are known the source is nil.
 //
-// A suspended or deleted object fetches nothing: it is compiled without
-// credentials, and nothing in it is a fault.
+// In a suspended or deleted object nothing is a fault. A deleted one is
+// compiled without credentials; a suspended one has them if it can, to go on
+// serving its last revision after a restart.
 func compileGitRepository(declared *unstructured.Unstructured, facts model.Facts) (*model.Source, []model.Need, []model.Finding, error) {
 	r, spec := read(declared)
 	source, address, credentials := sourceFields(spec, r.id.Namespace)
@@ -39,17 +40,18 @@ func compileGitRepository(declared *unstructured.Unstructured, facts model.Facts
 	source.Last = lastArtifact(declared)
 	r.findings = append(r.findings, unhandledFields(declared)...)
 
-	if source.Suspended || declared.GetDeletionTimestamp() != nil {
+	if declared.GetDeletionTimestamp() != nil {
 		return source, nil, r.findings, nil
 	}
-	if err := r.firstFault(); err != nil {
-		return nil, nil, r.findings, err
+	err := r.firstFault()
+	if err == nil {
+		if open := credentials.open(facts); len(open) > 0 {
+			return nil, open, r.findings, nil
+		}
+		credentials.resolve(r, source.Git, address, facts)
+		err = r.firstFault()
 	}
-	if open := credentials.open(facts); len(open) > 0 {
-		return nil, open, r.findings, nil
-	}
-	credentials.resolve(r, source.Git, address, facts)
-	if err := r.firstFault(); err != nil {
+	if err != nil && !source.Suspended {
 		return nil, nil, r.findings, err
 	}
 	return source, nil, r.findings, nil

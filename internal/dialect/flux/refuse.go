@@ -35,7 +35,9 @@ func refuse(fault *model.Fault, findings []model.Finding, previous *unstructured
 	now.remove(conditionReconciling)
 	now.set(conditionReady, statusFalse, reason, message)
 	now.set(conditionStalled, statusTrue, reason, message)
-	status["observedGeneration"] = previous.GetGeneration()
+	if observes(id.Kind) {
+		status["observedGeneration"] = previous.GetGeneration()
+	}
 
 	var events []model.Event
 	if said(now.get(conditionReady)) != said(was.get(conditionReady)) {
@@ -70,6 +72,12 @@ func handledKind(id object.ID) bool {
 func statusless(o *unstructured.Unstructured) bool {
 	id := object.Of(o)
 	return id.Group == GroupNotify && (id.Kind == "Alert" || id.Kind == "Provider")
+}
+
+// observes reports whether the kind's status has an observedGeneration. What
+// has no place is dropped by the API server, and would be written for ever.
+func observes(kind string) bool {
+	return kind != "ExternalArtifact" && kind != "ArtifactGenerator"
 }
 
 // letGo reports whether an object that is being deleted can lose upstream's

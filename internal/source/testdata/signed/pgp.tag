@@ -1,0 +1,13 @@
+object 7736b9ae161dcddcddd58b8d8d2668e711cc0e49
+type commit
+tag v2.0.0
+tagger Ada <ada@example.com> 1795231695 +0000
+
+release
+-----BEGIN PGP SIGNATURE-----
+
+iIYEABYIAC4WIQTKVRCuIUajZBgQSzVLrmS5FE+RdAUCawEPzxAcYWRhQGV4YW1w
+bGUuY29tAAoJEEuuZLkUT5F05aMBALj9nP9Cq9nzXgmrn79PwdW2DM0sURc9Jh2L
+sVZ9IFNtAP0QoleUFYhYWO6Aj6cP6lB/nBaD4vaTujvxXdKDj7mXBw==
+=v+5J
+-----END PGP SIGNATURE-----
