@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -240,15 +239,14 @@ func repositoryOf(local, deliveryPath string) (root, dir string, err error) {
 		return filepath.FromSlash(prefix), clean[1:], nil
 	}
 	for at := local; ; at = filepath.Dir(at) {
-		_, err := os.Lstat(filepath.Join(at, ".git"))
-		if err == nil {
+		if exists(filepath.Join(at, ".git")) {
 			below, err := filepath.Rel(at, local)
 			if below == "." {
 				below = ""
 			}
 			return at, filepath.ToSlash(below), err
 		}
-		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+		if at == filepath.Dir(at) {
 			return local, "", nil
 		}
 	}

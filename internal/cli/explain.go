@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -149,17 +148,17 @@ func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, l
 		e.State += "; suspended"
 		e.Advice = append(e.Advice, fmt.Sprintf("resume it with: plumb resume kustomization %s -n %s", live.GetName(), live.GetNamespace()))
 	}
-	d, err := deriver.derive(ctx, live, local)
+	d, failure := deriver.derive(ctx, live, local)
 	var differences []difference
-	if err == nil {
-		differences, err = d.compare(ctx)
+	if failure == nil {
+		differences, failure = d.compare(ctx)
 	}
-	if err != nil {
-		e.Delivers = "unknown: what it wants cannot be worked out: " + err.Error()
-		if advice := adviceFor(err); advice != "" {
+	if failure != nil {
+		e.Delivers = "unknown: what it wants cannot be worked out: " + failure.Error()
+		if advice := adviceFor(failure); advice != "" {
 			e.Advice = append(e.Advice, advice)
 		}
-		return nil
+		return nil //nolint:nilerr // the explanation says it
 	}
 	if e.Owner == "" && d.source != nil {
 		e.URL, e.Commit, e.Author = withoutCredentials(d.source.Git.URL), d.commit.Message, authored(d.commit)
@@ -238,14 +237,14 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 		return err
 	}
 	defer closeDeriver()
-	d, err := deriver.derive(ctx, owner, local)
-	if err != nil {
-		e.State = "unknown: what Git says of it cannot be worked out: " + err.Error()
+	d, failure := deriver.derive(ctx, owner, local)
+	if failure != nil {
+		e.State = "unknown: what Git says of it cannot be worked out: " + failure.Error()
 		a.addStanding(e, owner)
-		if advice := adviceFor(err); advice != "" {
+		if advice := adviceFor(failure); advice != "" {
 			e.Advice = append(e.Advice, advice)
 		}
-		return nil
+		return nil //nolint:nilerr // the explanation says it
 	}
 	e.Author, e.Commit = authored(d.commit), d.commit.Message
 	w := d.find(id)
@@ -569,16 +568,23 @@ func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstruct
 		return err
 	}
 	defer closeDeriver()
-	d, err := deriver.derive(ctx, o, "")
-	if err == nil {
-		var deleted []difference
-		if deleted, err = d.deletions(ctx); err == nil {
-			for _, one := range deleted {
-				err = errors.Join(err, a.out("%s\n", oneLine(one.id.String())))
-			}
+	deleted, failure := deriver.leaving(ctx, o)
+	if failure != nil {
+		a.say.warning("what would be deleted cannot be listed now: %v", failure)
+	}
+	for _, one := range deleted {
+		if err := a.out("%s\n", oneLine(one.id.String())); err != nil {
 			return err
 		}
 	}
-	a.say.warning("what would be deleted cannot be listed now: %v", err)
 	return nil
+}
+
+// leaving works out what a delivery owns and does not want any more.
+func (d *deriver) leaving(ctx context.Context, declared *unstructured.Unstructured) ([]difference, error) {
+	derived, err := d.derive(ctx, declared, "")
+	if err != nil {
+		return nil, err
+	}
+	return derived.deletions(ctx)
 }

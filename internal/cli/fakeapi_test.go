@@ -87,7 +87,11 @@ func newFakeAPI(t *testing.T, manifests string) *fakeAPI {
 			continue
 		}
 		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(document), &o.Object); err != nil {
+		data, err := yaml.YAMLToJSON([]byte(document))
+		if err == nil {
+			err = o.UnmarshalJSON(data)
+		}
+		if err != nil {
 			t.Fatalf("manifest: %v\n%s", err, document)
 		}
 		f.put(o)

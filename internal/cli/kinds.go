@@ -95,13 +95,13 @@ func anyRevision(o *unstructured.Unstructured) string {
 
 // addKindCommands hangs one command per declared kind below parent; sources
 // hang below "source" ("sources" in the plural), as in flux.
-func addKindCommands(parent *cobra.Command, plural bool, make func(*declaredKind) *cobra.Command) *cobra.Command {
+func addKindCommands(parent *cobra.Command, plural bool, build func(*declaredKind) *cobra.Command) *cobra.Command {
 	sources := &cobra.Command{Use: "source", Short: parent.Short + ": sources", Args: unknownSubcommand, RunE: showHelp}
 	if plural {
 		sources.Use, sources.Aliases = "sources", []string{"source"}
 	}
 	for _, kind := range declaredKinds {
-		command := make(kind)
+		command := build(kind)
 		name := kind.singular
 		command.Aliases = append([]string(nil), kind.aliases...)
 		if plural {

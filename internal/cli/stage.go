@@ -91,7 +91,7 @@ func (s *stage) run(ctx context.Context, repo string) (err error) {
 	case err := <-s.failed:
 		return err
 	case <-s.plane.Done():
-		return fmt.Errorf("Kubernetes has ended: %w", s.plane.Err()) //nolint:staticcheck // a name
+		return fmt.Errorf("the API server has ended: %w", s.plane.Err())
 	}
 }
 

@@ -152,7 +152,7 @@ func (c *cluster) deliveredBy(ctx context.Context, o *unstructured.Unstructured)
 		}
 		gv, err := schema.ParseGroupVersion(owner.APIVersion)
 		if err != nil {
-			return reference{}, chain, false, nil
+			return reference{}, chain, false, err
 		}
 		mapping, err := c.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: owner.Kind}, gv.Version)
 		if err != nil {

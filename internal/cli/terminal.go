@@ -36,7 +36,6 @@ const (
 	green   color = "32"
 	yellow  color = "33"
 	blue    color = "34"
-	bold    color = "1"
 	faint   color = "2"
 )
 

@@ -118,7 +118,7 @@ func TestRememberedAddr(t *testing.T) {
 func TestNamesOfRepositories(t *testing.T) {
 	s := newStage(newApp(Streams{Err: &bytes.Buffer{}}), upHome{"/data"}, upFlags{})
 	for _, c := range []struct{ directory, url, want string }{
-		{"/home/me/Fleet Infra.git", "", "fleet-infra"},
+		{"/srv/Fleet Infra.git", "", "fleet-infra"},
 		{"", "https://example.com/org/apps.git", "apps"},
 		{"", "https://example.com/org/apps/", "apps-2"},
 		{"/data/repository", "", "sample"},

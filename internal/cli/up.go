@@ -140,7 +140,7 @@ func (a *app) detach(ctx context.Context, home upHome, flags upFlags, repo strin
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	command := exec.Command(program, flags.arguments(a, home, repo)...) //nolint:gosec // this very program
+	command := exec.Command(program, flags.arguments(a, home, repo)...)
 	command.Dir, command.Stdout, command.Stderr = a.streams.Dir, log, log
 	inBackground(command)
 	if err := command.Start(); err != nil {

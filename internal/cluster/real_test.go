@@ -43,9 +43,6 @@ func TestMain(m *testing.M) {
 // kubeconfigPath starts the shared control plane if needed.
 func kubeconfigPath(t testing.TB) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a control plane")
-	}
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
