@@ -14,7 +14,7 @@
 //	                       and wakes the sources, as a webhook would (-quiet: does not)
 //	git-remove PATH...     removes files from the work tree
 //	git ARG...             runs git in the work tree
-//	git-server MOOD        well, stalled, broken, lying, private
+//	git-server MOOD        well, stalled, broken, lying; or: private USER PASSWORD
 //	wake [KIND/NAME]       asks the sources, or one object, to look at once
 //	apply [-as MANAGER] [-client-side] FILE...
 //	                       applies objects; a namespace that is missing is $NS
@@ -42,7 +42,9 @@
 //	audit-mark             (own-cluster -audit)
 //	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
 //	                       prints what Plumb has written since the mark
-//	search-everything TEXT prints every place, but Secrets, that shows the text
+//	search-everything [-in-git] TEXT
+//	                       prints every place, but Secrets, that shows the text
+//	                       (-in-git: the repository does, and so may its mirror)
 package scenario
 
 //go:generate go run ./index

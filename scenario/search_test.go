@@ -15,8 +15,9 @@ import (
 
 // search lists the places that show a text, as it is or in base64: what the
 // controllers print, keep on disk and serve, and every object of a namespace
-// but Secrets, events among them.
-func (th *theatre) search(ctx context.Context, namespace, text string) ([]string, error) {
+// but Secrets, events among them. The mirror of a repository that holds the text
+// holds it too, and is left out when inGit is set.
+func (th *theatre) search(ctx context.Context, namespace, text string, inGit bool) ([]string, error) {
 	var found []string
 	spellings := []string{text, base64.StdEncoding.EncodeToString([]byte(text))}
 	look := func(place string, content []byte) {
@@ -31,7 +32,7 @@ func (th *theatre) search(ctx context.Context, namespace, text string) ([]string
 	defer th.mu.Unlock()
 	for name, c := range th.controllers {
 		look("log of controller "+name, []byte(c.log.String()))
-		if err := searchFiles(c.dir, look); err != nil {
+		if err := searchFiles(c.dir, inGit, look); err != nil {
 			return nil, err
 		}
 		if err := c.searchServed(ctx, look); err != nil {
@@ -59,10 +60,15 @@ func (th *theatre) search(ctx context.Context, namespace, text string) ([]string
 	return found, nil
 }
 
-func searchFiles(dir string, look func(string, []byte)) error {
+func searchFiles(dir string, inGit bool, look func(string, []byte)) error {
 	return filepath.WalkDir(dir, func(at string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+		switch {
+		case err != nil:
 			return err
+		case inGit && at == filepath.Join(dir, "sources"):
+			return filepath.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
 		}
 		content, err := os.ReadFile(at)
 		if os.IsNotExist(err) { // temporary files come and go

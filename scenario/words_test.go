@@ -154,10 +154,14 @@ func gitWord(ts *testscript.TestScript, s *story, args []string) error {
 }
 
 func gitServer(_ *testscript.TestScript, s *story, args []string) error {
-	if len(args) != 1 {
+	switch {
+	case len(args) == 3 && stage.Mood(args[0]) == stage.Private:
+		s.forge.Guard(s.repo.Name(), args[1], args[2])
+	case len(args) == 1 && stage.Mood(args[0]) != stage.Private:
+		s.forge.SetMood(s.repo.Name(), stage.Mood(args[0]))
+	default:
 		return errUsage
 	}
-	s.forge.SetMood(s.repo.Name(), stage.Mood(args[0]))
 	return nil
 }
 
@@ -634,6 +638,7 @@ func loseState(_ *testscript.TestScript, s *story, args []string) error {
 // searchEverything prints where a text shows that must not be seen: logs,
 // files, metrics, and every object but Secrets.
 func searchEverything(ts *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args)
 	if len(args) != 1 || len(args[0]) < 8 {
 		return errUsage
 	}
@@ -643,7 +648,8 @@ func searchEverything(ts *testscript.TestScript, s *story, args []string) error 
 	}
 	ctx, done := limit(awaitLimit)
 	defer done()
-	found, err := th.search(ctx, s.known["NS"], args[0])
+	_, inGit := opts["-in-git"]
+	found, err := th.search(ctx, s.known["NS"], args[0], inGit)
 	for _, place := range found {
 		fmt.Fprintln(ts.Stdout(), place)
 	}

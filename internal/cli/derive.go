@@ -330,18 +330,18 @@ func (d *deriver) render(ctx context.Context, out *derivation, tree render.Tree,
 
 // place makes rendered objects into what is applied: namespaces by the scope
 // of their kinds, the delivery's labels, secrets in one form.
-func (out *derivation) place(manifest *model.Manifest, d dialect.Dialect) error {
+func (d *derivation) place(manifest *model.Manifest, words dialect.Dialect) error {
 	for _, rendered := range manifest.Objects {
 		o := &unstructured.Unstructured{}
 		if err := o.UnmarshalJSON(rendered.JSON); err != nil {
 			return fmt.Errorf("%s: %w", rendered.ID, err)
 		}
 		w := wanted{id: rendered.ID, origin: rendered.Origin, object: o, secret: rendered.Secret}
-		if d.Replaces(o) {
-			out.withheld = append(out.withheld, w)
+		if words.Replaces(o) {
+			d.withheld = append(d.withheld, w)
 			continue
 		}
-		if err := out.settleNamespace(&w, rendered.Version); err != nil {
+		if err := d.settleNamespace(&w, rendered.Version); err != nil {
 			return err
 		}
 		object.FoldStringData(o)
@@ -349,13 +349,13 @@ func (out *derivation) place(manifest *model.Manifest, d dialect.Dialect) error 
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		for name, value := range out.delivery.Ownership.Labels {
+		for name, value := range d.delivery.Ownership.Labels {
 			labels[name] = value
 		}
 		o.SetLabels(labels)
-		out.objects = append(out.objects, w)
+		d.objects = append(d.objects, w)
 	}
-	slices.SortStableFunc(out.objects, func(x, y wanted) int {
+	slices.SortStableFunc(d.objects, func(x, y wanted) int {
 		switch {
 		case x.id.Less(y.id):
 			return -1
@@ -370,8 +370,8 @@ func (out *derivation) place(manifest *model.Manifest, d dialect.Dialect) error 
 // settleNamespace takes the namespace off an object of a cluster-wide kind, and
 // asks for one where the kind needs it. A kind that the target does not serve
 // yet is left as it is.
-func (out *derivation) settleNamespace(w *wanted, version string) error {
-	mapping, err := out.target.mapper.RESTMapping(w.id.GroupKind(), version)
+func (d *derivation) settleNamespace(w *wanted, version string) error {
+	mapping, err := d.target.mapper.RESTMapping(w.id.GroupKind(), version)
 	switch {
 	case meta.IsNoMatchError(err):
 		return nil
@@ -384,7 +384,7 @@ func (out *derivation) settleNamespace(w *wanted, version string) error {
 		return &model.Fault{
 			Reason: "ReconciliationFailed", Object: w.id, Origin: w.origin,
 			Message: fmt.Sprintf("%s has no namespace", w.id),
-			Advice:  "set metadata.namespace, or spec.targetNamespace of " + out.delivery.ID.String(),
+			Advice:  "set metadata.namespace, or spec.targetNamespace of " + d.delivery.ID.String(),
 		}
 	}
 	return nil

@@ -53,6 +53,9 @@ func (r *run) settle(ctx context.Context) error {
 	r.report.HealthRan = time.Since(s.began)
 	if healthy {
 		r.e.mu.Lock()
+		if !s.deadline.IsZero() && s.began.Before(r.report.Started) {
+			r.report.Started = s.began // the wait is part of the run
+		}
 		s.endPods()
 		s.expired = false
 		s.deadline = time.Time{}

@@ -22,15 +22,26 @@ import (
 	"plumb.dev/plumb/internal/object"
 )
 
-// corpusEnv names a directory with checkouts of repositories. Every
-// kustomization in them must build to what kustomize itself builds from disk,
-// or fail where it fails.
+// corpusEnv names a directory with checkouts of repositories that are compared
+// too.
 const corpusEnv = "PLUMB_KUSTOMIZE_CORPUS"
 
-func TestCorpus(t *testing.T) {
+// Every kustomization of the stories, and of the corpus where there is one,
+// builds to what kustomize itself builds from disk, or fails where it fails.
+func TestEqualsKustomize(t *testing.T) {
+	stories, err := filepath.Glob("testdata/kustomize/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, file := range stories {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, tree := readStory(t, file)
+			compareRepository(t, lay(t, tree))
+		})
+	}
 	corpus := os.Getenv(corpusEnv)
 	if corpus == "" {
-		t.Skip("set " + corpusEnv + " to a directory of repositories to compare with kustomize on them")
+		return
 	}
 	repositories, err := os.ReadDir(corpus)
 	if err != nil {

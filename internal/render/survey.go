@@ -60,8 +60,8 @@ type layer struct {
 
 func (b *build) survey(root *rootFile, dir string) (*survey, error) {
 	s := &survey{build: b, parsed: map[string][]document{}, rootFile: root.path}
-	k := root.kustomization // a copy, whose slices are appended to but not changed
-	k.FixKustomization()
+	k := root.kustomization
+	k.FixKustomization() // what it changes in slices that are shared, kustomize changes in the same way
 	top := layer{dir: dir, file: root.path, text: root.text, k: &k}
 	err := s.visit(top.settle())
 	slices.SortFunc(s.inline, func(a, b string) int { return len(b) - len(a) })

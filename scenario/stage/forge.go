@@ -24,7 +24,7 @@ const (
 	Stalled Mood = "stalled" // takes requests and never answers
 	Broken  Mood = "broken"  // 503
 	Lying   Mood = "lying"   // advertises the head, and sends no object of it
-	Private Mood = "private" // wants the user and password of Forge.Guard
+	Private Mood = "private" // wants a user and a password, see Guard
 )
 
 // A Forge is a Git server over smart HTTP, read-only, on loopback.
@@ -36,9 +36,8 @@ type Forge struct {
 
 	mu    sync.Mutex
 	moods map[string]Mood
-	guard [2]string
-	asked map[string]int // requests per repository
-	moved chan struct{}  // closed and replaced when a mood changes
+	guard map[string][2]string // user and password by repository
+	moved chan struct{}        // closed and replaced when a mood changes
 }
 
 // NewForge serves the bare repositories below a directory.
@@ -56,7 +55,7 @@ func NewForge(dir string) (*Forge, error) {
 		url:   "http://" + listener.Addr().String(),
 		ended: make(chan struct{}),
 		moods: map[string]Mood{},
-		asked: map[string]int{},
+		guard: map[string][2]string{},
 		moved: make(chan struct{}),
 	}
 	f.server = &http.Server{Handler: f.moody(&cgi.Handler{
@@ -107,18 +106,12 @@ func (f *Forge) SetMood(repository string, mood Mood) {
 	f.moved = make(chan struct{})
 }
 
-// Guard sets what Private repositories ask for.
-func (f *Forge) Guard(user, password string) {
+// Guard makes a repository Private.
+func (f *Forge) Guard(repository, user, password string) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.guard = [2]string{user, password}
-}
-
-// Asked is how many requests came for a repository.
-func (f *Forge) Asked(repository string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.asked[repository]
+	f.guard[repository] = [2]string{user, password}
+	f.mu.Unlock()
+	f.SetMood(repository, Private)
 }
 
 func (f *Forge) moody(backend *cgi.Handler) http.Handler {
@@ -139,7 +132,7 @@ func (f *Forge) moody(backend *cgi.Handler) http.Handler {
 			}
 		case Private:
 			f.mu.Lock()
-			want := f.guard
+			want := f.guard[name]
 			f.mu.Unlock()
 			if user, password, ok := r.BasicAuth(); !ok || [2]string{user, password} != want {
 				w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
@@ -155,14 +148,10 @@ func (f *Forge) moody(backend *cgi.Handler) http.Handler {
 	})
 }
 
-// settle counts the request and waits out a stall; Stalled means that the
-// client gave up first.
+// settle waits out a stall; Stalled means that the client gave up first.
 func (f *Forge) settle(ctx context.Context, repository string) Mood {
-	for first := true; ; first = false {
+	for {
 		f.mu.Lock()
-		if first {
-			f.asked[repository]++
-		}
 		mood, moved := f.moods[repository], f.moved
 		f.mu.Unlock()
 		if mood != Stalled {

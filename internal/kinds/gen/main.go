@@ -160,13 +160,16 @@ func write(dir string, definition *apiext.CustomResourceDefinition) error {
 	return os.WriteFile(filepath.Join(dir, name), append([]byte(header), text...), 0o644)
 }
 
+// metadata keeps what upstream has, and the label by which upstream's command
+// line finds the definitions (flux check, flux migrate).
 func metadata(definition *apiext.CustomResourceDefinition) map[string]any {
-	out := map[string]any{"name": definition.Name}
+	labels := map[string]string{"app.kubernetes.io/part-of": "flux"}
+	for k, v := range definition.Labels {
+		labels[k] = v
+	}
+	out := map[string]any{"name": definition.Name, "labels": labels}
 	if len(definition.Annotations) > 0 {
 		out["annotations"] = definition.Annotations
-	}
-	if len(definition.Labels) > 0 {
-		out["labels"] = definition.Labels
 	}
 	return out
 }
