@@ -125,34 +125,41 @@ func (c *client) watch(ctx context.Context, collection string, handle func(delet
 	}
 	// Without a version the server first sends what is there.
 	path := collection + separator + "watch=1&timeoutSeconds=86400"
+	begun := make(chan error, 1)
+	go c.stream(ctx, path, begun, handle)
+	return <-begun
+}
+
+// stream reads a watch to its end.
+func (c *client) stream(ctx context.Context, path string, begun chan<- error, handle func(deleted bool, object *seen)) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
-		return err
+		begun <- err
+		return
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return err
+		begun <- err
+		return
 	}
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		_ = answer.Body.Close()
-		return fmt.Errorf("watch %s: %s", collection, answer.Status)
+		begun <- fmt.Errorf("watch %s: %s", path, answer.Status)
+		return
 	}
-	go func() {
-		defer answer.Body.Close()
-		lines := bufio.NewReaderSize(answer.Body, 1<<20)
-		for {
-			line, err := lines.ReadBytes('\n')
-			if err != nil {
-				return
-			}
-			var event struct {
-				Type   string `json:"type"`
-				Object seen   `json:"object"`
-			}
-			if json.Unmarshal(line, &event) == nil && event.Type != "ERROR" {
-				handle(event.Type == "DELETED", &event.Object)
-			}
+	begun <- nil
+	lines := bufio.NewReaderSize(answer.Body, 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
 		}
-	}()
-	return nil
+		var event struct {
+			Type   string `json:"type"`
+			Object seen   `json:"object"`
+		}
+		if json.Unmarshal(line, &event) == nil && event.Type != "ERROR" {
+			handle(event.Type == "DELETED", &event.Object)
+		}
+	}
 }

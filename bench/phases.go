@@ -284,14 +284,6 @@ func (b *bench) names() []string {
 	return names
 }
 
-func (b *bench) markerNames() []string {
-	names := make([]string, b.n)
-	for i := range names {
-		names[i] = markerName(i + 1)
-	}
-	return names
-}
-
 // everyone is every application.
 func (b *bench) everyone() []int {
 	apps := make([]int, b.n)

@@ -323,7 +323,7 @@ func (c *crashing) compareUIDs(ctx context.Context, s *story, at string, existed
 	}
 	sort.Strings(wrong)
 	if len(wrong) > 0 {
-		c.t.Errorf("killed at %s, objects were recreated: %s", at, strings.Join(wrong, ", "))
+		c.t.Errorf("killed at %s, objects were recreated: %s\nthe controller said:\n%s", at, strings.Join(wrong, ", "), c.th.controller("main").log.Tail(12))
 	}
 }
 

@@ -82,7 +82,11 @@ func (s *stage) run(ctx context.Context, repo string) (err error) {
 		if err := s.printNextSteps(s.state); err != nil {
 			return err
 		}
-		s.say.plain("\nStop with Ctrl-C; the next plumb up resumes.")
+		if s.flags.ephemeral {
+			s.say.plain("\nStop with Ctrl-C; nothing is kept.")
+		} else {
+			s.say.plain("\nStop with Ctrl-C; the next plumb up resumes.")
+		}
 	}
 	select {
 	case <-ctx.Done():
@@ -103,7 +107,7 @@ func (s *stage) prepare() error {
 	}
 	s.state = upState{
 		PID: os.Getpid(), Started: s.now().UTC().Truncate(time.Second), Version: buildVersion(),
-		Ephemeral: s.flags.ephemeral, Log: s.home.log(),
+		Ephemeral: s.flags.ephemeral, Logs: s.home.logs(),
 	}
 	if s.flags.ephemeral {
 		s.temp, err = os.MkdirTemp("", "plumb-up-")
@@ -143,7 +147,7 @@ func (s *stage) open(starting, working context.Context, repo string) error {
 
 func (s *stage) startKubernetes(ctx context.Context) error {
 	s.say.action("starting Kubernetes")
-	options := controlplane.Options{Port: s.flags.port, Kubeconfig: s.home.kubeconfig(), LogFile: s.home.log() + ".kubernetes"}
+	options := controlplane.Options{Port: s.flags.port, Kubeconfig: s.home.kubeconfig(), LogFile: s.home.log("kubernetes")}
 	if s.flags.kubeconfig != "" {
 		options.Kubeconfig = s.path(s.flags.kubeconfig)
 	}
@@ -359,7 +363,7 @@ func defaultBranch(ctx context.Context, url string) (string, error) {
 
 // startEngine installs the kinds and runs the controller in this process.
 func (s *stage) startEngine(starting, working context.Context) error {
-	log, err := os.OpenFile(s.home.log()+".controller", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(s.home.log("controller"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -589,11 +593,12 @@ func (a *app) printNextSteps(s upState) error {
 	fmt.Fprintf(&b, "  export KUBECONFIG=%s\n\n", shellQuoted(s.Kubeconfig))
 	for _, r := range s.Repositories {
 		if r.Directory != "" {
-			fmt.Fprintf(&b, "Commit to %s (branch %s) and see it arrive:\n\n", r.Directory, r.Branch)
+			fmt.Fprintf(&b, "Commit to %s (branch %s) and see it arrive.\n", r.Directory, r.Branch)
 		} else {
-			fmt.Fprintf(&b, "%s (branch %s) is looked at every minute:\n\n", withoutCredentials(r.URL), r.Branch)
+			fmt.Fprintf(&b, "%s (branch %s) is looked at every minute.\n", withoutCredentials(r.URL), r.Branch)
 		}
 	}
+	b.WriteString("\n")
 	b.WriteString("  plumb get all -A                 what is declared, and how it is doing\n")
 	b.WriteString("  plumb get ks --watch             follow deliveries\n")
 	if len(s.Repositories) > 0 {

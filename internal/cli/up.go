@@ -78,7 +78,7 @@ func (a *app) up(ctx context.Context, flags upFlags, repo string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(home.dir, 0o700); err != nil {
+	if err := os.MkdirAll(home.logs(), 0o700); err != nil {
 		return err
 	}
 	if state, held, err := home.running(); err != nil || held {
@@ -135,7 +135,7 @@ func (a *app) detach(ctx context.Context, home upHome, flags upFlags, repo strin
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(home.log(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	log, err := os.OpenFile(home.log("up"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (a *app) detach(ctx context.Context, home upHome, flags upFlags, repo strin
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
-	progress := &appended{file: home.log(), to: a.streams.Err}
+	progress := &appended{file: home.log("up"), to: a.streams.Err}
 	ticker := time.NewTicker(detachPoll)
 	defer ticker.Stop()
 	for {
@@ -158,7 +158,7 @@ func (a *app) detach(ctx context.Context, home upHome, flags upFlags, repo strin
 			return errors.Join(ctx.Err(), askToEnd(command.Process.Pid))
 		case err := <-ended:
 			progress.copy()
-			return advise(fmt.Errorf("it ended before it was ready: %w", err), "all that it said is in %s", home.log())
+			return advise(fmt.Errorf("it ended before it was ready: %w", err), "all that it said is in %s", home.log("up"))
 		case <-ticker.C:
 		}
 		state, held, err := home.running()
@@ -249,7 +249,7 @@ func (a *app) down(ctx context.Context, home upHome) error {
 			return err
 		}
 		if err := awaitRelease(ctx, home); err != nil {
-			return advise(fmt.Errorf("process %d does not end: %w", state.PID, err), "look at %s, or kill it", home.log())
+			return advise(fmt.Errorf("process %d does not end: %w", state.PID, err), "look at %s, or kill it", home.log("up"))
 		}
 	}
 	// A control plane ends with the process that started it; one that has not is
@@ -261,7 +261,11 @@ func (a *app) down(ctx context.Context, home upHome) error {
 		a.say.success("plumb is not up")
 		return nil
 	}
-	a.say.success("plumb is down; the next plumb up resumes where it stopped")
+	if state.Ephemeral {
+		a.say.success("plumb is down, and its cluster is gone")
+	} else {
+		a.say.success("plumb is down; the next plumb up resumes where it stopped")
+	}
 	return nil
 }
 
@@ -284,7 +288,7 @@ func awaitRelease(ctx context.Context, home upHome) error {
 // purge removes what plumb up has written, and nothing else that may stand in
 // the directory.
 func (a *app) purge(home upHome) error {
-	for _, path := range []string{home.cluster(), home.controller(), home.repository(), home.kubeconfig(), home.state(), home.log(), home.lock()} {
+	for _, path := range []string{home.cluster(), home.controller(), home.repository(), home.kubeconfig(), home.state(), home.logs(), home.lock()} {
 		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
@@ -373,7 +377,7 @@ func (a *app) printStatus(report upReport) error {
 	}
 	about.add("Artifacts", s.Artifacts)
 	about.add("Metrics", s.Metrics)
-	about.add("Log", s.Log)
+	about.add("Logs", s.Logs)
 	about.add("Problem", report.Problem)
 	if err := a.out("%s", about); err != nil || len(report.Objects) == 0 {
 		return err

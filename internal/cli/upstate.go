@@ -25,7 +25,7 @@ type upState struct {
 	Artifacts  string    `json:"artifacts,omitempty"`
 	Metrics    string    `json:"metrics,omitempty"`
 	Health     string    `json:"health,omitempty"`
-	Log        string    `json:"log,omitempty"`
+	Logs       string    `json:"logs,omitempty"` // directory
 
 	Repositories []upRepository `json:"repositories"`
 }
@@ -42,9 +42,12 @@ type upRepository struct {
 // upHome is the data directory of plumb up.
 type upHome struct{ dir string }
 
-func (h upHome) state() string      { return filepath.Join(h.dir, "state.json") }
-func (h upHome) lock() string       { return filepath.Join(h.dir, "lock") }
-func (h upHome) log() string        { return filepath.Join(h.dir, "plumb.log") }
+func (h upHome) state() string { return filepath.Join(h.dir, "state.json") }
+func (h upHome) lock() string  { return filepath.Join(h.dir, "lock") }
+func (h upHome) logs() string  { return filepath.Join(h.dir, "logs") }
+func (h upHome) log(of string) string {
+	return filepath.Join(h.logs(), of+".log")
+}
 func (h upHome) kubeconfig() string { return filepath.Join(h.dir, "kubeconfig") }
 func (h upHome) repository() string { return filepath.Join(h.dir, "repository") }
 func (h upHome) cluster() string    { return filepath.Join(h.dir, "cluster") }

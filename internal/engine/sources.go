@@ -117,6 +117,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		tree, err = e.opts.Sources.Fetch(within, spec, included, last)
 		cancel()
 	}
+	recalled := e.recall(ctx, spec, included, last, err)
 	if ctx.Err() != nil {
 		return false, spec.Interval
 	}
@@ -128,7 +129,10 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	s.fault = asFault(err, "GitOperationFailed")
 	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled || spec.Generation != s.observed
 	s.handled, s.observed = spec.Wake, spec.Generation
-	if err == nil && tree != last {
+	if recalled != nil {
+		tree = recalled
+	}
+	if (err == nil || recalled != nil) && tree != last {
 		s.tree = tree
 		news = true
 		e.moved(spec.ID, last, tree)
@@ -143,6 +147,19 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		e.archive <- spec.ID
 	}
 	return err == nil, spec.Interval
+}
+
+// recall finds the last good revision in the mirror when the remote cannot be
+// reached after a restart, so that drift is healed meanwhile; nil otherwise.
+func (e *Engine) recall(ctx context.Context, spec model.Source, included map[object.ID]*source.Tree, last *source.Tree, failed error) *source.Tree {
+	if failed == nil || last != nil || spec.Last == nil {
+		return nil
+	}
+	tree, err := e.opts.Sources.Recall(ctx, spec, included, spec.Last.Revision)
+	if err != nil {
+		return nil // what failed first is what there is to say
+	}
+	return tree
 }
 
 // included gathers the trees that a source copies into its own.

@@ -3,6 +3,7 @@ package stage
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -69,7 +70,7 @@ func ReadAudit(file string, since int64) ([]Request, error) {
 	lines := bufio.NewReaderSize(log, 1<<20)
 	for {
 		line, err := lines.ReadBytes('\n')
-		if err == io.EOF { // a line without an end is still being written
+		if errors.Is(err, io.EOF) { // a line without an end is still being written
 			return requests, nil
 		}
 		if err != nil {
