@@ -99,6 +99,7 @@ func (r *run) phases(ctx context.Context) error {
 		return err
 	}
 	if evaluation != nil {
+		r.report.Phase = model.PhaseRender
 		return evaluation
 	}
 	if err := r.observe(ctx); err != nil {
