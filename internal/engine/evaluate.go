@@ -59,6 +59,12 @@ func (r *run) sourceFault() *model.Fault {
 	origin := model.Origin{Declared: r.spec.ID, Field: "spec.sourceRef"}
 	s := r.e.book.sources[r.spec.Source]
 	switch {
+	case s == nil && r.e.opts.Declared.Object(r.spec.Source) != nil:
+		return &model.Fault{
+			Reason: "ArtifactFailed", Origin: origin, Waiting: true,
+			Message: fmt.Sprintf("Source artifact not found: %s '%s' is not ready", r.spec.Source.Kind, name(r.spec.Source)),
+			Advice:  "its own status says why",
+		}
 	case s == nil:
 		return &model.Fault{
 			Reason: "ArtifactFailed", Origin: origin, Waiting: true,
