@@ -106,7 +106,8 @@ func Run(ctx context.Context, opts Options) error {
 	work := func(ctx context.Context) error {
 		up := watchUpstream(ctx, clusters.Local(), opts.Dialects, opts.Log)
 		for {
-			if err := up.wait(ctx); err != nil {
+			up.wait(ctx)
+			if ctx.Err() != nil {
 				return nil // told to stop while waiting
 			}
 			err := deliver(ctx, opts, dir, key, clusters, server, metrics, up)

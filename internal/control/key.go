@@ -63,7 +63,7 @@ func readKey(ctx context.Context, session *cluster.Session, namespace string) ([
 	text, _, _ := unstructured.NestedString(o.Object, "data", "key")
 	key, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(key) < keyBytes {
-		return nil, fmt.Errorf("Secret %s/%s has no key of %d bytes under data.key; delete it to have a new one made", namespace, KeySecret, keyBytes)
+		return nil, fmt.Errorf("the Secret %s/%s has no key of %d bytes under data.key; delete it to have a new one made", namespace, KeySecret, keyBytes)
 	}
 	return key, nil
 }

@@ -32,13 +32,14 @@ func watchUpstream(ctx context.Context, c *cluster.Cluster, dialects []dialect.D
 	return u
 }
 
-// wait returns once everything has been heard of and nobody is alive.
-func (u *upstream) wait(ctx context.Context) error {
+// wait returns once everything has been heard of and nobody is alive, or when
+// the context ends.
+func (u *upstream) wait(ctx context.Context) {
 	told := ""
 	for {
 		waiting, who, until := u.state(time.Now())
 		if !waiting {
-			return nil
+			return
 		}
 		if who != "" && who != told {
 			u.log.Warn("an upstream controller is alive; Plumb only reads until it is stopped (plumb adopt does that)", "controller", who)
@@ -48,7 +49,7 @@ func (u *upstream) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return
 		case <-u.changed:
 		case <-timer.C:
 		}

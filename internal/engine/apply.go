@@ -232,7 +232,7 @@ func (r *run) predict(ctx context.Context) []model.Fault {
 func (r *run) predictOne(ctx context.Context, c model.Change) *model.Fault {
 	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind})
 	if err != nil {
-		return nil // the apply waits for the kind
+		return nil //nolint:nilerr // the apply waits for the kind, and says what is wrong
 	}
 	body, err := r.body(ctx, kind, c)
 	if err == nil {

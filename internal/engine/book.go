@@ -83,7 +83,6 @@ type delivery struct {
 	health   *settling     // while health is awaited
 	failures int           // in a row, for backing off
 	timer    *time.Timer
-	due      time.Time
 }
 
 // link adds b to the set at a.

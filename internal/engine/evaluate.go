@@ -25,8 +25,7 @@ func (r *run) evaluate(ctx context.Context) error {
 	fault := r.sourceFault()
 	e.mu.Unlock()
 	if r.tree == nil {
-		r.settled(nil, nil, fault)
-		return fault
+		return r.settled(nil, nil, fault)
 	}
 	r.report.Revision, r.report.Commit = r.tree.Revision(), r.tree.Commit()
 	if fresh {
