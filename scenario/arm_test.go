@@ -120,7 +120,7 @@ func playCharged(ctx context.Context, args []string, file string) error {
 	err = control.Run(ctx, control.Options{
 		Config: cfg, Dialects: []dialect.Dialect{flux.New()}, DataDir: *dir, InstallKinds: true,
 		HealthAddr: *health, MetricsAddr: *metrics, StorageAddr: *storage,
-		Log:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Intercept: charged.intercept(),
 	})
 	if err != nil {

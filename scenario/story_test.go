@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -117,6 +119,32 @@ func (s *story) kube(opts map[string]string) (*stage.Kube, error) {
 		return s.second, nil
 	default:
 		return nil, fmt.Errorf("there is no cluster %q: begin with second-cluster", on)
+	}
+}
+
+// patience is how often a word that waits looks whether the controllers live.
+const patience = 250 * time.Millisecond
+
+// watchful waits, but not for a controller that has ended by itself: a race, a
+// panic.
+func (s *story) watchful(ctx context.Context, wait func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	done := make(chan error, 1)
+	go func() { done <- wait(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return errors.Join(err, s.th.fallen())
+		case <-tick.C:
+			if err := s.th.fallen(); err != nil {
+				stop(err)
+				<-done
+				return err
+			}
+		}
 	}
 }
 

@@ -48,6 +48,7 @@ type controller struct {
 	addr    string // of health
 	metrics string
 	proc    *stage.Process
+	ended   bool // it was stopped or killed by the story
 }
 
 // openTheatre starts a cluster and installs Plumb's kinds.
@@ -143,13 +144,26 @@ func (c *controller) start(kubeconfig string) error {
 		self, "controller", "--kubeconfig", kubeconfig,
 		"--data-dir", c.dir, "--health-addr", address, "--metrics-addr", c.metrics,
 	}, c.flags...)
+	c.ended = false
 	c.proc, err = stage.Start(stage.Command{
 		Name: "plumb controller",
 		Args: args,
-		Env:  append([]string{programVariable + "=1", "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0"}, c.env...),
+		Env:  append([]string{programVariable + "=1", raceOptions}, c.env...),
 		Log:  c.log,
 	})
 	return err
+}
+
+// fallen tells of a controller that has ended without being asked to.
+func (th *theatre) fallen() error {
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	for name, c := range th.controllers {
+		if c.proc != nil && !c.ended && !c.proc.Running() {
+			return fmt.Errorf("controller %s has ended by itself; it said:\n%s", name, c.log.LastWords(400))
+		}
+	}
+	return nil
 }
 
 // ready waits until the controller says that it is.
@@ -176,10 +190,16 @@ func (c *controller) ready(ctx context.Context) error {
 	return fmt.Errorf("plumb controller is not ready: %w; it said:\n%s", ctx.Err(), c.log.Tail(40))
 }
 
+func (c *controller) kill() {
+	c.ended = true
+	c.proc.Kill()
+}
+
 func (c *controller) stop() error {
 	if c.proc == nil {
 		return nil
 	}
+	c.ended = true
 	err := c.proc.Stop(stopGrace)
 	if err != nil {
 		err = fmt.Errorf("%w; it said:\n%s", err, c.log.Tail(60))
@@ -196,6 +216,12 @@ func freeAddress() (string, error) {
 	defer listener.Close()
 	return listener.Addr().String(), nil
 }
+
+// A process with the race detector ends at the first race.
+const (
+	raceExitCode = 66
+	raceOptions  = "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0"
+)
 
 // programVariable makes the test binary play plumb itself, so that the
 // controllers run the code under test, with the race detector if the tests do.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,7 +15,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"plumb.dev/plumb/internal/cli"
 	"plumb.dev/plumb/scenario/stage"
 )
 
@@ -260,7 +260,7 @@ func awaitWord(_ *testscript.TestScript, s *story, args []string) error {
 	}
 	ctx, done := limit(wait)
 	defer done()
-	return kube.Await(ctx, name, question)
+	return s.watchful(ctx, func(ctx context.Context) error { return kube.Await(ctx, name, question) })
 }
 
 func expectWord(_ *testscript.TestScript, s *story, args []string) error {
@@ -299,7 +299,9 @@ func awaitEvent(_ *testscript.TestScript, s *story, args []string) error {
 	}
 	ctx, done := limit(awaitLimit)
 	defer done()
-	return th.kube.AwaitEvent(ctx, name, args[1], strings.Join(args[2:], ""))
+	return s.watchful(ctx, func(ctx context.Context) error {
+		return th.kube.AwaitEvent(ctx, name, args[1], strings.Join(args[2:], ""))
+	})
 }
 
 func rememberWord(ts *testscript.TestScript, s *story, args []string) error {
@@ -450,27 +452,37 @@ func deleteWord(_ *testscript.TestScript, s *story, args []string) error {
 	return nil
 }
 
-// plumbWord runs the command line in this process, against the story's
+// plumbWord runs the command line in a process of its own, against the story's
 // cluster and namespace.
 func plumbWord(ts *testscript.TestScript, negated bool, args []string) {
 	s := of(ts)
 	th, err := s.stage()
 	ts.Check(err)
+	self, err := os.Executable()
+	ts.Check(err)
 	ctx, done := limit(awaitLimit)
 	defer done()
-	environment := map[string]string{
-		"KUBECONFIG": th.plane.Kubeconfig(), "FLUX_SYSTEM_NAMESPACE": s.known["NS"],
-		"HOME": ts.Getenv("HOME"), "PATH": ts.Getenv("PATH"), "TMPDIR": ts.Getenv("TMPDIR"),
+	command := exec.CommandContext(ctx, self, args...)
+	command.Dir = ts.MkAbs(".")
+	command.Env = []string{
+		programVariable + "=1", raceOptions, "KUBECONFIG=" + th.plane.Kubeconfig(), "FLUX_SYSTEM_NAMESPACE=" + s.known["NS"],
+		"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"),
 	}
 	var out, complaint strings.Builder
-	code := cli.Run(ctx, args, cli.Streams{
-		Out: &out, Err: &complaint, Dir: ts.MkAbs("."),
-		Getenv: func(name string) string { return environment[name] },
-	})
+	command.Stdout, command.Stderr = &out, &complaint
+	err = command.Run()
 	fmt.Fprint(ts.Stdout(), out.String())
 	fmt.Fprint(ts.Stderr(), complaint.String())
-	if (code != 0) != negated {
-		ts.Fatalf("exit code %d\n%s%s", code, out.String(), complaint.String())
+	var failed *exec.ExitError
+	switch {
+	case errors.As(err, &failed) && failed.ExitCode() > 0 && failed.ExitCode() != raceExitCode:
+		if !negated {
+			ts.Fatalf("%v\n%s%s", err, out.String(), complaint.String())
+		}
+	case err != nil:
+		ts.Fatalf("%v\n%s%s", err, out.String(), complaint.String())
+	case negated:
+		ts.Fatalf("it succeeded\n%s", out.String())
 	}
 }
 
@@ -530,7 +542,7 @@ func killController(_ *testscript.TestScript, s *story, args []string) error {
 	if err != nil {
 		return err
 	}
-	c.proc.Kill()
+	c.kill()
 	return nil
 }
 

@@ -141,7 +141,7 @@ func (a *app) checkRights(ctx context.Context, c *cluster) bool {
 // checkControllers looks at Plumb's own workload and at upstream controllers
 // that would act on the same objects.
 func (a *app) checkControllers(ctx context.Context, c *cluster) bool {
-	sound := true
+	var sound bool
 	ours, err := c.objects.Resource(deployments).Namespace(a.kube.namespace).Get(ctx, deploymentName, getOptions)
 	switch {
 	case apierrors.IsNotFound(err):

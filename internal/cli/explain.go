@@ -158,7 +158,7 @@ func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, l
 		if advice := adviceFor(failure); advice != "" {
 			e.Advice = append(e.Advice, advice)
 		}
-		return nil //nolint:nilerr // the explanation says it
+		return nil // the explanation says it
 	}
 	if e.Owner == "" && d.source != nil {
 		e.URL, e.Commit, e.Author = withoutCredentials(d.source.Git.URL), d.commit.Message, authored(d.commit)
@@ -244,7 +244,7 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 		if advice := adviceFor(failure); advice != "" {
 			e.Advice = append(e.Advice, advice)
 		}
-		return nil //nolint:nilerr // the explanation says it
+		return nil // the explanation says it
 	}
 	e.Author, e.Commit = authored(d.commit), d.commit.Message
 	w := d.find(id)

@@ -443,7 +443,7 @@ func (v *listing) follow(ctx context.Context, c *cluster, kind *declaredKind, ar
 // into success.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what the interruption broke off is no failure
 	}
 	return err
 }

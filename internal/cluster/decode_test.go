@@ -87,7 +87,7 @@ func TestFrames(t *testing.T) {
 				t.Fatalf("%s: %.80q, %v", name, got, err)
 			}
 		}
-		if _, err := f.next(); err != io.EOF {
+		if _, err := f.next(); !errors.Is(err, io.EOF) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}

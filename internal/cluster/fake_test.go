@@ -189,8 +189,6 @@ func (s *fakeStream) synced(version string) {
 	s.send("BOOKMARK", `{"metadata":{"resourceVersion":"`+version+`","annotations":{"k8s.io/initial-events-end":"true"}}}`)
 }
 
-func (s *fakeStream) end() { _ = s.w.Close() }
-
 func (s *fakeStream) breakOff() { _ = s.w.CloseWithError(io.ErrUnexpectedEOF) }
 
 func configMap(name, uid, version string) string {

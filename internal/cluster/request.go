@@ -93,7 +93,7 @@ func (c *Cluster) attempt(ctx context.Context, r *request, decode func([]byte) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	resp, err := c.roundTrip(ctx, r)
+	resp, err := c.roundTrip(ctx, r) //nolint:bodyclose // drain does
 	if err != nil {
 		return err
 	}

@@ -330,7 +330,7 @@ func TestListStopsAtTheCalleesError(t *testing.T) {
 			t.Errorf("%s %s", x.URL, x.Header)
 		}
 		x.answer(200, `{"items":[{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"a","managedFields":[{"manager":"m"}]}},{"metadata":{"name":"b"}}]}`)
-		if err := <-done; err != enough {
+		if err := <-done; !errors.Is(err, enough) {
 			t.Fatal(err)
 		}
 	})

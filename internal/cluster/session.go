@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -332,7 +332,7 @@ func segment(what, s string) error {
 	if len(s) > 1024 {
 		return fmt.Errorf("%s has %d characters", what, len(s))
 	}
-	if reasons := path.IsValidPathSegmentName(s); len(reasons) > 0 {
+	if reasons := content.IsPathSegmentName(s); len(reasons) > 0 {
 		return fmt.Errorf("%s %q is not usable: %s", what, s, reasons[0])
 	}
 	return nil

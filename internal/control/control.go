@@ -108,7 +108,7 @@ func Run(ctx context.Context, opts Options) error {
 		for {
 			up.wait(ctx)
 			if ctx.Err() != nil {
-				return nil // told to stop while waiting
+				return nil //nolint:nilerr // told to stop while waiting
 			}
 			err := deliver(ctx, opts, dir, key, clusters, server, metrics, up)
 			if !errors.Is(err, errUpstreamBack) {

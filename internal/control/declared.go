@@ -26,6 +26,8 @@ type Engine interface {
 	DropSource(object.ID)
 	SetDelivery(model.Delivery, model.Facts, []model.Finding)
 	DropDelivery(object.ID)
+	// Heard tells that Unheard of the declarations has got shorter.
+	Heard()
 	// Touched tells that a declared object changed in any way, its status included.
 	Touched(object.ID)
 }
@@ -42,6 +44,8 @@ type declarations struct {
 
 	mu      sync.RWMutex
 	objects map[object.ID]*declared
+	unread  map[schema.GroupKind]bool // handled kinds whose objects have not all been seen
+	unheard map[object.ID]bool        // objects that have not been compiled yet
 }
 
 // declared is one declared object.
@@ -54,13 +58,21 @@ type declared struct {
 	mu      sync.Mutex // one compilation at a time
 	digest  string     // of what was compiled
 	gone    bool
+	told    uint64      // counts the jobs of the writer, whose lock guards it
 	refused atomic.Bool // the object as it stands cannot be acted on: reports of an earlier form are not written
 	source  bool        // handed to the engine as a source
 	deliver bool        // handed to the engine as a delivery
 }
 
 func newDeclarations(ctx context.Context, c *cluster.Cluster, dialects []dialect.Dialect, settings dialect.Settings, log *slog.Logger) *declarations {
-	d := &declarations{cluster: c, dialects: dialects, settings: settings, log: log, objects: map[object.ID]*declared{}}
+	d := &declarations{cluster: c, dialects: dialects, settings: settings, log: log, objects: map[object.ID]*declared{}, unread: map[schema.GroupKind]bool{}, unheard: map[object.ID]bool{}}
+	for _, room := range dialects {
+		for _, k := range room.Kinds() {
+			if k.Handled {
+				d.unread[k.GroupKind] = true
+			}
+		}
+	}
 	d.facts = newFacts(ctx, c, d.recompile)
 	return d
 }
@@ -81,6 +93,8 @@ type declaredWatch struct {
 	dialect dialect.Dialect
 	kind    dialect.Kind
 	gvk     schema.GroupVersionKind
+
+	again map[object.ID]bool // seen since nothing was known; nil unless the watch had to begin anew
 }
 
 // Event keeps the object and compiles it when what it asks for changed.
@@ -90,13 +104,16 @@ func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured)
 		w.ds.drop(id)
 		return
 	}
+	if w.again != nil {
+		w.again[id] = true
+	}
 	o = slim(o)
 	d := w.ds.get(id)
 	if d == nil {
 		d = &declared{id: id, dialect: w.dialect, kind: w.kind}
 		d.current.Store(o)
 		w.ds.mu.Lock()
-		w.ds.objects[id] = d
+		w.ds.objects[id], w.ds.unheard[id] = d, true
 		w.ds.mu.Unlock()
 	} else if !d.advance(o) {
 		return
@@ -105,12 +122,85 @@ func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured)
 	w.ds.engine.Touched(id)
 }
 
-// Synced needs nothing: an object that is gone is reported as deleted.
-func (w *declaredWatch) Synced() {}
+// Synced tells that every object of the kind is known. After Gone, those that
+// vanished meanwhile are told of by nothing else.
+func (w *declaredWatch) Synced() {
+	if w.again != nil {
+		for _, id := range w.ds.of(w.kind.GroupKind) {
+			if !w.again[id] {
+				w.ds.drop(id)
+			}
+		}
+		w.again = nil
+	}
+	w.ds.read(w.kind.GroupKind, true)
+}
 
-// Gone is logged: without a watch nothing new is heard of this kind.
+// Gone is logged: without a watch nothing new is heard of this kind. What is
+// not served has no objects; what may not be read may have some.
 func (w *declaredWatch) Gone(err error) {
 	w.ds.log.Warn("declared objects cannot be watched now", "kind", w.gvk.Kind, "error", err)
+	w.again = map[object.ID]bool{}
+	var unknown *cluster.UnknownKindError
+	w.ds.read(w.kind.GroupKind, !w.kind.Handled || errors.As(err, &unknown))
+}
+
+// of lists the objects of a kind.
+func (ds *declarations) of(gk schema.GroupKind) []object.ID {
+	ds.mu.RLock()
+	defer ds.mu.RUnlock()
+	var ids []object.ID
+	for id := range ds.objects {
+		if id.GroupKind() == gk {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// read notes whether every object of a kind has been seen.
+func (ds *declarations) read(gk schema.GroupKind, all bool) {
+	ds.mu.Lock()
+	if all {
+		delete(ds.unread, gk)
+	} else {
+		ds.unread[gk] = true
+	}
+	ds.mu.Unlock()
+	if all {
+		ds.engine.Heard()
+	}
+}
+
+// Unheard names something declared of which it is not known yet what it asks
+// for; "" when there is nothing.
+func (ds *declarations) Unheard() string {
+	ds.mu.RLock()
+	defer ds.mu.RUnlock()
+	var first string
+	note := func(name string) {
+		if first == "" || name < first {
+			first = name
+		}
+	}
+	for gk := range ds.unread {
+		note("every " + gk.Kind)
+	}
+	for id := range ds.unheard {
+		note(id.String())
+	}
+	return first
+}
+
+// understood notes that an object has been compiled or refused.
+func (ds *declarations) understood(id object.ID) {
+	ds.mu.Lock()
+	first := ds.unheard[id]
+	delete(ds.unheard, id)
+	ds.mu.Unlock()
+	if first {
+		ds.engine.Heard()
+	}
 }
 
 // slim is a shallow copy without what nobody here reads and what would fill the
@@ -221,6 +311,7 @@ func (ds *declarations) compile(d *declared) {
 	}
 	ds.facts.retain(d.id, known)
 	d.digest = digest
+	defer ds.understood(d.id)
 	if err != nil {
 		ds.refuse(d, err, findings)
 		return
@@ -279,6 +370,7 @@ func (ds *declarations) drop(id object.ID) {
 	}
 	ds.mu.Lock()
 	delete(ds.objects, id)
+	delete(ds.unheard, id)
 	ds.mu.Unlock()
 	d.mu.Lock()
 	d.gone = true
@@ -291,6 +383,7 @@ func (ds *declarations) drop(id object.ID) {
 	if deliver {
 		ds.engine.DropDelivery(id)
 	}
+	ds.engine.Heard()
 	ds.engine.Touched(id)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,9 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// lead waits for the lease, works while it is held, and gives it back.
+// lead waits for the lease, works while it is held, and gives it back once
+// nothing is written any more (client-go, LeaderElectionConfig.ReleaseOnCancel:
+// what the lease guards has to have ended before).
 func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context.Context) error) error {
 	client, err := coordination.NewForConfig(cfg)
 	if err != nil {
@@ -41,17 +44,31 @@ func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context
 		Client:     client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	held, letGo := context.WithCancel(context.WithoutCancel(ctx))
+	defer letGo()
+	var settled atomic.Bool // whether there is work, or there will be none
 	done := make(chan error, 1)
+	told := context.AfterFunc(ctx, func() {
+		if settled.CompareAndSwap(false, true) {
+			close(done)
+			letGo()
+		}
+	})
+	defer told()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		ReleaseOnCancel: true, Name: LeaseName,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
+			OnStartedLeading: func(leading context.Context) {
+				if !settled.CompareAndSwap(false, true) {
+					return // told to stop just before
+				}
 				opts.Log.Info("leading", "lease", opts.Namespace+"/"+LeaseName)
-				done <- work(ctx)
-				stop()
+				leading, stop := context.WithCancel(leading)
+				defer stop()
+				defer context.AfterFunc(ctx, stop)()
+				done <- work(leading)
+				letGo()
 			},
 			OnStoppedLeading: func() {},
 		},
@@ -59,15 +76,12 @@ func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context
 	if err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
-	elector.Run(ctx)
-	lost := ctx.Err() == nil
-	select {
-	case err := <-done:
-		if err == nil && lost {
-			return ErrLeaseLost
-		}
+	elector.Run(held)
+	lost := held.Err() == nil
+	// The lease may be gone, but its work ends before anything else begins. A
+	// closed channel means that there never was any.
+	if err := <-done; err != nil || !lost || ctx.Err() != nil {
 		return err
-	default:
-		return nil // never led
 	}
+	return ErrLeaseLost
 }

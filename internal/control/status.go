@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	ready   *sync.Cond
-	order   []*declared
+	order   []object.ID
 	pending map[object.ID]job
 	running map[object.ID]bool
 	closed  bool
@@ -43,6 +44,8 @@ type job struct {
 	source   *model.SourceReport
 	refused  *model.Fault
 	findings []model.Finding // with refused
+	about    *declared
+	number   uint64 // of the jobs of the object
 	attempt  int
 }
 
@@ -75,13 +78,34 @@ func (w *writer) Source(r *model.SourceReport) {
 func (w *writer) put(d *declared, j job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if was, ok := w.pending[d.id]; ok {
-		w.pending[d.id] = merge(was, j)
+	d.told++
+	j.about, j.number = d, d.told
+	w.queue(j)
+}
+
+// again queues a job that failed, unless something newer was told since: what
+// was newer may have been written already.
+func (w *writer) again(j job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if j.number == j.about.told {
+		w.queue(j)
+	}
+}
+
+// queue is for put and again. The caller holds w.mu.
+func (w *writer) queue(j job) {
+	id := j.about.id
+	if was, ok := w.pending[id]; ok {
+		if was.about == j.about {
+			j = merge(was, j)
+		}
+		w.pending[id] = j
 		return
 	}
-	w.pending[d.id] = j
-	if !w.running[d.id] {
-		w.order = append(w.order, d)
+	w.pending[id] = j
+	if !w.running[id] {
+		w.order = append(w.order, id)
 		w.ready.Signal()
 	}
 }
@@ -111,55 +135,49 @@ func (w *writer) run(ctx context.Context) {
 	for range statusWriters {
 		all.Go(func() {
 			for {
-				d, j, ok := w.next()
+				j, ok := w.next()
 				if !ok {
 					return
 				}
-				err := w.write(ctx, d, j)
-				w.done(ctx, d, j, err)
+				err := w.write(ctx, j)
+				w.done(ctx, j, err)
 			}
 		})
 	}
 	all.Wait()
 }
 
-func (w *writer) next() (*declared, job, bool) {
+func (w *writer) next() (job, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.order) == 0 && !w.closed {
 		w.ready.Wait()
 	}
 	if w.closed {
-		return nil, job{}, false
+		return job{}, false
 	}
-	d := w.order[0]
+	id := w.order[0]
 	w.order = w.order[1:]
-	j := w.pending[d.id]
-	delete(w.pending, d.id)
-	w.running[d.id] = true
-	return d, j, true
+	j := w.pending[id]
+	delete(w.pending, id)
+	w.running[id] = true
+	return j, true
 }
 
 // done ends a write. One that failed is tried again, unless something newer
 // has come.
-func (w *writer) done(ctx context.Context, d *declared, j job, err error) {
+func (w *writer) done(ctx context.Context, j job, err error) {
+	id := j.about.id
 	if err != nil && ctx.Err() == nil {
-		w.log.Warn("status not written, trying again", "object", d.id.String(), "error", err)
+		w.log.Warn("status not written, trying again", "object", id.String(), "error", err)
 		j.attempt++
 		pause := min(100*time.Millisecond<<min(j.attempt, 9), 30*time.Second)
-		time.AfterFunc(pause, func() {
-			w.mu.Lock()
-			_, newer := w.pending[d.id]
-			w.mu.Unlock()
-			if !newer {
-				w.put(d, j)
-			}
-		})
+		time.AfterFunc(pause, func() { w.again(j) })
 	}
 	w.mu.Lock()
-	delete(w.running, d.id)
-	if _, ok := w.pending[d.id]; ok {
-		w.order = append(w.order, d)
+	delete(w.running, id)
+	if _, ok := w.pending[id]; ok {
+		w.order = append(w.order, id)
 		w.ready.Signal()
 	}
 	idle := w.idle()
@@ -172,8 +190,13 @@ func (w *writer) done(ctx context.Context, d *declared, j job, err error) {
 // idle reports whether every status has been written. The caller holds w.mu.
 func (w *writer) idle() bool { return len(w.order) == 0 && len(w.running) == 0 }
 
-// write projects a report and writes what differs.
-func (w *writer) write(ctx context.Context, d *declared, j job) error {
+// write projects a report and writes what differs. What is told of an object
+// that is gone is not written on another one of the same name.
+func (w *writer) write(ctx context.Context, j job) error {
+	d := j.about
+	if w.ds.get(d.id) != d {
+		return nil
+	}
 	previous := d.current.Load()
 	edits := w.project(d, j, previous)
 	kind, err := w.ds.cluster.Resolve(ctx, schema.FromAPIVersionAndKind(previous.GetAPIVersion(), previous.GetKind()))
@@ -316,7 +339,13 @@ func (w *writer) Finalize(ctx context.Context, id object.ID, finalizer string) e
 	if err != nil {
 		return err
 	}
-	return w.finalizer(ctx, w.ds.cluster.As(model.Identity{}), kind, d, finalizer, true)
+	if err := w.finalizer(ctx, w.ds.cluster.As(model.Identity{}), kind, d, finalizer, true); err != nil {
+		return err
+	}
+	if !slices.Contains(d.current.Load().GetFinalizers(), finalizer) {
+		return fmt.Errorf("%s is being deleted", id)
+	}
+	return nil
 }
 
 // finalizer adds or removes a finalizer. The list is written whole, so the

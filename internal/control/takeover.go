@@ -35,15 +35,15 @@ func watchUpstream(ctx context.Context, c *cluster.Cluster, dialects []dialect.D
 // wait returns once everything has been heard of and nobody is alive, or when
 // the context ends.
 func (u *upstream) wait(ctx context.Context) {
-	told := ""
+	told := map[string]bool{}
 	for {
 		waiting, who, until := u.state(time.Now())
 		if !waiting {
 			return
 		}
-		if who != "" && who != told {
+		if who != "" && !told[who] {
 			u.log.Warn("an upstream controller is alive; Plumb only reads until it is stopped (plumb adopt does that)", "controller", who)
-			told = who
+			told[who] = true
 		}
 		timer := time.NewTimer(until)
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -57,24 +58,28 @@ func (r *run) unknown() []model.Claim {
 	defer e.mu.Unlock()
 	var targets []model.Claim
 	wants := make(map[object.ID]bool, len(d.desired))
-	look := func(id object.ID, version string) {
-		en := e.book.entries[key{d.cluster, id}]
-		if r.d.recheck || en == nil || !en.hasBase() || e.distrusted(r.cluster, id, version) {
-			targets = append(targets, model.Claim{ID: id, Version: version})
-		}
-	}
 	for i := range d.desired {
-		wants[d.desired[i].ID] = true
-		if !d.desired[i].Handle.Disabled {
-			look(d.desired[i].ID, d.desired[i].Version)
+		want := &d.desired[i]
+		wants[want.ID] = true
+		if !want.Handle.Disabled && (d.recheck || e.doubtful(e.book.entries[key{d.cluster, want.ID}], want) || e.distrusted(r.cluster, want.ID, want.Version)) {
+			targets = append(targets, model.Claim{ID: want.ID, Version: want.Version})
 		}
 	}
+	// No deletion rests on memory: an annotation that keeps the object, another
+	// owner's labels or another incarnation may have come a moment ago.
 	for k, version := range e.book.owned[d.spec.ID] {
 		if k.cluster == d.cluster && !wants[k.id] {
-			look(k.id, version)
+			targets = append(targets, model.Claim{ID: k.id, Version: version})
 		}
 	}
 	return targets
+}
+
+// doubtful reports whether an object has to be looked at before a decision:
+// nothing is known of it, or it would be changed and nobody has read yet what
+// its annotations ask for. The caller holds e.mu.
+func (e *Engine) doubtful(en *entry, want *model.Desired) bool {
+	return en == nil || !en.hasBase() || !en.read && (en.seen || en.base.Inputs != want.Digest)
 }
 
 // distrusted reports whether no watch vouches for an object's baseline. The
@@ -84,15 +89,31 @@ func (e *Engine) distrusted(c *cluster.Cluster, id object.ID, version string) bo
 	return kw.failed != nil
 }
 
+// served resolves the kind of an object, in whatever version it is served now:
+// an object outlives the version that it was applied in.
+func (r *run) served(ctx context.Context, id object.ID, version string) (cluster.Kind, error) {
+	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind})
+	var unknown *cluster.UnknownKindError
+	if errors.As(err, &unknown) {
+		return r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: id.Group, Kind: id.Kind})
+	}
+	return kind, err
+}
+
 // lookAt reads one object as the delivery's identity and judges it.
 func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
-	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.ID.Group, Version: c.Version, Kind: c.ID.Kind})
+	kind, err := r.served(ctx, c.ID, c.Version)
 	var unknown *cluster.UnknownKindError
 	if errors.As(err, &unknown) {
 		return observed{Seen: plan.Seen{Presence: plan.Missing}}, nil // no such kind, no such object
 	}
 	if err != nil {
 		return observed{}, cluster.Explain(err, "discover", c.ID, model.Origin{})
+	}
+	if kind.Namespaced != (c.ID.Namespace != "") {
+		// The scope of the kind is another by now. Without its namespace the
+		// identity would name an object that is not meant.
+		return observed{Seen: plan.Seen{Presence: plan.Missing}}, nil
 	}
 	live, err := r.session.Get(ctx, kind, c.ID.Namespace, c.ID.Name)
 	switch {
@@ -102,6 +123,9 @@ func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
 		if en := r.e.book.entries[key{r.d.cluster, c.ID}]; en != nil {
 			o.Inputs = en.base.Inputs
 			en.missing = true
+			if o.Inputs != "" {
+				en.drift = "it was deleted"
+			}
 		}
 		r.e.mu.Unlock()
 		return o, nil
@@ -112,17 +136,26 @@ func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
 		Presence: plan.Present,
 		UID:      string(live.GetUID()),
 		Deleting: live.GetDeletionTimestamp() != nil,
+		Foreign:  !marked(live, r.spec.Ownership.Labels),
 		Handle:   handling(live, r.spec.Ownership.Control),
 	}}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	k := key{r.d.cluster, c.ID}
-	if en := r.e.book.entries[k]; en != nil && en.owner == r.spec.ID && en.hasBase() {
-		r.e.judge(k, en, live, false)
+	en := r.e.book.entries[k]
+	switch {
+	case en == nil || en.owner != r.spec.ID:
+	case en.hasBase():
+		_, _ = r.e.judge(k, en, live) // this is the run it calls for
 		o.Inputs, o.Drift = en.base.Inputs, en.drift
 		if en.drift == "" {
 			o.Presence = plan.Trusted
 		}
+	case en.base.Inputs != "" && en.base.UID == o.UID:
+		// Our watch lost sight of it and it is still there: somebody took the
+		// label off.
+		en.missing, en.drift = false, "its labels were changed"
+		o.Inputs, o.Drift = en.base.Inputs, en.drift
 	}
 	return o, nil
 }
@@ -142,9 +175,13 @@ func (r *run) apply(ctx context.Context) error {
 	if faults := r.predict(ctx); len(faults) > 0 {
 		return r.several(faults)
 	}
+	established := true
 	for _, wave := range r.plan.Waves {
 		if r.superseded() {
 			return errSuperseded
+		}
+		if !established {
+			break // nothing is built on definitions that could not be applied
 		}
 		r.report.Phase = phaseOf(wave)
 		if r.report.Phase == model.PhasePrune && r.failed() {
@@ -154,6 +191,7 @@ func (r *run) apply(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		established = !wave.Established || !r.stumbled()
 	}
 	return r.verdict()
 }
@@ -207,8 +245,12 @@ func (r *run) announce(ctx context.Context) error {
 // A single change needs no prediction: it happens whole or not at all.
 func (r *run) predict(ctx context.Context) []model.Fault {
 	var risky []model.Change
+	redefined := r.redefined()
 	for _, w := range r.plan.Waves {
 		for _, c := range w.Changes {
+			if redefined[c.Object.GroupKind()] {
+				continue // the server would judge it by the definition that is about to change
+			}
 			if c.Verb == model.Update || (c.Verb == model.Adopt && c.UID != "") {
 				risky = append(risky, c)
 			}
@@ -294,8 +336,12 @@ func (r *run) write(ctx context.Context, c model.Change) (model.Verb, error) {
 	opts := cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true}
 	verb := c.Verb
 	live, err := r.session.Apply(ctx, kind, body, opts)
+	if !refused(err) {
+		r.keep(c)
+	}
 	if cluster.IsImmutable(err) && r.forces(c.Want) {
 		verb = model.Recreate
+		r.keep(c)
 		live, err = r.recreate(ctx, kind, c, body, opts)
 	}
 	if err != nil {
@@ -306,6 +352,23 @@ func (r *run) write(ctx context.Context, c model.Change) (model.Verb, error) {
 	}
 	r.learn(c, live)
 	return verb, nil
+}
+
+// refused reports whether an error says for certain that nothing was written.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout
+}
+
+// keep notes that an object may have been written: it is ours from now on.
+func (r *run) keep(c model.Change) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.wrote[c.Object] = true
 }
 
 // kind resolves the kind of a change. One that this very delivery defines is
@@ -347,21 +410,41 @@ func (r *run) defines(gk schema.GroupKind) bool {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	for i := range r.d.desired {
-		want := &r.d.desired[i]
-		if want.ID.Kind != "CustomResourceDefinition" {
-			continue
-		}
-		o := &unstructured.Unstructured{}
-		if o.UnmarshalJSON(want.JSON) != nil {
-			continue
-		}
-		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
-		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		if group == gk.Group && kind == gk.Kind {
+		if defined, ok := definition(&r.d.desired[i]); ok && defined == gk {
 			return true
 		}
 	}
 	return false
+}
+
+// redefined are the kinds whose definitions the plan changes.
+func (r *run) redefined() map[schema.GroupKind]bool {
+	kinds := map[schema.GroupKind]bool{}
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			if c.Want == nil {
+				continue
+			}
+			if gk, ok := definition(c.Want); ok {
+				kinds[gk] = true
+			}
+		}
+	}
+	return kinds
+}
+
+// definition is the kind that a CustomResourceDefinition defines.
+func definition(want *model.Desired) (schema.GroupKind, bool) {
+	if want.ID.Kind != "CustomResourceDefinition" {
+		return schema.GroupKind{}, false
+	}
+	o := &unstructured.Unstructured{}
+	if o.UnmarshalJSON(want.JSON) != nil {
+		return schema.GroupKind{}, false
+	}
+	group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+	return schema.GroupKind{Group: group, Kind: kind}, true
 }
 
 // body is what is sent for a change. Where the delivery leaves paths to others,
@@ -445,9 +528,10 @@ func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
 		en.base = base
 		e.opts.Journal.Put(k.cluster, r.spec.ID, c.Object, c.Version, base)
 	}
-	en.seen, en.missing, en.drift = true, false, ""
+	en.seen, en.read, en.missing, en.deleting, en.drift = true, true, false, live.GetDeletionTimestamp() != nil, ""
 	en.handle = handling(live, d.spec.Ownership.Control)
 	en.health = e.judgeHealth(d, live)
+	en.made = live.GetGeneration()
 	if c.Verb == model.Correct {
 		en.heals++
 		en.healed = time.Now()
@@ -464,11 +548,13 @@ func (e *Engine) unhold(k key, en *entry) {
 	held, gone := en.held, en.gone
 	en.held, en.gone = nil, false
 	if held != nil {
-		e.judge(k, en, held, gone)
+		e.hear(k, en, held, gone)
 	}
 }
 
-// release ends the hold on everything that the plan was about to write.
+// release ends the hold on everything that the plan was about to write. What
+// was not written goes back to whom it was: wanting an object that one may not
+// write must not keep it from others.
 func (r *run) release() {
 	e := r.e
 	e.mu.Lock()
@@ -476,17 +562,37 @@ func (r *run) release() {
 	for _, w := range r.plan.Waves {
 		for _, c := range w.Changes {
 			k := key{r.d.cluster, c.Object}
-			if en := e.book.entries[k]; en != nil && en.busy {
+			en := e.book.entries[k]
+			if en != nil && en.busy {
 				e.unhold(k, en)
+			}
+			if was, others := r.before[c.Object]; en != nil && others && !r.wrote[c.Object] {
+				e.giveBack(k, en, was)
+			}
+			for id, objects := range e.book.blocked {
+				if objects[c.Object] && id != r.spec.ID {
+					e.queue.add(id, changed)
+				}
 			}
 		}
 	}
 }
 
+// giveBack makes an object what it was before a plan took hold of it. The
+// caller holds e.mu.
+func (e *Engine) giveBack(k key, en *entry, was holding) {
+	if e.book.deliveries[was.owner] == nil {
+		e.disown(k)
+		return
+	}
+	e.own(k, was.owner, was.version)
+	e.opts.Journal.Put(k.cluster, was.owner, k.id, was.version, en.base)
+}
+
 // delete asks for the deletion of one object. Only the incarnation that is
 // ours goes.
 func (r *run) delete(ctx context.Context, c model.Change) error {
-	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind})
+	kind, err := r.served(ctx, c.Object, c.Version)
 	var unknown *cluster.UnknownKindError
 	if errors.As(err, &unknown) {
 		r.forget(c)
@@ -524,10 +630,14 @@ func (r *run) remove(ctx context.Context) error {
 		return nil
 	}
 	if err := r.observe(ctx); err != nil {
-		return r.unreachable(err)
+		return r.unreachable(ctx, err)
 	}
 	e := r.e
 	e.mu.Lock()
+	if r.d.version != r.version {
+		e.mu.Unlock()
+		return errSuperseded
+	}
 	r.plan = plan.Unmake(r.input())
 	r.hold()
 	e.block(r.d, r.plan)
@@ -546,13 +656,14 @@ func (r *run) remove(ctx context.Context) error {
 // endWants stops the delivery from wanting anything, so that others may take
 // its objects over.
 func (r *run) endWants() {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	r.e.want(r.d, nil)
-	delete(r.e.book.stale, r.spec.ID)
-	r.d.at = r.version
-	r.d.endHealth()
-	r.e.evaluated()
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	news := len(d.desired) > 0
+	e.want(d, nil)
+	d.at = r.version
+	d.endHealth()
+	e.answered(d, news)
 }
 
 // orphans reports whether everything stays.
@@ -572,11 +683,24 @@ func (r *run) left() int {
 	return n
 }
 
-// unreachable lets a delivery go whose identity is gone for good: upstream
-// leaves the objects behind rather than the declared object forever.
-func (r *run) unreachable(err error) error {
+// serviceAccounts is the kind of the identities of deliveries.
+var serviceAccounts = schema.GroupVersionKind{Version: "v1", Kind: "ServiceAccount"}
+
+// unreachable lets a delivery go whose service account does not exist any more:
+// upstream leaves the objects behind rather than the declared object forever
+// (fluxcd/pkg runtime/client, Impersonator.CanImpersonate). One that merely
+// lacks a permission is waited for.
+func (r *run) unreachable(ctx context.Context, err error) error {
 	var f *model.Fault
 	if !errors.As(err, &f) || r.spec.Identity.ServiceAccount == "" || !apierrors.IsForbidden(f.Err) {
+		return err
+	}
+	kind, unresolved := r.cluster.Resolve(ctx, serviceAccounts)
+	if unresolved != nil {
+		return err
+	}
+	_, gone := r.cluster.As(model.Identity{}).Get(ctx, kind, r.spec.Identity.Namespace, r.spec.Identity.ServiceAccount)
+	if !apierrors.IsNotFound(gone) {
 		return err
 	}
 	r.report.Deleted = true
@@ -598,11 +722,20 @@ func (r *run) superseded() bool {
 	return !r.spec.Deleting && s != nil && s.tree != r.tree && r.e.book.stale[r.spec.ID]
 }
 
-func (r *run) failed() bool {
+// stumbled reports whether a change has failed.
+func (r *run) stumbled() bool {
 	for i := range r.report.Objects {
 		if r.report.Objects[i].Fault != nil {
 			return true
 		}
+	}
+	return false
+}
+
+// failed reports whether something that should be there is not.
+func (r *run) failed() bool {
+	if r.stumbled() {
+		return true
 	}
 	for i := range r.plan.Blocked {
 		if r.plan.Blocked[i].Reason != "PruneWaits" {

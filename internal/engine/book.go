@@ -17,7 +17,7 @@ type book struct {
 	readers    map[object.ID]map[object.ID]bool // source → deliveries that read it
 	dependants map[object.ID]map[object.ID]bool // delivery → deliveries that depend on it
 	stale      map[object.ID]bool               // deliveries whose wants are not known for their present inputs
-	blocked    map[object.ID]bool               // deliveries that wait for another one's evaluation
+	blocked    map[object.ID]map[object.ID]bool // deliveries that wait for what others say, and of which objects
 	wants      map[key]map[object.ID]bool       // managed object → deliveries that want it
 	entries    map[key]*entry                   // managed object → what is known of it
 	owned      map[object.ID]map[key]string     // delivery → objects it owns, with their version
@@ -30,7 +30,7 @@ func newBook() book {
 		readers:    map[object.ID]map[object.ID]bool{},
 		dependants: map[object.ID]map[object.ID]bool{},
 		stale:      map[object.ID]bool{},
-		blocked:    map[object.ID]bool{},
+		blocked:    map[object.ID]map[object.ID]bool{},
 		wants:      map[key]map[object.ID]bool{},
 		entries:    map[key]*entry{},
 		owned:      map[object.ID]map[key]string{},
@@ -71,12 +71,18 @@ type delivery struct {
 	digest   string          // of the desired set
 	fault    *model.Fault    // why the evaluation failed; desired is then the last good set
 	withheld []model.Finding // objects that are recognised and never applied
+	unplaced bool            // some desired objects are of kinds whose scope is not known yet
 	cluster  string          // key of the target cluster
 
 	exprs     []*health.Expr // compiled spec.Policy.HealthExprs, in their order
+	badExpr   *model.Fault   // why one of them cannot be compiled
 	kindWaits []func()       // stop waiting for kinds that are not served
 
+	ranTree    *source.Tree // of the last run that ended
+	ranVersion uint64
+
 	claimed  bool // claims of the status and the journal have been taken into the book
+	followed bool // the kinds of what was claimed are watched
 	recheck  bool // a person asked: look at every object once
 	handled  string
 	report   *model.Report // last

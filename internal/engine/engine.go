@@ -36,6 +36,9 @@ type Declared interface {
 	Object(object.ID) *unstructured.Unstructured
 	// Ready is the dialect's own judgement.
 	Ready(object.ID) bool
+	// Unheard names something declared of which it is not known yet what it
+	// asks for; "" when everything has been read, and compiled or refused.
+	Unheard() string
 }
 
 // Meter counts what the engine does.
@@ -160,24 +163,31 @@ func (e *Engine) Queued() int { return e.queue.depth() }
 
 // SetDelivery declares a delivery, or changes what is declared of it.
 func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []model.Finding) {
+	exprs, fault := expressions(&spec)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	d := e.book.deliveries[spec.ID]
+	if d != nil && d.spec.UID != spec.UID {
+		e.drop(d) // another object of the same name
+		d = nil
+	}
 	if d == nil {
 		d = &delivery{}
 		e.book.deliveries[spec.ID] = d
 	} else {
 		e.unlinkDelivery(d)
+		// A request to look, or another judgement of health, that concerns
+		// objects which were judged before.
+		asked := spec.Wake != "" && spec.Wake != d.spec.Wake && d.report != nil
+		d.recheck = d.recheck || asked || !reflect.DeepEqual(d.spec.Policy.HealthExprs, spec.Policy.HealthExprs)
+		if spec.Suspended || d.spec.Identity != spec.Identity || d.spec.Target != spec.Target || !reflect.DeepEqual(d.spec.Policy, spec.Policy) {
+			d.endHealth() // what is watched was allowed to another identity, or is not asked for
+		}
 	}
-	if asked := spec.Wake != "" && spec.Wake != d.spec.Wake; asked && d.report != nil {
-		d.recheck = true
+	d.spec, d.findings, d.exprs, d.badExpr = spec, findings, exprs, fault
+	if spec.Target.Cluster.Local() {
+		e.claim(d, "")
 	}
-	if d.report != nil && d.spec.UID != spec.UID {
-		e.want(d, nil)
-		d.endHealth()
-		*d = delivery{version: d.version} // another object of the same name
-	}
-	d.spec, d.findings, d.exprs = spec, findings, nil
 	if !reflect.DeepEqual(d.facts, facts) || d.version == 0 {
 		d.facts = facts
 	}
@@ -219,6 +229,16 @@ func (e *Engine) DropDelivery(id object.ID) {
 	if d == nil {
 		return
 	}
+	e.drop(d)
+	e.evaluated()
+	e.edges(id)
+}
+
+// drop takes a delivery out of the book. A run that is under way ends before
+// its next step. The caller holds e.mu.
+func (e *Engine) drop(d *delivery) {
+	id := d.spec.ID
+	d.version++
 	e.unlinkDelivery(d)
 	e.want(d, nil)
 	for k := range e.book.owned[id] {
@@ -228,12 +248,68 @@ func (e *Engine) DropDelivery(id object.ID) {
 		d.timer.Stop()
 	}
 	d.endHealth()
+	d.endKindWaits()
 	e.index.Remove(id)
 	delete(e.book.deliveries, id)
 	delete(e.book.stale, id)
 	delete(e.book.blocked, id)
-	e.evaluated()
-	e.edges(id)
+	e.leave(d.cluster)
+}
+
+// claim takes what the delivery owned by its last status into the book, once
+// for each cluster: an object that nobody else owns by now is ours. What it
+// owned on another cluster stays there, as upstream has it; the same names are
+// owned on this one, since it may well be the same cluster with another
+// kubeconfig. The caller holds e.mu.
+func (e *Engine) claim(d *delivery, at string) {
+	if d.claimed && d.cluster == at {
+		return
+	}
+	var claims []model.Claim
+	if !d.claimed {
+		claims = append(claims, d.spec.Claims...)
+	}
+	for k, version := range e.book.owned[d.spec.ID] {
+		if k.cluster != at {
+			claims = append(claims, model.Claim{ID: k.id, Version: version})
+			e.disown(k)
+		}
+	}
+	if from := d.cluster; from != at {
+		e.want(d, nil) // nothing known of the other cluster holds
+		d.at = 0
+		d.endHealth()
+		d.cluster = at
+		e.leave(from)
+	}
+	d.claimed, d.followed = true, false
+	for _, c := range claims {
+		if k := (key{at, c.ID}); e.book.entries[k] == nil {
+			e.own(k, d.spec.ID, c.Version)
+		}
+	}
+}
+
+// leave ends the watches of a remote cluster that no delivery goes to any more,
+// and its connections. The caller holds e.mu.
+func (e *Engine) leave(at string) {
+	if at == "" {
+		return
+	}
+	used := map[string]bool{}
+	for _, d := range e.book.deliveries {
+		used[d.cluster] = true
+	}
+	if used[at] {
+		return
+	}
+	if w := e.watching[at]; w != nil {
+		for _, kw := range w.kinds {
+			kw.stop()
+		}
+		delete(e.watching, at)
+	}
+	e.opts.Clusters.Retain(func(key string) bool { return used[key] })
 }
 
 // own makes owner the owner of an object and returns its entry. The caller
@@ -312,6 +388,14 @@ func (e *Engine) watchesOf(c *cluster.Cluster) *watches {
 		e.watching[c.Key()] = w
 	}
 	return w
+}
+
+// Heard tells that something declared is understood now, or was refused: who
+// waits to hear what others want looks again.
+func (e *Engine) Heard() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.evaluated()
 }
 
 // Touched wakes the deliveries that judge a declared object by an expression

@@ -21,15 +21,20 @@ func (r *run) evaluate(ctx context.Context) error {
 	r.report.Phase = model.PhaseRender
 	e, d := r.e, r.d
 	e.mu.Lock()
-	fresh := r.tree != nil && d.tree == r.tree && d.at == r.version && d.fault == nil
+	fresh := r.tree != nil && d.tree == r.tree && d.at == r.version && d.fault == nil && !d.unplaced
+	digest := d.digest
 	fault := r.sourceFault()
+	early := r.tree == nil && r.early()
 	e.mu.Unlock()
+	if early {
+		return errNotYet
+	}
 	if r.tree == nil {
 		return r.settled(nil, nil, fault)
 	}
 	r.report.Revision, r.report.Commit = r.tree.Revision(), r.tree.Commit()
 	if fresh {
-		r.report.Digest = d.digest
+		r.report.Digest = digest
 		return nil
 	}
 	wants, err := r.desired(ctx)
@@ -43,6 +48,7 @@ func (r *run) evaluate(ctx context.Context) error {
 type wanted struct {
 	objects  []model.Desired
 	withheld []model.Finding
+	unplaced bool // the scope of a kind is not known yet
 	trace    model.Trace
 }
 
@@ -51,6 +57,21 @@ func wantsTrace(w *wanted) model.Trace {
 		return nil
 	}
 	return w.trace
+}
+
+// early reports whether there is no tree only because its source has not been
+// looked at since the start: the end of the first look wakes every reader. The
+// caller holds e.mu.
+func (r *run) early() bool {
+	e := r.e
+	if s := e.book.sources[r.spec.Source]; s != nil {
+		return !s.looked && !s.spec.Suspended
+	}
+	if e.opts.Declared.Unheard() == "" {
+		return false
+	}
+	e.book.blocked[r.spec.ID] = map[object.ID]bool{}
+	return true
 }
 
 // sourceFault says why there is no tree to read. The caller holds e.mu.
@@ -103,9 +124,11 @@ func (r *run) desired(ctx context.Context) (*wanted, error) {
 		if r.withhold(w, rendered) {
 			continue
 		}
-		if err := r.place(ctx, rendered); err != nil {
+		placed, err := r.place(ctx, rendered)
+		if err != nil {
 			return w, err
 		}
+		w.unplaced = w.unplaced || !placed
 		want, err := r.e.mark(&r.spec, rendered)
 		if err != nil {
 			return w, err
@@ -159,31 +182,32 @@ var replaceable = map[string]bool{
 }
 
 // place settles the namespace of an object by the scope of its kind on the
-// target. A kind that is not served yet is left for the apply to wait for.
-func (r *run) place(ctx context.Context, rendered *model.Rendered) error {
+// target. A kind that is not served yet is left for the apply to wait for, and
+// the next evaluation places its objects.
+func (r *run) place(ctx context.Context, rendered *model.Rendered) (placed bool, err error) {
 	gvk := schema.GroupVersionKind{Group: rendered.ID.Group, Version: rendered.Version, Kind: rendered.ID.Kind}
 	kind, err := r.cluster.Resolve(ctx, gvk)
 	var unknown *cluster.UnknownKindError
 	switch {
 	case errors.As(err, &unknown):
-		return nil
+		return false, nil
 	case err != nil:
-		return cluster.Explain(err, "discover", rendered.ID, rendered.Origin)
+		return false, cluster.Explain(err, "discover", rendered.ID, rendered.Origin)
 	}
 	r.e.mu.Lock()
 	r.e.watchesOf(r.cluster).resolved[gvk.GroupKind()] = kind.GVR.GroupResource()
 	r.e.mu.Unlock()
 	switch {
 	case kind.Namespaced && rendered.ID.Namespace == "":
-		return &model.Fault{
+		return false, &model.Fault{
 			Reason: "ReconciliationFailed", Object: rendered.ID, Origin: rendered.Origin,
 			Message: fmt.Sprintf("%s namespace not specified", rendered.ID),
 			Advice:  "set metadata.namespace, or spec.targetNamespace of " + r.spec.ID.String(),
 		}
 	case !kind.Namespaced && rendered.ID.Namespace != "":
-		return unplace(rendered)
+		return true, unplace(rendered)
 	}
-	return nil
+	return true, nil
 }
 
 // unplace takes away a namespace that a transformer set on an object whose
@@ -216,16 +240,27 @@ func (r *run) settled(w *wanted, trace model.Trace, err error) error {
 	if s := e.book.sources[r.spec.Source]; s != nil && r.tree != nil && s.tree != r.tree {
 		return errSuperseded
 	}
+	news := (d.fault == nil) != (err == nil)
 	d.tree, d.at, d.fault = r.tree, r.version, asFault(err, "BuildFailed")
 	if err == nil {
 		e.want(d, w.objects)
-		d.withheld = w.withheld
-		d.digest = e.digestOf(w.objects)
+		d.withheld, d.unplaced = w.withheld, w.unplaced
+		digest := e.digestOf(w.objects)
+		news = news || digest != d.digest
+		d.digest = digest
 		r.report.Digest = d.digest
 	}
-	delete(e.book.stale, d.spec.ID)
-	e.evaluated()
+	e.answered(d, news)
 	return err
+}
+
+// answered notes that a delivery has said what it wants, or has failed to, and
+// wakes those who wait for that if it is news. The caller holds e.mu.
+func (e *Engine) answered(d *delivery, news bool) {
+	if news || e.book.stale[d.spec.ID] {
+		delete(e.book.stale, d.spec.ID)
+		e.evaluated()
+	}
 }
 
 // digestOf names a desired set.

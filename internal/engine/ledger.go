@@ -20,6 +20,7 @@ type entry struct {
 	version  string
 	base     model.Baseline // Cut is "" when there is none
 	seen     bool           // an event or an answer has confirmed the baseline since the start
+	read     bool           // handle and health are those of the live object, not yet unknown
 	missing  bool
 	deleting bool
 	drift    string // how it differs from the baseline
@@ -31,6 +32,7 @@ type entry struct {
 	gone     bool                       // the last event while busy was a deletion
 	heals    int                        // heals in a row, for backing off
 	healed   time.Time
+	made     int64 // generation of the object in the answer to our last apply
 }
 
 func (en *entry) hasBase() bool { return en.base.Cut != "" }
@@ -77,7 +79,7 @@ func (kw *kindWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 		en.held, en.gone = o, typ == watch.Deleted
 		return
 	}
-	e.judge(k, en, o, typ == watch.Deleted)
+	e.hear(k, en, o, typ == watch.Deleted)
 }
 
 // Synced marks objects that the initial state of the watch did not have.
@@ -96,63 +98,78 @@ func (kw *kindWatch) Synced() {
 	}
 }
 
-// Gone records that the kind cannot be watched now.
+// Gone records that the kind cannot be watched now. Nothing vouches for its
+// objects any more: their owners look, and go on looking at their interval.
 func (kw *kindWatch) Gone(err error) {
-	kw.w.e.mu.Lock()
-	defer kw.w.e.mu.Unlock()
+	e := kw.w.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	kw.synced, kw.failed = false, err
+	for k, en := range e.book.entries {
+		if k.cluster == kw.w.cluster.Key() && k.id.Group == kw.gvk.Group && k.id.Kind == kw.gvk.Kind && en.version == kw.gvk.Version {
+			en.seen = false
+			e.queue.add(en.owner, routine)
+		}
+	}
+}
+
+// hear judges what a watch says of an object, and puts the owner into the
+// queue when that calls for a run. The caller holds e.mu.
+func (e *Engine) hear(k key, en *entry, o *unstructured.Unstructured, deleted bool) {
+	if !deleted {
+		if calls, how := e.judge(k, en, o); calls {
+			e.queue.add(en.owner, how)
+		}
+		return
+	}
+	if en.hasBase() && string(o.GetUID()) != en.base.UID {
+		return // an earlier incarnation
+	}
+	e.lost(k, en)
 }
 
 // judge compares a live object with its baseline. Anything that is not equal
-// is a difference, and a difference puts the owner into the queue. The caller
+// is a difference, and a difference calls for a run of the owner. The caller
 // holds e.mu.
-func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured, deleted bool) {
-	if deleted {
-		if en.hasBase() && string(o.GetUID()) != en.base.UID {
-			return // an earlier incarnation
-		}
-		e.lost(k, en)
-		return
-	}
+func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bool, how urgency) {
 	if en.hasBase() && older(o.GetResourceVersion(), en.base.ResourceVersion) {
-		return // from before our own last apply
-	}
-	e.healthOf(k, en, o)
-	if en.hasBase() && en.base.ResourceVersion == o.GetResourceVersion() {
-		en.seen, en.missing = true, false
-		return
+		return false, routine // from before our own last apply
 	}
 	d := e.book.deliveries[en.owner]
-	if d == nil {
-		return
+	if d == nil { // not declared yet: its first run looks for itself
+		en.seen = en.seen || en.base.ResourceVersion == o.GetResourceVersion()
+		return false, routine
 	}
+	e.healthOf(k, en, o)
+	en.read = true
 	en.handle = handling(o, d.spec.Ownership.Control)
 	wasDeleting := en.deleting
 	en.deleting = o.GetDeletionTimestamp() != nil
 	if !en.hasBase() {
-		if !en.seen || wasDeleting != en.deleting {
-			en.seen, en.missing = true, false
-			e.queue.add(en.owner, routine)
-		}
-		return
+		calls = !en.seen || wasDeleting != en.deleting
+		en.seen, en.missing = true, false
+		return calls, routine
+	}
+	if en.base.ResourceVersion == o.GetResourceVersion() {
+		en.seen, en.missing = true, false
+		return false, routine
 	}
 	en.seen, en.missing = true, false
 	base, ok := e.baseline(d, o, func() *unstructured.Unstructured { return d.wanted(k.id) })
 	if ok && base.UID == en.base.UID && base.Paths == en.base.Paths && base.Cut == en.base.Cut && !en.deleting {
 		en.base.ResourceVersion = base.ResourceVersion
 		en.drift = ""
-		return
+		return false, routine
 	}
 	if en.handle.Disabled || en.handle.IfNotPresent {
-		return
+		return false, routine
 	}
 	en.culprit = lastManager(o, d.spec.Ownership.FieldManager)
 	en.drift = "it was changed"
 	if en.culprit != "" {
 		en.drift += " by " + en.culprit
 	}
-	e.opts.Meter.Healed()
-	e.queue.add(en.owner, urgent)
+	return true, urgent
 }
 
 // lost marks an object as gone and puts its owner into the queue. The caller
@@ -192,13 +209,10 @@ func (e *Engine) baseline(d *delivery, live *unstructured.Unstructured, want fun
 	}, true
 }
 
-// healthOf updates the health of an object and wakes whoever awaits it. The
-// caller holds e.mu.
+// healthOf updates the health of an object whose owner is declared, and wakes
+// whoever awaits it. The caller holds e.mu.
 func (e *Engine) healthOf(k key, en *entry, o *unstructured.Unstructured) {
 	d := e.book.deliveries[en.owner]
-	if d == nil {
-		return
-	}
 	if d.health != nil {
 		if p := d.health.pods[k.id]; p != nil {
 			p.see(o)

@@ -49,6 +49,19 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 	}, nil
 }
 
+// marked reports whether a live object carries the labels of its owner. Without
+// them it is not deleted (fluxcd/pkg ssa, DeleteOptions.Inclusions): an
+// inventory that came out of a backup, or of another cluster, is no proof.
+func marked(live *unstructured.Unstructured, want map[string]string) bool {
+	has := live.GetLabels()
+	for k, v := range want {
+		if has[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
 // handling reads the control annotations of one object. Labels of the same
 // names count too, as upstream has it.
 func handling(o *unstructured.Unstructured, names model.Annotations) model.Handling {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,8 +18,11 @@ import (
 )
 
 // errSuperseded ends a run whose inputs changed while it was under way. The
-// change has put the delivery into the queue again.
+// delivery runs again.
 var errSuperseded = errors.New("superseded by a newer revision or declaration")
+
+// errNotYet ends a run that can say nothing yet. What it waits for wakes it.
+var errNotYet = errors.New("what it rests on has not been looked at yet")
 
 // run is one pass of one delivery through the phases.
 type run struct {
@@ -34,6 +38,17 @@ type run struct {
 	seen    map[object.ID]observed // what observe found
 	plan    *model.Plan
 	report  *model.Report
+
+	// Objects of others that the plan took hold of, and those of them that may
+	// have been written by now. Engine.mu guards both.
+	before map[object.ID]holding
+	wrote  map[object.ID]bool
+}
+
+// holding is whose an object was.
+type holding struct {
+	owner   object.ID
+	version string
 }
 
 // run takes a delivery through its phases and reports.
@@ -43,10 +58,13 @@ func (e *Engine) run(ctx context.Context, id object.ID) {
 		return
 	}
 	err := r.phases(ctx)
-	if errors.Is(err, errSuperseded) || ctx.Err() != nil {
-		return
+	switch {
+	case ctx.Err() != nil, errors.Is(err, errNotYet):
+	case errors.Is(err, errSuperseded):
+		e.queue.add(id, changed) // a commit that changed nothing for it has not asked for a run
+	default:
+		r.finish(err)
 	}
-	r.finish(err)
 }
 
 // begin notes what the run starts from.
@@ -58,6 +76,7 @@ func (e *Engine) begin(id object.ID) *run {
 		return nil
 	}
 	d.endKindWaits()
+	delete(e.book.blocked, id)
 	now := time.Now()
 	r := &run{
 		e: e, d: d, spec: d.spec, facts: d.facts, version: d.version,
@@ -85,14 +104,14 @@ func (r *run) phases(ctx context.Context) error {
 		return nil
 	}
 	if err := r.resolve(ctx); err != nil {
-		return err
+		return r.unresolved(err)
 	}
-	r.claim()
+	r.follow()
 	if r.spec.Deleting {
 		return r.remove(ctx)
 	}
 	evaluation := r.evaluate(ctx)
-	if errors.Is(evaluation, errSuperseded) {
+	if errors.Is(evaluation, errSuperseded) || errors.Is(evaluation, errNotYet) {
 		return evaluation
 	}
 	if err := r.depend(); err != nil {
@@ -105,7 +124,9 @@ func (r *run) phases(ctx context.Context) error {
 	if err := r.observe(ctx); err != nil {
 		return err
 	}
-	r.decide()
+	if err := r.decide(); err != nil {
+		return err
+	}
 	if err := r.apply(ctx); err != nil {
 		return err
 	}
@@ -117,28 +138,47 @@ func (r *run) phases(ctx context.Context) error {
 func (r *run) resolve(context.Context) error {
 	r.report.Phase = model.PhaseResolve
 	target := r.spec.Target.Cluster
-	if target.Local() {
-		r.cluster = r.e.opts.Clusters.Local()
-	} else {
-		content, err := kubeconfig(target, r.facts)
-		if err != nil {
+	r.cluster = r.e.opts.Clusters.Local()
+	var content model.Secret
+	if !target.Local() {
+		var err error
+		if content, err = kubeconfig(target, r.facts); err != nil {
 			return err
 		}
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.d.version != r.version {
+		return errSuperseded
+	}
+	if !target.Local() {
+		// Under the lock, so that no other run ends a connection of which
+		// nobody knows yet that it is used.
+		var err error
 		if r.cluster, err = r.e.opts.Clusters.Remote(content.Reveal()); err != nil {
 			return asFault(err, "ReconciliationFailed")
 		}
 	}
 	r.session = r.cluster.As(r.spec.Identity)
-	if err := r.expressions(); err != nil {
-		return err
+	r.e.claim(r.d, r.cluster.Key())
+	if r.d.badExpr != nil {
+		return r.d.badExpr
 	}
-	r.e.mu.Lock()
-	if r.d.cluster != r.cluster.Key() {
-		r.e.want(r.d, nil) // it moved to another cluster: nothing known of the old one holds
-		r.d.cluster, r.d.at = r.cluster.Key(), 0
-	}
-	r.e.mu.Unlock()
 	return nil
+}
+
+// unresolved keeps the fault as the answer of the evaluation that could not be:
+// the delivery has been asked and goes on claiming what it claimed.
+func (r *run) unresolved(err error) error {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.version != r.version {
+		return errSuperseded
+	}
+	d.tree, d.at, d.fault = nil, r.version, asFault(err, "ReconciliationFailed")
+	e.answered(d, false)
+	return err
 }
 
 // kubeconfig takes the content of a kubeconfig from the fact that holds it.
@@ -167,22 +207,15 @@ func kubeconfig(ref model.ClusterRef, facts model.Facts) (model.Secret, error) {
 	}
 }
 
-// claim takes the inventory of the last status into the book, once: an object
-// that nobody else owns by now is ours.
-func (r *run) claim() {
+// follow watches the kinds of what is owned from before.
+func (r *run) follow() {
 	e, d := r.e, r.d
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.claimed {
+	if d.followed {
 		return
 	}
-	d.claimed = true
-	for _, c := range d.spec.Claims {
-		k := key{d.cluster, c.ID}
-		if en := e.book.entries[k]; en == nil {
-			e.own(k, d.spec.ID, c.Version)
-		}
-	}
+	d.followed = true
 	for k, version := range e.book.owned[d.spec.ID] {
 		e.follow(r.cluster, schema.GroupVersionKind{Group: k.id.Group, Version: version, Kind: k.id.Kind})
 	}
@@ -267,27 +300,37 @@ func name(id object.ID) string { return id.Namespace + "/" + id.Name }
 
 // decide makes the plan and takes hold of what it is about to write, in one
 // step, so that two runs never plan for the same object.
-func (r *run) decide() {
+func (r *run) decide() error {
 	e, d := r.e, r.d
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if d.version != r.version {
+		return errSuperseded // what it wants is not what was evaluated
+	}
 	r.report.Phase = model.PhasePlan
 	r.plan = plan.Make(r.input())
 	r.hold()
 	e.block(d, r.plan)
+	return nil
 }
 
 // block remembers that a plan waits for what other deliveries say. The caller
 // holds e.mu.
 func (e *Engine) block(d *delivery, p *model.Plan) {
-	delete(e.book.blocked, d.spec.ID)
-	if len(p.Blocked) > 0 {
-		e.book.blocked[d.spec.ID] = true
+	if len(p.Blocked) == 0 {
+		return
 	}
+	objects := make(map[object.ID]bool, len(p.Blocked))
+	for i := range p.Blocked {
+		objects[p.Blocked[i].Object] = true
+	}
+	e.book.blocked[d.spec.ID] = objects
 }
 
-// hold marks the objects of the plan as being written. The caller holds e.mu.
+// hold marks the objects of the plan as being written, and remembers whose they
+// were: what turns out to be refused is given back. The caller holds e.mu.
 func (r *run) hold() {
+	r.before, r.wrote = map[object.ID]holding{}, map[object.ID]bool{}
 	for _, w := range r.plan.Waves {
 		for _, c := range w.Changes {
 			k := key{r.d.cluster, c.Object}
@@ -297,6 +340,11 @@ func (r *run) hold() {
 					en.busy = true
 				}
 			default:
+				if en := r.e.book.entries[k]; en == nil {
+					r.before[c.Object] = holding{}
+				} else if en.owner != r.spec.ID {
+					r.before[c.Object] = holding{en.owner, en.version}
+				}
 				r.e.own(k, r.spec.ID, c.Version).busy = true
 			}
 		}
@@ -314,12 +362,13 @@ func (r *run) input() plan.Input {
 		}
 	}
 	spec := r.spec
+	peer := sync.OnceValue(func() string { return e.pendingPeer(d) })
 	return plan.Input{
 		Delivery: &spec,
 		Desired:  d.desired,
 		Claims:   claims,
 		Seen:     r.known,
-		Standing: func(id object.ID) plan.Standing { return e.standing(d, id) },
+		Standing: func(id object.ID) plan.Standing { return e.standing(d, id, peer) },
 		Weight:   e.weight,
 		Guard:    e.opts.Guard,
 	}
@@ -327,10 +376,18 @@ func (r *run) input() plan.Input {
 
 // known says what is known of one object. The caller holds e.mu.
 func (r *run) known(id object.ID) plan.Seen {
+	en := r.e.book.entries[key{r.d.cluster, id}]
+	s := r.sight(id, en)
+	s.Resting = en != nil && !r.d.recheck && r.e.backingOff(en)
+	return s
+}
+
+// sight is what a look found, or else what the entry says. The caller holds
+// e.mu.
+func (r *run) sight(id object.ID, en *entry) plan.Seen {
 	if o, ok := r.seen[id]; ok {
 		return o.Seen
 	}
-	en := r.e.book.entries[key{r.d.cluster, id}]
 	if en == nil {
 		return plan.Seen{}
 	}
@@ -341,9 +398,6 @@ func (r *run) known(id object.ID) plan.Seen {
 	case en.hasBase():
 		s.Presence = plan.Trusted
 	}
-	if s.Drift != "" && r.e.backingOff(en) {
-		s.Drift = ""
-	}
 	return s
 }
 
@@ -352,6 +406,14 @@ func (r *run) finish(err error) {
 	e, d, rep := r.e, r.d, r.report
 	now := time.Now()
 	e.mu.Lock()
+	if e.book.deliveries[r.spec.ID] != d {
+		e.mu.Unlock()
+		return // the declared object is gone, or another one has its name
+	}
+	if d.at == r.version && d.tree != nil && d.tree != r.tree && !e.book.stale[r.spec.ID] {
+		r.tree = d.tree // a commit came meanwhile that changes nothing for it
+		rep.Revision, rep.Commit = r.tree.Revision(), r.tree.Commit()
+	}
 	rep.At = now
 	rep.Fault = asFault(err, "ReconciliationFailed")
 	if rep.Fault == nil && !rep.Running && !rep.Suspended && !rep.Deleted {
@@ -368,8 +430,12 @@ func (r *run) finish(err error) {
 	rep.Findings = append(rep.Findings, e.fights(d)...)
 	rep.Handled = r.spec.Wake
 	d.handled = r.spec.Wake
-	d.recheck = d.recheck && d.version != r.version
+	d.recheck = d.recheck && (d.version != r.version || r.plan == nil)
 	d.report = rep
+	if d.ranTree != r.tree || d.ranVersion != r.version {
+		d.ranTree, d.ranVersion = r.tree, r.version
+		e.evaluated() // what it declares has been applied, or has failed
+	}
 	r.schedule(rep)
 	if rep.Phase == model.PhaseDone {
 		e.edges(d.spec.ID)
@@ -409,15 +475,15 @@ func (r *run) schedule(rep *model.Report) {
 	case rep.Deleted:
 		return
 	case rep.Running && d.health != nil:
-		pause, urge = time.Until(d.health.deadline), changed
-	case f == nil && d.handledFight(e) > 0:
-		pause = d.handledFight(e)
-		urge = urgent
-	case f == nil && e.unwatched(d):
-		d.failures, pause = 0, jitter(r.spec.Policy.Interval)
+		pause, urge = max(time.Until(d.health.deadline), time.Millisecond), changed
 	case f == nil:
 		d.failures = 0
-		return
+		if rep.Suspended {
+			return
+		}
+		if e.unwatched(d) {
+			pause = jitter(r.spec.Policy.Interval)
+		}
 	case f.Waiting:
 		d.failures, pause = 0, r.spec.Policy.RetryInterval
 	case f.Retry:
@@ -426,8 +492,14 @@ func (r *run) schedule(rep *model.Report) {
 	default:
 		pause = r.spec.Policy.RetryInterval
 	}
+	if lag := d.handledFight(e); lag > 0 && (pause == 0 || lag < pause) {
+		pause, urge = lag, urgent
+	}
+	if pause == 0 {
+		return
+	}
 	id := r.spec.ID
-	d.timer = time.AfterFunc(max(pause, time.Millisecond), func() { e.queue.add(id, urge) })
+	d.timer = time.AfterFunc(pause, func() { e.queue.add(id, urge) })
 }
 
 // unwatched reports whether one of the kinds of a delivery cannot be watched,

@@ -40,7 +40,7 @@ type foreign struct {
 // settle judges the health of everything that is awaited.
 func (r *run) settle(ctx context.Context) error {
 	if !r.spec.Policy.Wait && len(r.spec.Policy.HealthChecks) == 0 {
-		return nil
+		return nil // SetDelivery has ended an earlier wait
 	}
 	r.report.Phase = model.PhaseSettle
 	s := r.beginHealth()
@@ -155,11 +155,15 @@ func (r *run) watchForeign(ctx context.Context, s *settling, check model.HealthC
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return cluster.Explain(err, "get", check.Object, model.Origin{Declared: r.spec.ID, Field: "spec.healthChecks"})
-	default:
-		f.health = r.e.judgeHealth(r.d, live)
 	}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
+	if r.d.health != s {
+		return errSuperseded // the wait has ended: nobody would stop the watch
+	}
+	if err == nil {
+		f.health = r.e.judgeHealth(r.d, live)
+	}
 	s.foreign[check.Object] = f
 	f.stop = r.cluster.Watch(r.e.ctx, cluster.WatchSpec{
 		GVK: gvk, Namespace: check.Object.Namespace, FieldSelector: "metadata.name=" + check.Object.Name,
@@ -210,7 +214,9 @@ func (r *run) unhealthy(s *settling) (bad []model.Outcome, failed bool) {
 	}
 	own := func(id object.ID) {
 		en := e.book.entries[key{d.cluster, id}]
-		switch {
+		switch o, looked := r.seen[id]; {
+		case en == nil && looked && o.live != nil: // left alone, since it exists
+			add(id, e.judgeHealth(d, o.live))
 		case en == nil:
 			add(id, model.Health{State: model.Unknown, Reason: "Unknown", Message: "nothing is known of it"})
 		case en.health == (model.Health{}):
@@ -262,26 +268,21 @@ func (d *delivery) expression(o *unstructured.Unstructured) *health.Expr {
 	return nil
 }
 
-// expressions compiles the CEL judgements of a delivery.
-func (r *run) expressions() error {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	if r.d.exprs != nil || len(r.spec.Policy.HealthExprs) == 0 {
-		return nil
-	}
-	exprs := make([]*health.Expr, 0, len(r.spec.Policy.HealthExprs))
-	for i, he := range r.spec.Policy.HealthExprs {
+// expressions compiles the CEL judgements of a delivery. They are compiled
+// before the first event is judged.
+func expressions(spec *model.Delivery) ([]*health.Expr, *model.Fault) {
+	var exprs []*health.Expr
+	for i, he := range spec.Policy.HealthExprs {
 		x, err := health.CompileExpr(he)
 		if err != nil {
 			f := asFault(err, "InvalidCELExpression")
-			f.Origin.Declared = r.spec.ID
+			f.Origin.Declared = spec.ID
 			f.Origin.Field = fmt.Sprintf("spec.healthCheckExprs[%d].%s", i, f.Origin.Field)
-			return f
+			return nil, f
 		}
 		exprs = append(exprs, x)
 	}
-	r.d.exprs = exprs
-	return nil
+	return exprs, nil
 }
 
 // podWatch follows what an unhealthy workload has made while its health is
@@ -371,6 +372,9 @@ func (r *run) podsOf(ctx context.Context, s *settling, id object.ID) *podWatch {
 	p.why = health.Deeper(parent, p.list())
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
+	if r.d.health != s {
+		return nil // the wait has ended: nobody would stop the watches
+	}
 	s.pods[id] = p
 	for _, gvk := range kinds {
 		p.stops = append(p.stops, r.cluster.Watch(r.e.ctx, cluster.WatchSpec{GVK: gvk, Namespace: id.Namespace, LabelSelector: selector}, p))

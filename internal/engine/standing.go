@@ -9,14 +9,21 @@ import (
 )
 
 // standing says what the other deliveries say of an object that d owns or
-// wants. The caller holds e.mu.
-func (e *Engine) standing(d *delivery, id object.ID) plan.Standing {
+// wants. peer is pendingPeer of d. The caller holds e.mu.
+func (e *Engine) standing(d *delivery, id object.ID, peer func() string) plan.Standing {
 	k := key{d.cluster, id}
 	var st plan.Standing
 	if en := e.book.entries[k]; en != nil && en.owner != d.spec.ID {
-		if other := e.book.deliveries[en.owner]; other != nil {
+		other := e.book.deliveries[en.owner]
+		switch {
+		case other == nil && (e.opts.Declared.Object(en.owner) != nil || e.opts.Declared.Unheard() != ""):
+			// Declared, but not understood: it keeps what it had.
+			st.Owner, st.Pending = en.owner, en.owner.String()
+		case other != nil:
 			st.Owner = en.owner
 			switch {
+			case en.busy:
+				st.Pending = en.owner.String()
 			case e.book.wants[k][en.owner]:
 				st.Wanted = !e.book.stale[en.owner]
 				if e.book.stale[en.owner] {
@@ -24,10 +31,16 @@ func (e *Engine) standing(d *delivery, id object.ID) plan.Standing {
 				}
 			case e.book.stale[en.owner] && !other.tried():
 				st.Pending = en.owner.String()
-			case other.fault != nil:
-				st.Wanted = true // a failed delivery keeps what it had
+			case other.fault != nil, other.spec.Suspended && other.tree == nil:
+				st.Wanted = true // one that failed, or was never asked, keeps what it had
 			}
 		}
+	}
+	if e.book.wants[k][d.spec.ID] {
+		if !st.Owner.IsZero() && !st.Wanted && st.Pending == "" {
+			st.Pending = peer()
+		}
+		return st // what follows is about deletions
 	}
 	if st.Owner.IsZero() {
 		st.Heir = e.dweller(d, id)
@@ -38,7 +51,7 @@ func (e *Engine) standing(d *delivery, id object.ID) plan.Standing {
 		}
 	}
 	if st.Pending == "" {
-		st.Pending = e.pendingPeer(d)
+		st.Pending = peer()
 	}
 	return st
 }
@@ -81,20 +94,79 @@ func (e *Engine) resource(d *delivery, id object.ID) string {
 }
 
 // pendingPeer names a delivery that may want objects of d and has not been
-// evaluated yet: one that reads the same source, or that the same parent
-// declared. The caller holds e.mu.
+// evaluated yet: one that reads the same source, that the same parent or d
+// itself declared, or that is about to be declared. The caller holds e.mu.
 func (e *Engine) pendingPeer(d *delivery) string {
+	if unheard := e.opts.Declared.Unheard(); unheard != "" {
+		return unheard
+	}
 	parent := e.parent(d.spec.ID)
+	var first object.ID
 	for id := range e.book.stale {
 		peer := e.book.deliveries[id]
 		if id == d.spec.ID || peer == nil || peer.spec.Suspended || peer.spec.Deleting || peer.tried() {
 			continue
 		}
-		if peer.spec.Source == d.spec.Source || (!parent.IsZero() && e.parent(id) == parent) {
-			return id.String()
+		of := e.parent(id)
+		if peer.spec.Source == d.spec.Source || of == d.spec.ID || (!parent.IsZero() && of == parent) {
+			if first.IsZero() || id.Less(first) {
+				first = id
+			}
 		}
 	}
-	return ""
+	if first.IsZero() {
+		first = e.undeclared(d, parent)
+	}
+	if first.IsZero() {
+		return ""
+	}
+	return first.String()
+}
+
+// undeclared is a delivery that d, its parent or a reader of the same source
+// declares, in a form that has not arrived yet: what it will want is not known.
+// A delivery that moves objects to a new one is the usual case. The caller
+// holds e.mu.
+func (e *Engine) undeclared(d *delivery, parent object.ID) object.ID {
+	var first object.ID
+	look := func(id object.ID) {
+		p := e.book.deliveries[id]
+		if p == nil || p.cluster != "" || p.spec.Suspended || p.spec.Deleting {
+			return
+		}
+		for i := range p.desired {
+			want := &p.desired[i]
+			if want.ID.GroupKind() == d.spec.ID.GroupKind() && want.ID != d.spec.ID && e.onItsWay(p, p == d, want) && (first.IsZero() || want.ID.Less(first)) {
+				first = want.ID
+			}
+		}
+	}
+	look(d.spec.ID)
+	look(parent)
+	for id := range e.book.readers[d.spec.Source] {
+		if id != d.spec.ID && id != parent {
+			look(id)
+		}
+	}
+	return first
+}
+
+// onItsWay reports whether a delivery that p declares has yet to arrive in the
+// form that p wants. One whose apply was tried in a whole run of p and did not
+// happen is not waited for, except by p itself. The caller holds e.mu.
+func (e *Engine) onItsWay(p *delivery, itself bool, want *model.Desired) bool {
+	child := e.book.deliveries[want.ID]
+	unknown := child == nil && e.opts.Declared.Object(want.ID) == nil
+	en := e.book.entries[key{"", want.ID}]
+	switch {
+	case want.Handle.Disabled || en != nil && (en.handle.Disabled || en.handle.IfNotPresent):
+		return false
+	case en != nil && en.owner == p.spec.ID && en.base.Inputs == want.Digest:
+		return unknown && !en.missing || child != nil && child.spec.Generation < en.made
+	case !itself && p.ranTree == p.tree && p.ranVersion == p.version:
+		return false
+	}
+	return unknown || en != nil && en.owner == p.spec.ID
 }
 
 // parent is the delivery that applied the object which declares another one.
@@ -123,12 +195,26 @@ func (d *delivery) awaits(id object.ID) bool {
 	return false
 }
 
-// weight is how many objects go when this one is deleted: itself, and what the
-// delivery owns that it declares. The caller holds e.mu.
-func (e *Engine) weight(id object.ID) int {
+// weight is how many objects go when this one is deleted: itself, what the
+// delivery owns that it declares, and so on. The caller holds e.mu.
+func (e *Engine) weight(id object.ID) int { return e.weigh(id, map[object.ID]bool{}) }
+
+func (e *Engine) weigh(id object.ID, counted map[object.ID]bool) int {
+	d := e.book.deliveries[id]
+	if d == nil || counted[id] || d.spec.Suspended || d.spec.Policy.OnDelete == model.OrphanObjects {
+		return 1
+	}
+	counted[id] = true
+	if !d.claimed { // it has not run yet: its status says what it owns
+		return 1 + max(len(e.book.owned[id]), len(d.spec.Claims))
+	}
 	n := 1
-	if d := e.book.deliveries[id]; d != nil && d.spec.Policy.OnDelete != model.OrphanObjects {
-		n += len(e.book.owned[id])
+	for k := range e.book.owned[id] {
+		if k.cluster == "" {
+			n += e.weigh(k.id, counted)
+		} else {
+			n++
+		}
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package gitserve
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -138,13 +139,14 @@ func TestOnlyTheProtocolIsServed(t *testing.T) {
 }
 
 func TestOpenExplains(t *testing.T) {
+	var fault *model.Fault
 	_, err := Open(t.Context(), t.TempDir())
-	if fault, ok := err.(*model.Fault); !ok || fault.Reason != "NotARepository" || fault.Advice == "" {
+	if !errors.As(err, &fault) || fault.Reason != "NotARepository" || fault.Advice == "" {
 		t.Errorf("error %v", err)
 	}
 	t.Setenv("PATH", t.TempDir())
 	_, err = Open(t.Context(), ".")
-	if fault, ok := err.(*model.Fault); !ok || fault.Reason != "GitMissing" || !strings.Contains(fault.Advice, "install git") {
+	if !errors.As(err, &fault) || fault.Reason != "GitMissing" || !strings.Contains(fault.Advice, "install git") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -254,8 +256,9 @@ func TestSample(t *testing.T) {
 			t.Errorf("%s is missing in %s", f, files)
 		}
 	}
+	var fault *model.Fault
 	err := WriteSample(t.Context(), dir)
-	if fault, ok := err.(*model.Fault); !ok || fault.Reason != "DirectoryNotEmpty" {
+	if !errors.As(err, &fault) || fault.Reason != "DirectoryNotEmpty" {
 		t.Errorf("error %v", err)
 	}
 }

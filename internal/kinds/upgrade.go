@@ -246,7 +246,7 @@ func dropDefaults(schema map[string]any) {
 // same compares what would be applied with what is there, the server's own
 // fields left out.
 func same(merged, existing *unstructured.Unstructured) bool {
-	comparable := func(definition *unstructured.Unstructured) map[string]any {
+	compared := func(definition *unstructured.Unstructured) map[string]any {
 		spec, _, _ := unstructured.NestedMap(definition.Object, "spec")
 		if spec == nil {
 			spec = map[string]any{}
@@ -265,7 +265,7 @@ func same(merged, existing *unstructured.Unstructured) bool {
 		delete(spec, "versions")
 		return map[string]any{"spec": spec, "versions": fmt.Sprint(byAge(versions)), "entries": entries(versions)}
 	}
-	return reflect.DeepEqual(comparable(merged), comparable(existing)) &&
+	return reflect.DeepEqual(compared(merged), compared(existing)) &&
 		contains(existing.GetLabels(), merged.GetLabels()) && contains(existing.GetAnnotations(), merged.GetAnnotations())
 }
 

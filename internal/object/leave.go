@@ -82,7 +82,7 @@ func ownedByOthers(live *unstructured.Unstructured, tokens []string, manager str
 			continue
 		}
 		var tree map[string]any
-		if json.Unmarshal(entry.FieldsV1.Raw, &tree) == nil && names(tree, live.Object, tokens) {
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &tree) == nil && names(tree, live.Object, tokens) {
 			return true
 		}
 	}

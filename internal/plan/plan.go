@@ -27,6 +27,8 @@ type Seen struct {
 	UID      string
 	Drift    string // how it differs from its baseline; "" when it does not
 	Deleting bool   // it carries a deletion timestamp
+	Foreign  bool   // it does not carry the marks of the delivery
+	Resting  bool   // somebody keeps changing it back: the next correction comes later
 	Handle   model.Handling
 }
 
@@ -183,7 +185,7 @@ func (in *Input) apply(want *model.Desired, owned bool) (change *model.Change, b
 	default:
 		return nil, nil, true
 	}
-	if c.Verb == model.Correct && in.Delivery.Policy.Drift != model.Heal {
+	if c.Verb == model.Correct && (in.Delivery.Policy.Drift != model.Heal || seen.Resting) {
 		return nil, nil, true
 	}
 	return &c, nil, true
@@ -230,8 +232,12 @@ func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
 		return model.Forget, "pruning is off", ""
 	case seen.Presence == Missing:
 		return model.Forget, "it is gone already", ""
+	case seen.Foreign:
+		return model.Forget, "it does not carry the labels of this delivery", ""
 	case st.Pending != "":
 		return "", "", st.Pending
+	case seen.Presence != Present && seen.Presence != Trusted:
+		return "", "", "a look at it"
 	}
 	return model.Delete, "it is no longer wanted", ""
 }

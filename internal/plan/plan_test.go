@@ -114,6 +114,12 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 				s.Drift = "it was changed by kubectl-edit"
 			case "deleting":
 				s.Deleting = true
+			case "foreign":
+				s.Foreign = true
+			case "unseen":
+				s = plan.Seen{}
+			case "resting":
+				s.Resting = true
 			default:
 				handle(t, &s.Handle, w)
 			}

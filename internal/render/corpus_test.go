@@ -229,7 +229,7 @@ type overlaid struct {
 }
 
 func (o overlaid) ReadFile(p string) ([]byte, error) {
-	if real, err := filepath.EvalSymlinks(p); p == o.at || err == nil && real == o.at {
+	if target, err := filepath.EvalSymlinks(p); p == o.at || err == nil && target == o.at {
 		return o.text, nil
 	}
 	return o.FileSystem.ReadFile(p)

@@ -52,7 +52,7 @@ func (l links) walk(p string) (string, model.Entry, error) {
 		var element string
 		element, rest, _ = strings.Cut(rest, "/")
 		next := path.Join(at, element)
-		found := false
+		var found bool
 		var err error
 		if entry, found, err = l.tree.Lookup(next); err != nil {
 			return "", model.Entry{}, err

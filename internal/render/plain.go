@@ -204,7 +204,7 @@ func plainScalar(n *yaml.Node) (any, bool) {
 // plainText reports whether text is surely written and read back unchanged.
 func plainText(n *yaml.Node) bool {
 	for _, r := range n.Value {
-		if r < ' ' && r != '\n' || r > '~' && !(r >= 0xA1 && r < 0x2000) {
+		if r < ' ' && r != '\n' || r > '~' && (r < 0xA1 || r >= 0x2000) {
 			return false
 		}
 	}

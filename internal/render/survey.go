@@ -133,10 +133,10 @@ func (s *survey) refuseRemoteFiles(l layer) error {
 // resources, components and plugins.
 func loads(k *types.Kustomization) []string {
 	paths := slices.Concat(k.Crds, k.Configurations)
-	for _, patch := range slices.Concat(k.Patches, k.PatchesJson6902) {
+	for _, patch := range patches(k) {
 		paths = append(paths, patch.Path)
 	}
-	for _, patch := range k.PatchesStrategicMerge {
+	for _, patch := range strategicMerges(k) {
 		paths = append(paths, string(patch))
 	}
 	for _, replacement := range k.Replacements {
@@ -149,6 +149,15 @@ func loads(k *types.Kustomization) []string {
 		paths = append(paths, sources(generator.KvPairSources)...)
 	}
 	return append(paths, k.OpenAPI["path"])
+}
+
+// patches lists the patches of the field and of the one that it replaced.
+func patches(k *types.Kustomization) []types.Patch {
+	return slices.Concat(k.Patches, k.PatchesJson6902) //nolint:staticcheck // retired by kustomize, which still builds it
+}
+
+func strategicMerges(k *types.Kustomization) []types.PatchStrategicMerge {
+	return k.PatchesStrategicMerge //nolint:staticcheck // retired by kustomize, which still builds it
 }
 
 func sources(from types.KvPairSources) []string {
@@ -183,10 +192,10 @@ func (s *survey) boundInline(l layer) error {
 // texts returns the YAML that stands in a kustomization, and the YAML files
 // that it names apart from resources.
 func texts(k *types.Kustomization) (inline, files []string) {
-	for _, patch := range slices.Concat(k.Patches, k.PatchesJson6902) {
+	for _, patch := range patches(k) {
 		inline, files = append(inline, patch.Patch), append(files, patch.Path)
 	}
-	for _, patch := range k.PatchesStrategicMerge {
+	for _, patch := range strategicMerges(k) {
 		if strings.Contains(string(patch), "\n") {
 			inline = append(inline, string(patch))
 		} else {

@@ -265,10 +265,10 @@ func (t *Tree) runs() [][]tarRecord {
 		for i := range d.entries {
 			e := &d.entries[i]
 			r := tarRecord{path: path.Join(at, e.name), kind: e.kind, repo: d.repo, hash: e.hash}
-			switch {
-			case e.kind == model.LinkEntry:
+			switch e.kind {
+			case model.LinkEntry:
 				continue
-			case e.kind == model.SubmoduleEntry:
+			case model.SubmoduleEntry:
 				r.kind = model.DirEntry // an empty directory, as in a checkout
 			}
 			if r.startsRun() {

@@ -295,7 +295,7 @@ func (r *raw) includedItems() []item {
 }
 
 // rulesOf adds the patterns of a directory's own .sourceignore file.
-func (b *builder) rulesOf(at []string, from *raw, items []item, outer *rules) (inner *rules, any bool, err error) {
+func (b *builder) rulesOf(at []string, from *raw, items []item, outer *rules) (inner *rules, added bool, err error) {
 	i, found := slices.BinarySearchFunc(items, ignoreFile, func(it item, name string) int { return strings.Compare(it.name, name) })
 	if !found || items[i].kind != model.FileEntry && items[i].kind != model.ExecutableEntry {
 		return outer, false, nil

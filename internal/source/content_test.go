@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -198,7 +199,8 @@ func TestIncludes(t *testing.T) {
 	_, err = fetch(include("", ".."), lib, nil)
 	mustFail(t, err, "IllegalPath")
 	_, err = fetch(include("", "x"), nil, nil)
-	if f := mustFail(t, err, "NoArtifact", "no artifact available for include 'library'"); !f.Waiting {
+	mustFail(t, err, "NoArtifact", "no artifact available for include 'library'")
+	if !faultOf(t, err).Waiting {
 		t.Error("it waits for another source")
 	}
 	_, err = store.Fetch(context.Background(), include("", "x"), nil, nil)
@@ -300,7 +302,7 @@ func untar(t *testing.T, archive []byte) string {
 	in := tar.NewReader(z)
 	for {
 		h, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return b.String()
 		}
 		if err != nil {

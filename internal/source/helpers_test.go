@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -160,12 +161,9 @@ func mustFetch(t testing.TB, s *Store, spec model.Source, last *Tree) *Tree {
 }
 
 // mustFail expects a fault of the given reason whose text contains all parts.
-func mustFail(t testing.TB, err error, reason string, parts ...string) *model.Fault {
+func mustFail(t testing.TB, err error, reason string, parts ...string) {
 	t.Helper()
-	fault, ok := err.(*model.Fault)
-	if !ok {
-		t.Fatalf("want a fault of reason %s, got %v", reason, err)
-	}
+	fault := faultOf(t, err)
 	if fault.Reason != reason {
 		t.Fatalf("want reason %s, got %s: %s", reason, fault.Reason, fault.Message)
 	}
@@ -173,6 +171,14 @@ func mustFail(t testing.TB, err error, reason string, parts ...string) *model.Fa
 		if !strings.Contains(fault.Error(), p) {
 			t.Fatalf("want %q in %q", p, fault.Error())
 		}
+	}
+}
+
+func faultOf(t testing.TB, err error) *model.Fault {
+	t.Helper()
+	var fault *model.Fault
+	if !errors.As(err, &fault) {
+		t.Fatalf("want a fault, got %v", err)
 	}
 	return fault
 }

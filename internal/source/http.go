@@ -165,7 +165,7 @@ func (l *httpLink) send(ctx context.Context, method, address string, content []b
 			return nil, nil, err
 		}
 	}
-	response, err := l.client.Do(request)
+	response, err := l.client.Do(request) //nolint:bodyclose // closed with the watched body, here or by the caller
 	if err != nil {
 		err = cause(ctx, err)
 		dog.stop()

@@ -361,7 +361,7 @@ func requestTunnel(conn net.Conn, via *url.URL, address string) (net.Conn, error
 		return nil, err
 	}
 	in := bufio.NewReader(io.LimitReader(conn, 64<<10))
-	response, err := http.ReadResponse(in, request)
+	response, err := http.ReadResponse(in, request) //nolint:bodyclose // there is none but the tunnel itself, closed with conn
 	if err != nil {
 		return nil, err
 	}

@@ -239,7 +239,7 @@ func (t *Tree) missing(p, why string) error {
 
 // blob reads an object from the first log that holds it.
 func (t *Tree) blob(p string, repo *mirror, h plumbing.Hash) ([]byte, error) {
-	var last error = errNoObject
+	last := errNoObject
 	for _, log := range t.contents[repo] {
 		_, content, err := log.read(h)
 		if err == nil {

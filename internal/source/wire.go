@@ -219,7 +219,7 @@ func peekLine(in *bufio.Reader) (int, []byte, error) {
 	}
 	var size [2]byte
 	if _, err := hex.Decode(size[:], head); err != nil {
-		return 0, head, nil // a pack without side band
+		return 0, head, nil //nolint:nilerr // no length: a pack without side band
 	}
 	length := int(size[0])<<8 | int(size[1])
 	if length == 0 {

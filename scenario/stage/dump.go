@@ -38,7 +38,10 @@ func (k *Kube) Dump(ctx context.Context, namespace string, replace *strings.Repl
 // All lists every object of a namespace that is not made by a controller for
 // another object.
 func (k *Kube) All(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
+	k.mu.Lock()
+	k.server.Invalidate()
 	served, err := k.server.ServerPreferredResources()
+	k.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}

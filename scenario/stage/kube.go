@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
@@ -28,7 +29,7 @@ import (
 // Kube reads and writes objects by kind and name, as a person with kubectl does.
 type Kube struct {
 	objects dynamic.Interface
-	server  discovery.DiscoveryInterface
+	server  discovery.CachedDiscoveryInterface
 
 	mu     sync.Mutex
 	mapper meta.RESTMapper
@@ -46,7 +47,7 @@ func NewKube(cfg *rest.Config) (*Kube, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kube{objects: objects, server: server, mapper: unknowing}, nil
+	return &Kube{objects: objects, server: memory.NewMemCacheClient(server), mapper: unknowing}, nil
 }
 
 // A Name is one object as a story names it.
@@ -103,6 +104,7 @@ func (k *Kube) lookUp(ask func(meta.RESTMapper) (*meta.RESTMapping, error)) (*me
 
 // learn asks the server for its kinds. The caller holds the lock.
 func (k *Kube) learn() error {
+	k.server.Invalidate()
 	groups, err := restmapper.GetAPIGroupResources(k.server)
 	if err != nil {
 		return err

@@ -133,6 +133,19 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
+// LastWords is why a Go program has ended: the panic or race that it printed,
+// or else its last lines.
+func (l *Log) LastWords(lines int) string {
+	text := l.String()
+	for _, beginning := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+		if at := strings.Index(text, beginning); at >= 0 {
+			words := strings.SplitN(text[at:], "\n", lines+1)
+			return strings.Join(words[:min(lines, len(words))], "\n")
+		}
+	}
+	return l.Tail(lines)
+}
+
 // Tail is the last lines.
 func (l *Log) Tail(lines int) string {
 	all := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")

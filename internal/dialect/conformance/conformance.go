@@ -163,11 +163,13 @@ func (s Suite) sample(t *testing.T, sample Sample) {
 	for _, state := range []model.FactState{model.Absent, model.Forbidden, model.Failed} {
 		_, _, err := s.settle(t, sample, &model.Fact{State: state, Message: "the message of the server"})
 		if err != nil {
-			s.judgeFault(t, sample, err)
+			s.judgeFault(t, sample, faultOf(t, err))
 		}
 	}
 	if err != nil {
-		s.refusal(t, sample, s.judgeFault(t, sample, err), findings)
+		fault := faultOf(t, err)
+		s.judgeFault(t, sample, fault)
+		s.refusal(t, sample, fault, findings)
 	}
 	if intent.Delivery != nil {
 		s.judgeDelivery(t, sample, intent.Delivery)
@@ -196,19 +198,23 @@ func (s Suite) judgeFindings(t *testing.T, sample Sample, findings []model.Findi
 	}
 }
 
-func (s Suite) judgeFault(t *testing.T, sample Sample, err error) *model.Fault {
+func faultOf(t *testing.T, err error) *model.Fault {
 	t.Helper()
 	var fault *model.Fault
 	if !errors.As(err, &fault) {
 		t.Fatalf("%v is no fault", err)
 	}
+	return fault
+}
+
+func (s Suite) judgeFault(t *testing.T, sample Sample, fault *model.Fault) {
+	t.Helper()
 	if !camelCase.MatchString(fault.Reason) || fault.Message == "" {
 		t.Errorf("fault %+v has no reason or message", fault)
 	}
 	if fault.Origin.Declared != object.Of(sample.Declared) || fault.Origin.Dialect != s.Dialect.Name() {
 		t.Errorf("fault %q does not say where: %+v", fault.Message, fault.Origin)
 	}
-	return fault
 }
 
 func (s Suite) judgeDelivery(t *testing.T, sample Sample, d *model.Delivery) {

@@ -2,6 +2,7 @@ package flux
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -343,8 +344,8 @@ func FuzzCompile(f *testing.F) {
 			intent, needs, found, err := flux.Compile(declared, facts, dialect.Settings{})
 			findings = found
 			if err != nil {
-				fault, ok := err.(*model.Fault)
-				if !ok {
+				var fault *model.Fault
+				if !errors.As(err, &fault) {
 					t.Fatalf("%v is no fault", err)
 				}
 				flux.Refuse(fault, findings, declared)

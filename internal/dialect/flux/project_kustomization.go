@@ -213,7 +213,7 @@ func (w *kustomizationWriter) healthy() {
 		return
 	}
 	wasHealthy := w.was.is(conditionHealthy, statusTrue)
-	if wasHealthy && !(w.news && w.changed()) {
+	if wasHealthy && (!w.news || !w.changed()) {
 		w.now.observe(conditionHealthy)
 		return
 	}
