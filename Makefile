@@ -37,9 +37,9 @@ export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 # Tests that want a cluster start this one.
 export PLUMB_CONTROLPLANE := $(BIN)/plumb-controlplane
 
-# Every package of the main module that stands on its own. The scenarios, the
-# crash points and the benchmark are run by targets of their own.
-UNIT = $$($(GO) list ./... | grep -v -e /scenario -e /bench)
+# Every package of the main module that stands on its own. The scenarios and the
+# crash points are run by targets of their own.
+UNIT = $$($(GO) list ./... | grep -v '/scenario$$$$')
 
 # $(call slowly,what,command) runs a command that may say nothing for minutes,
 # and says every half minute that it is still at work.
@@ -116,11 +116,11 @@ controlplane-test: ## tests of the embedded Kubernetes
 
 .PHONY: scenario
 scenario: build ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)
-	@$(call slowly,scenarios,$(GO) test -count=1 -timeout 20m -run '$(or $(RUN),Scenarios)' ./scenario)
+	@$(call slowly,scenarios,$(GO) test -race -count=1 -timeout 20m -parallel 6 -run '$(or $(RUN),Scenarios)' ./scenario)
 
 .PHONY: crash
 crash: build ## kill the controller at every write of some stories
-	@$(call slowly,crash points,$(GO) test -count=1 -timeout 30m -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
+	@$(call slowly,crash points,$(GO) test -race -count=1 -timeout 30m -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint (of the main module, as vet)

@@ -17,7 +17,7 @@
 // what is observed, so that it can be killed anywhere and started again.
 //
 // Files: book.go is the state and its one lock; sources.go the looks at
-// repositories; run.go the phases; apply.go the writes; ledger.go what is known
-// of managed objects and how watch events are judged; standing.go who owns and
-// wants what; settle.go health.
+// repositories; run.go the phases; apply.go the writes; remove.go the end of a
+// delivery; ledger.go what is known of managed objects and how watch events are
+// judged; standing.go who owns and wants what; settle.go health.
 package engine

@@ -176,7 +176,7 @@ func (r *run) unresolved(err error) error {
 	if d.version != r.version {
 		return errSuperseded
 	}
-	d.tree, d.at, d.fault = nil, r.version, asFault(err, "ReconciliationFailed")
+	d.tree, d.at, d.fault = r.tree, r.version, asFault(err, "ReconciliationFailed")
 	e.answered(d, false)
 	return err
 }

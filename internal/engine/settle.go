@@ -214,9 +214,10 @@ func (r *run) unhealthy(s *settling) (bad []model.Outcome, failed bool) {
 	}
 	own := func(id object.ID) {
 		en := e.book.entries[key{d.cluster, id}]
-		switch o, looked := r.seen[id]; {
-		case en == nil && looked && o.live != nil: // left alone, since it exists
-			add(id, e.judgeHealth(d, o.live))
+		switch {
+		case id == r.spec.ID && d.cluster == "":
+			// It is ready when this wait has ended.
+		case r.leaves(id, en):
 		case en == nil:
 			add(id, model.Health{State: model.Unknown, Reason: "Unknown", Message: "nothing is known of it"})
 		case en.health == (model.Health{}):
@@ -242,6 +243,15 @@ func (r *run) unhealthy(s *settling) (bad []model.Outcome, failed bool) {
 	}
 	sort.Slice(bad, func(i, j int) bool { return bad[i].Object.Less(bad[j].Object) })
 	return bad, failed
+}
+
+// leaves reports whether an object is wanted and left to others: nobody awaits
+// its health (kustomize-controller, checkHealth). The caller holds e.mu.
+func (r *run) leaves(id object.ID, en *entry) bool {
+	if en == nil {
+		return r.seen[id].live != nil
+	}
+	return en.handle.Disabled
 }
 
 // causes names what is not healthy, and why, in few words.

@@ -108,7 +108,7 @@ func (e *Engine) pendingPeer(d *delivery) string {
 			continue
 		}
 		of := e.parent(id)
-		if peer.spec.Source == d.spec.Source || of == d.spec.ID || (!parent.IsZero() && of == parent) {
+		if peer.spec.Source == d.spec.Source || id == parent || of == d.spec.ID || (!parent.IsZero() && of == parent) {
 			if first.IsZero() || id.Less(first) {
 				first = id
 			}
