@@ -528,6 +528,7 @@ func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
 		en.base = base
 		e.opts.Journal.Put(k.cluster, r.spec.ID, c.Object, c.Version, base)
 	}
+	delete(en.refused, r.spec.ID)
 	en.seen, en.read, en.missing, en.deleting, en.drift = true, true, false, live.GetDeletionTimestamp() != nil, ""
 	en.handle = handling(live, d.spec.Ownership.Control)
 	en.health = e.judgeHealth(d, live)
@@ -568,6 +569,10 @@ func (r *run) release() {
 			}
 			if was, others := r.before[c.Object]; en != nil && others && !r.wrote[c.Object] {
 				e.giveBack(k, en, was)
+				if en.refused == nil {
+					en.refused = map[object.ID]bool{}
+				}
+				en.refused[r.spec.ID] = true
 			}
 			for id, objects := range e.book.blocked {
 				if objects[c.Object] && id != r.spec.ID {

@@ -171,6 +171,9 @@ func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []
 		e.drop(d) // another object of the same name
 		d = nil
 	}
+	if d != nil && d.version > 0 && sameDelivery(d, &spec, facts, findings) {
+		return
+	}
 	if d == nil {
 		d = &delivery{}
 		e.book.deliveries[spec.ID] = d
@@ -188,9 +191,7 @@ func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []
 	if spec.Target.Cluster.Local() {
 		e.claim(d, "")
 	}
-	if !reflect.DeepEqual(d.facts, facts) || d.version == 0 {
-		d.facts = facts
-	}
+	d.facts = facts
 	d.version++
 	e.linkDelivery(d)
 	if !spec.Suspended && !spec.Deleting {
@@ -204,6 +205,27 @@ func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []
 		how = routine
 	}
 	e.queue.add(spec.ID, how)
+}
+
+// sameDelivery reports whether a declaration says what is known already: a
+// fact may have changed only in what nobody reads of it.
+func sameDelivery(d *delivery, spec *model.Delivery, facts model.Facts, findings []model.Finding) bool {
+	was, now := d.spec, *spec
+	was.Claims, was.Applied, was.Finalized = nil, "", false // written by ourselves
+	now.Claims, now.Applied, now.Finalized = nil, "", false
+	if !reflect.DeepEqual(was, now) || !reflect.DeepEqual(d.findings, findings) || len(d.facts) != len(facts) {
+		return false
+	}
+	for need, fact := range facts {
+		before, ok := d.facts[need]
+		if !ok || before.State != fact.State || (before.Object == nil) != (fact.Object == nil) {
+			return false
+		}
+		if fact.Object != nil && !reflect.DeepEqual(before.Object.Object["data"], fact.Object.Object["data"]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *Engine) linkDelivery(d *delivery) {

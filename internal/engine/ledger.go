@@ -27,6 +27,7 @@ type entry struct {
 	culprit  string // field manager that changed it last
 	handle   model.Handling
 	health   model.Health
+	refused  map[object.ID]bool         // deliveries that want it and were not allowed to write it
 	busy     bool                       // a write is under way: events wait for its answer
 	held     *unstructured.Unstructured // last event while busy
 	gone     bool                       // the last event while busy was a deletion

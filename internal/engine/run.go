@@ -317,10 +317,13 @@ func (r *run) decide() error {
 // block remembers that a plan waits for what other deliveries say. The caller
 // holds e.mu.
 func (e *Engine) block(d *delivery, p *model.Plan) {
-	if len(p.Blocked) == 0 {
+	if len(p.Blocked) == 0 && len(p.HandsOver) == 0 {
 		return
 	}
-	objects := make(map[object.ID]bool, len(p.Blocked))
+	objects := make(map[object.ID]bool, len(p.Blocked)+len(p.HandsOver))
+	for _, id := range p.HandsOver {
+		objects[id] = true
+	}
 	for i := range p.Blocked {
 		objects[p.Blocked[i].Object] = true
 	}

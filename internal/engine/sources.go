@@ -106,7 +106,8 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.mu.Unlock()
 
 	if spec.Suspended {
-		return true, spec.Interval // its status stays as it is
+		e.rest(ctx, s, spec, included, last)
+		return true, spec.Interval
 	}
 	var tree *source.Tree
 	var err error
@@ -144,9 +145,30 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.mu.Unlock()
 
 	if news {
-		e.archive <- spec.ID
+		select {
+		case e.archive <- spec.ID:
+		case <-ctx.Done():
+		}
 	}
 	return err == nil, spec.Interval
+}
+
+// rest gives the readers of a suspended source what it held when it was
+// suspended. Nobody is asked, and its status stays as it is.
+func (e *Engine) rest(ctx context.Context, s *sourceState, spec model.Source, included map[object.ID]*source.Tree, last *source.Tree) {
+	if last != nil || spec.Last == nil {
+		return
+	}
+	tree, err := e.opts.Sources.Recall(ctx, spec, included, spec.Last.Revision)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.looked = true
+	if err != nil {
+		s.fault = asFault(err, "GitOperationFailed")
+		return
+	}
+	s.tree = tree
+	e.moved(spec.ID, nil, tree)
 }
 
 // recall finds the last good revision in the mirror when the remote cannot be

@@ -43,9 +43,12 @@ func (e *Engine) standing(d *delivery, id object.ID, peer func() string) plan.St
 		return st // what follows is about deletions
 	}
 	if st.Owner.IsZero() {
-		st.Heir = e.dweller(d, id)
+		st.Dweller = e.dweller(d, id)
 	}
 	for id := range e.book.wants[k] {
+		if en := e.book.entries[k]; en != nil && en.refused[id] {
+			continue // it may not write it
+		}
 		if id != d.spec.ID && (st.Heir.IsZero() || id.Less(st.Heir)) && id != st.Owner {
 			st.Heir = id
 		}

@@ -35,10 +35,11 @@ type Wave struct {
 
 // Plan is all that the cluster writer will ever apply in one run.
 type Plan struct {
-	Waves   []Wave
-	Held    *Hold   // changes that wait for a person
-	Blocked []Fault // objects that cannot be changed now, and why; the rest goes on
-	Keeps   []Claim // what is owned once the plan has run, blocked and held objects included
+	Waves     []Wave
+	Held      *Hold       // changes that wait for a person
+	Blocked   []Fault     // objects that cannot be changed now, and why; the rest goes on
+	HandsOver []object.ID // not wanted any more; owned until another delivery has taken them
+	Keeps     []Claim     // what is owned once the plan has run, blocked and held objects included
 }
 
 // Empty reports whether there is nothing to do and nothing to wait for.

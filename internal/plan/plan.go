@@ -38,6 +38,7 @@ type Standing struct {
 	Wanted  bool      // that owner still wants it, or has not been able to say
 	Pending string    // somebody who may want it has not been evaluated yet: who; "" otherwise
 	Heir    object.ID // another delivery that wants it and will take it; zero when there is none
+	Dweller object.ID // another delivery that has objects in it, for what holds objects; zero when there is none
 }
 
 // Guard bounds how many objects one run may delete unasked.
@@ -199,6 +200,11 @@ func (in *Input) prunes(p *model.Plan, want map[object.ID]bool) []model.Change {
 			continue
 		}
 		verb, why, wait := in.prune(claim.ID)
+		if verb == handOver {
+			p.Keeps = append(p.Keeps, claim)
+			p.HandsOver = append(p.HandsOver, claim.ID)
+			continue
+		}
 		if wait != "" {
 			p.Keeps = append(p.Keeps, claim)
 			p.Blocked = append(p.Blocked, model.Fault{
@@ -214,6 +220,9 @@ func (in *Input) prunes(p *model.Plan, want map[object.ID]bool) []model.Change {
 	return changes
 }
 
+// handOver is no change: the object waits for its heir.
+const handOver model.Verb = "hand over"
+
 // prune decides about one object that is owned and not wanted any more. A
 // non-empty wait names what has to be known first.
 func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
@@ -222,7 +231,11 @@ func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
 	case !st.Owner.IsZero():
 		return model.Forget, fmt.Sprintf("it belongs to %s", st.Owner), ""
 	case !st.Heir.IsZero():
-		return model.Forget, fmt.Sprintf("%s takes it over", st.Heir), ""
+		// Owned until the other one has really taken it: wanting alone, by one
+		// that is not allowed to, must not leave an object behind.
+		return handOver, "", ""
+	case !st.Dweller.IsZero():
+		return model.Forget, fmt.Sprintf("%s has objects in it", st.Dweller), ""
 	}
 	seen := in.Seen(id)
 	switch {

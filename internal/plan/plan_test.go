@@ -218,6 +218,9 @@ func show(p *model.Plan) string {
 		}
 		fmt.Fprintf(&b, "%s: %s\n", word, p.Blocked[i].Error())
 	}
+	for _, id := range p.HandsOver {
+		fmt.Fprintf(&b, "hands over: %s\n", id)
+	}
 	if p.Held != nil {
 		fmt.Fprintf(&b, "held %s: %s\n", p.Held.Token, p.Held.Why)
 		for _, id := range p.Held.Deletes {
