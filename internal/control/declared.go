@@ -242,7 +242,7 @@ func without(m map[string]any, name string) map[string]any {
 func (d *declared) advance(o *unstructured.Unstructured) bool {
 	for {
 		was := d.current.Load()
-		if was != nil && was.GetUID() == o.GetUID() && older(o.GetResourceVersion(), was.GetResourceVersion()) {
+		if was != nil && was.GetUID() == o.GetUID() && object.Older(o.GetResourceVersion(), was.GetResourceVersion()) {
 			return false
 		}
 		if d.current.CompareAndSwap(was, o) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -398,11 +397,4 @@ func withFinalizer(list []string, name string, want bool) ([]string, bool) {
 		kept = append(kept, name)
 	}
 	return kept, found != want
-}
-
-// older reports whether resource version a is from before b.
-func older(a, b string) bool {
-	x, errA := strconv.ParseUint(a, 10, 64)
-	y, errB := strconv.ParseUint(b, 10, 64)
-	return errA == nil && errB == nil && x < y
 }

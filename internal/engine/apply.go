@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -677,7 +678,7 @@ func (r *run) verdict() error {
 		return &model.Fault{
 			Reason: "PruneHeld", Waiting: true,
 			Message: fmt.Sprintf("%s; nothing is deleted until somebody approves it", h.Why),
-			Advice:  fmt.Sprintf("approve with: plumb approve %s %s -n %s, or the annotation plumb.dev/approve=%s", lower(r.spec.ID.Kind), r.spec.ID.Name, r.spec.ID.Namespace, h.Token),
+			Advice:  fmt.Sprintf("approve with: plumb approve %s %s -n %s, or the annotation plumb.dev/approve=%s", strings.ToLower(r.spec.ID.Kind), r.spec.ID.Name, r.spec.ID.Namespace, h.Token),
 		}
 	}
 	return nil

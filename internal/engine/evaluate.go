@@ -30,7 +30,7 @@ func (r *run) evaluate(ctx context.Context) error {
 		return errNotYet
 	}
 	if r.tree == nil {
-		return r.settled(nil, nil, fault)
+		return r.settled(nil, fault)
 	}
 	r.report.Revision, r.report.Commit = r.tree.Revision(), r.tree.Commit()
 	if fresh {
@@ -41,7 +41,7 @@ func (r *run) evaluate(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return r.settled(wants, wantsTrace(wants), err)
+	return r.settled(wants, err)
 }
 
 // wanted is the answer of an evaluation.
@@ -49,14 +49,6 @@ type wanted struct {
 	objects  []model.Desired
 	withheld []model.Finding
 	unplaced bool // the scope of a kind is not known yet
-	trace    model.Trace
-}
-
-func wantsTrace(w *wanted) model.Trace {
-	if w == nil {
-		return nil
-	}
-	return w.trace
 }
 
 // early reports whether there is no tree only because its source has not been
@@ -109,7 +101,7 @@ func (r *run) desired(ctx context.Context) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wanted{trace: manifest.Trace, objects: make([]model.Desired, 0, len(manifest.Objects))}
+	w := &wanted{objects: make([]model.Desired, 0, len(manifest.Objects))}
 	var vars map[string]render.Variable
 	if sub := r.spec.Render.Substitution; sub != nil {
 		if vars, err = render.Variables(sub, r.facts); err != nil {
@@ -230,7 +222,7 @@ func unplace(rendered *model.Rendered) error {
 
 // settled keeps the answer of an evaluation. When it failed, the last good
 // answer goes on claiming what it claimed.
-func (r *run) settled(w *wanted, trace model.Trace, err error) error {
+func (r *run) settled(w *wanted, err error) error {
 	e, d := r.e, r.d
 	e.mu.Lock()
 	defer e.mu.Unlock()

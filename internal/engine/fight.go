@@ -32,9 +32,9 @@ func (en *entry) lag(now time.Time) time.Duration {
 // caller holds e.mu.
 func (e *Engine) backingOff(en *entry) bool { return en.lag(time.Now()) > 0 }
 
-// handledFight is how long until the first of the delivery's objects that back
+// nextHeal is how long until the first of the delivery's objects that back
 // off may be healed; 0 when none does. The caller holds e.mu.
-func (d *delivery) handledFight(e *Engine) time.Duration {
+func (d *delivery) nextHeal(e *Engine) time.Duration {
 	var first time.Duration
 	now := time.Now()
 	for k := range e.book.owned[d.spec.ID] {

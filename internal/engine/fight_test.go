@@ -31,17 +31,3 @@ func TestAQuietWhileEndsAFight(t *testing.T) {
 		t.Fatalf("waits %s after %d heals", lag, en.heals)
 	}
 }
-
-func TestResourceVersionsCompareAsNumbers(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"9", "10", true}, {"10", "9", false}, {"10", "10", false},
-		{"", "10", false}, {"x", "10", false}, {"9", "opaque", false},
-	} {
-		if got := older(c.a, c.b); got != c.want {
-			t.Errorf("older(%q, %q) = %v", c.a, c.b, got)
-		}
-	}
-}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -133,7 +132,7 @@ func (e *Engine) hear(k key, en *entry, o *unstructured.Unstructured, deleted bo
 // is a difference, and a difference calls for a run of the owner. The caller
 // holds e.mu.
 func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bool, how urgency) {
-	if en.hasBase() && older(o.GetResourceVersion(), en.base.ResourceVersion) {
+	if en.hasBase() && object.Older(o.GetResourceVersion(), en.base.ResourceVersion) {
 		return false, routine // from before our own last apply
 	}
 	d := e.book.deliveries[en.owner]
@@ -249,13 +248,4 @@ func lastManager(o *unstructured.Unstructured, ours string) string {
 		}
 	}
 	return name
-}
-
-// older reports whether resource version a is from before b. Versions of one
-// resource compare as decimal numbers (Kubernetes API concepts, "Resource
-// versions"); anything else is never older.
-func older(a, b string) bool {
-	x, errA := strconv.ParseUint(a, 10, 64)
-	y, errB := strconv.ParseUint(b, 10, 64)
-	return errA == nil && errB == nil && x < y
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/base64"
 	"sort"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -65,8 +64,6 @@ func sortFaults(faults []model.Fault) {
 		return faults[i].Object.Less(faults[j].Object)
 	})
 }
-
-func lower(s string) string { return strings.ToLower(s) }
 
 // secretValue reads one key of a Secret or ConfigMap.
 func secretValue(o *unstructured.Unstructured, k string) (model.Secret, bool) {

@@ -495,7 +495,7 @@ func (r *run) schedule(rep *model.Report) {
 	default:
 		pause = r.spec.Policy.RetryInterval
 	}
-	if lag := d.handledFight(e); lag > 0 && (pause == 0 || lag < pause) {
+	if lag := d.nextHeal(e); lag > 0 && (pause == 0 || lag < pause) {
 		pause, urge = lag, urgent
 	}
 	if pause == 0 {

@@ -120,9 +120,6 @@ func (s *settling) endPods() {
 // lookAtForeign reads the health checks of objects that are not ours, as the
 // delivery's identity, and watches them by name.
 func (r *run) lookAtForeign(ctx context.Context, s *settling) error {
-	if r.spec.Policy.Wait {
-		return nil // upstream: healthChecks are ignored when everything is awaited
-	}
 	for _, check := range r.spec.Policy.HealthChecks {
 		r.e.mu.Lock()
 		_, owned := r.e.book.owned[r.spec.ID][key{r.d.cluster, check.Object}]
@@ -226,19 +223,22 @@ func (r *run) unhealthy(s *settling) (bad []model.Outcome, failed bool) {
 			add(id, en.health)
 		}
 	}
+	judged := map[object.ID]bool{}
 	if r.spec.Policy.Wait {
 		for i := range d.desired {
 			if !d.desired[i].Handle.Disabled {
 				own(d.desired[i].ID)
 			}
+			judged[d.desired[i].ID] = true
 		}
-	} else {
-		for _, check := range r.spec.Policy.HealthChecks {
-			if f := s.foreign[check.Object]; f != nil {
-				add(check.Object, f.health)
-			} else {
-				own(check.Object)
-			}
+	}
+	for _, check := range r.spec.Policy.HealthChecks {
+		switch f := s.foreign[check.Object]; {
+		case judged[check.Object]:
+		case f != nil:
+			add(check.Object, f.health)
+		default:
+			own(check.Object)
 		}
 	}
 	sort.Slice(bad, func(i, j int) bool { return bad[i].Object.Less(bad[j].Object) })
