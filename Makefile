@@ -39,7 +39,7 @@ export PLUMB_CONTROLPLANE := $(BIN)/plumb-controlplane
 
 # Every package of the main module that stands on its own. The scenarios and the
 # crash points are run by targets of their own.
-UNIT = $$($(GO) list ./... | grep -v '/scenario$$$$')
+UNIT = $$($(GO) list ./... | grep -v '/scenario$$')
 
 # $(call slowly,what,command) runs a command that may say nothing for minutes,
 # and says every half minute that it is still at work.
