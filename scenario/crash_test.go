@@ -144,6 +144,9 @@ func (c *crashing) play(at string) (string, bool) {
 		c.t.Fatal(err)
 	}
 	if crashed {
+		if !c.th.controller("main").proc.Killed() {
+			c.t.Fatalf("%s: the controller has ended by itself; it said:\n%s", at, c.th.controller("main").log.LastWords(400))
+		}
 		if err := c.th.begin("main", nil, nil); err != nil {
 			c.t.Fatalf("%s: %v", at, err)
 		}
@@ -235,33 +238,33 @@ func (c *crashing) make(ctx context.Context, s *story) error {
 // await waits until the controller has died, or has done everything and come
 // to rest.
 func (c *crashing) await(ctx context.Context, s *story) (crashed bool, err error) {
-	dead := c.th.controller("main").proc.Done()
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- c.holds(waiting, s, c.change.done) }()
-	select {
-	case <-dead:
-		stop()
-		<-done
-		return true, nil
-	case err := <-done:
-		if err != nil {
-			return false, err
+	main := c.th.controller("main")
+	if err := c.holds(ctx, s, c.change.done); err != nil {
+		if main.proc.Killed() {
+			return true, nil
 		}
+		return false, err
 	}
 	select {
-	case <-dead:
+	case <-main.proc.Done():
 		return true, nil
 	case <-time.After(afterglow):
 		return false, nil
 	}
 }
 
-// holds waits until every question holds.
+// holds waits until every question holds, or the controller has ended.
 func (c *crashing) holds(ctx context.Context, s *story, questions map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
+	main := c.th.controller("main")
+	go func() {
+		select {
+		case <-main.proc.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for object, words := range questions {
 		name, err := stage.ParseName(s.fill(object), s.known["NS"])
 		if err != nil {
@@ -272,8 +275,7 @@ func (c *crashing) holds(ctx context.Context, s *story, questions map[string]str
 			return err
 		}
 		if err := c.th.kube.Await(ctx, name, question); err != nil {
-			log := c.th.controller("main").log.Tail(30)
-			return fmt.Errorf("%w\nthe controller said:\n%s", err, log)
+			return fmt.Errorf("%w\nthe controller said:\n%s", err, main.log.LastWords(400))
 		}
 	}
 	return nil

@@ -136,8 +136,8 @@ func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bo
 		return false, routine // from before our own last apply
 	}
 	d := e.book.deliveries[en.owner]
-	if d == nil { // not declared yet: its first run looks for itself
-		en.seen = en.seen || en.base.ResourceVersion == o.GetResourceVersion()
+	if d == nil { // not declared yet: it is there, and the first run looks for itself
+		en.seen, en.missing = true, false
 		return false, routine
 	}
 	e.healthOf(k, en, o)

@@ -67,6 +67,15 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Killed reports whether the process has ended by SIGKILL.
+func (p *Process) Killed() bool {
+	if p.Running() {
+		return false
+	}
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // Signal sends a signal, such as SIGSTOP to a process that shall hang.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
