@@ -258,9 +258,10 @@ func (c *crashing) holds(ctx context.Context, s *story, questions map[string]str
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	main := c.th.controller("main")
+	dead := main.proc.Done()
 	go func() {
 		select {
-		case <-main.proc.Done():
+		case <-dead:
 			cancel()
 		case <-ctx.Done():
 		}
