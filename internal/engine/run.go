@@ -446,7 +446,7 @@ func (r *run) finish(err error) {
 	e.mu.Unlock()
 
 	e.opts.Reporter.Delivery(rep)
-	e.opts.Meter.Ran(d.spec.ID.Kind, d.spec.ID.Namespace, d.spec.ID.Name, now.Sub(rep.Started), rep.Fault == nil)
+	e.opts.Meter.Ran(rep.Delivery.Kind, rep.Delivery.Namespace, rep.Delivery.Name, now.Sub(rep.Started), rep.Fault == nil)
 	r.record(rep)
 }
 
