@@ -23,6 +23,9 @@ const (
 	interval          = "1m"
 )
 
+// progress is told of after so many commits: each waits for N statuses.
+const progress = 20
+
 // parallelCreates is how many declared objects are created at a time.
 const parallelCreates = 8
 
@@ -295,6 +298,7 @@ func (b *bench) everyone() []int {
 
 func (b *bench) measureRaw(ctx context.Context, f *figures) (err error) {
 	f.raw, err = b.raw(ctx)
+	b.step("the baseline is %s", f.raw.Round(time.Millisecond))
 	return err
 }
 
@@ -440,6 +444,9 @@ func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 			return err
 		}
 		f.settled = append(f.settled, took)
+		if len(f.settled)%progress == 0 {
+			b.step("%d commits, the last settled", len(f.settled))
+		}
 	}
 	after, err := cpu(pid)
 	if err != nil {
