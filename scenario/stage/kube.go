@@ -17,12 +17,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/yaml"
 )
 
@@ -190,8 +192,17 @@ func (k *Kube) Apply(ctx context.Context, o *unstructured.Unstructured, manager 
 	if err != nil {
 		return err
 	}
-	_, err = at.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true})
-	return err
+	// An apply may be sent again: a connection that breaks is none of a story's
+	// business.
+	return retry.OnError(retry.DefaultBackoff, broken, func() error {
+		_, err := at.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true})
+		return err
+	})
+}
+
+// broken reports whether a connection ended in the middle of an answer.
+func broken(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || utilnet.IsProbableEOF(err) || utilnet.IsConnectionReset(err)
 }
 
 // clientSideManager and lastApplied are the marks of "kubectl apply" without
