@@ -16,3 +16,9 @@ func apiService(live fields) model.Health {
 	}
 	return current("the API is served by the API server itself")
 }
+
+// assessAPIService is Argo CD's judgement: unlike in [apiService], one that the
+// API server serves itself has to say that it is available, too.
+func assessAPIService(live fields) model.Health {
+	return first(reported(when("Available", "True", model.Current), when("Available", "", model.InProgress)))(live)
+}

@@ -17,3 +17,18 @@ func customResourceDefinition(live fields) model.Health {
 	}
 	return inProgress("Installing", "the kind is not established yet")
 }
+
+// assessCustomResourceDefinition is Argo CD's judgement: unlike in
+// [customResourceDefinition], a schema that is not structural is a failure, and
+// so is a kind that has conditions but is not established.
+func assessCustomResourceDefinition(live fields) model.Health {
+	if len(live.conditions()) == 0 {
+		return inProgress("NotReported", "the kind is not established yet")
+	}
+	return first(reported(
+		when("Terminating", "True", model.InProgress),
+		when("NamesAccepted", "False", model.Unhealthy),
+		when("NonStructuralSchema", "True", model.Unhealthy),
+		when("Established", "!True", model.InProgress).with("Installing"),
+	), reported(when("Established", "True", model.Current)), otherwise(model.Unhealthy, "the kind is not established"))(live)
+}

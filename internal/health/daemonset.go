@@ -32,3 +32,22 @@ func daemonSet(live fields) model.Health {
 	}
 	return current("available on %s", of(available, want, "node"))
 }
+
+// assessDaemonSet is Argo CD's judgement. It differs from [daemonSet] in that
+// a DaemonSet with the strategy OnDelete is healthy whatever its pods do.
+func assessDaemonSet(live fields) model.Health {
+	want := live.count(0, "status", "desiredNumberScheduled")
+	updated := live.count(0, "status", "updatedNumberScheduled")
+	available := live.count(0, "status", "numberAvailable")
+	switch {
+	case lagging(live):
+		return behind(live)
+	case live.text("spec", "updateStrategy", "type") == "OnDelete":
+		return current("updated on %s; pods are updated when they are deleted (strategy OnDelete)", of(updated, want, "node"))
+	case updated < want:
+		return inProgress("LessUpdated", "updated on %s", of(updated, want, "node"))
+	case available < want:
+		return inProgress("LessAvailable", "available on %s", of(available, want, "node"))
+	}
+	return current("available on %s", of(available, want, "node"))
+}

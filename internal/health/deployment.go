@@ -70,3 +70,39 @@ func reasonOr(cause explanation, otherwise string) string {
 	}
 	return otherwise
 }
+
+// assessDeployment is Argo CD's judgement. It differs from [deployment] in that
+// a paused Deployment is suspended, and that neither the condition Available
+// nor a complete Progressing is asked for.
+func assessDeployment(live fields) model.Health {
+	if live.flag("spec", "paused") {
+		return suspended("DeploymentPaused", "the Deployment is paused (spec.paused)")
+	}
+	if lagging(live) {
+		return behind(live)
+	}
+	want, asked := live.whole("spec", "replicas")
+	have := live.count(0, "status", "replicas")
+	updated := live.count(0, "status", "updatedReplicas")
+	available := live.count(0, "status", "availableReplicas")
+	stuck := replicaFailure(live)
+	progressing, _ := live.condition("Progressing")
+	switch {
+	case progressing.reason == "ProgressDeadlineExceeded":
+		return failed(progressing.reason, "%s available%s; %s", of(available, want, "replica"), stuck,
+			or(progressing.message, "the progress deadline is exceeded"))
+	case asked && updated < want:
+		return inProgress(reasonOr(stuck, "LessUpdated"), "%s updated%s", of(updated, want, "replica"), stuck)
+	case have > updated:
+		return inProgress("ExtraPods", "%d old %s still to be stopped", have-updated, plural(int(have-updated), "replica"))
+	case available < updated:
+		return inProgress(reasonOr(stuck, "LessAvailable"), "%s available%s", of(available, updated, "updated replica"), stuck)
+	}
+	return current("%s available", of(available, updated, "replica"))
+}
+
+// lagging reports that the controller has seen an earlier generation only; a
+// status without one has seen none.
+func lagging(live fields) bool {
+	return live.count(0, "metadata", "generation") > live.count(0, "status", "observedGeneration")
+}

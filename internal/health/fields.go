@@ -79,19 +79,20 @@ func (f fields) texts(path ...string) []string {
 	return out
 }
 
+// has reports whether a field is there and not null.
+func (f fields) has(path ...string) bool { return f.at(path...) != nil }
+
 // condition is an entry of status.conditions.
 type condition struct{ kind, status, reason, message string }
 
-func (f fields) conditions() []condition {
-	list, _ := f.at("status", "conditions").([]any)
-	out := make([]condition, 0, len(list))
-	for _, item := range list {
-		c, ok := item.(map[string]any)
-		if !ok {
-			continue
-		}
-		at := fields(c)
-		out = append(out, condition{at.text("type"), at.text("status"), at.text("reason"), at.text("message")})
+func (f fields) conditions() []condition { return f.conditionsAt("status", "conditions") }
+
+// conditionsAt reads a list of conditions anywhere in the object.
+func (f fields) conditionsAt(path ...string) []condition {
+	list := f.each(path...)
+	out := make([]condition, len(list))
+	for i, c := range list {
+		out[i] = condition{c.text("type"), c.text("status"), c.text("reason"), c.text("message")}
 	}
 	return out
 }

@@ -96,6 +96,9 @@ func judgeCase(t *testing.T, path string, body []byte) model.Health {
 func TestCases(t *testing.T) {
 	covered := map[string]bool{}
 	err := filepath.WalkDir("testdata", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && path == filepath.FromSlash(assessCases) {
+			return fs.SkipDir
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}

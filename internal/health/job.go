@@ -35,3 +35,19 @@ func job(live fields) model.Health {
 	}
 	return inProgress("JobInProgress", "%s", message)
 }
+
+// assessJob is Argo CD's judgement: unlike in [job], a Job that is suspended is
+// suspended. Upstream takes a Job that was suspended and runs again for
+// complete; here it is complete when it says so.
+func assessJob(live fields) model.Health {
+	health := first(ranked(
+		when("Failed", "True", model.Unhealthy),
+		when("Complete", "True", model.Current),
+		when("Suspended", "True", model.Paused),
+	))(live)
+	if health.Reason == "NotReported" {
+		succeeded, running := live.count(0, "status", "succeeded"), live.count(0, "status", "active")
+		return inProgress("JobInProgress", "%d %s succeeded, %d running", succeeded, plural(int(succeeded), "pod"), running)
+	}
+	return health
+}

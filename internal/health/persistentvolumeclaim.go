@@ -18,3 +18,14 @@ func persistentVolumeClaim(live fields) model.Health {
 		return inProgress("NotBound", "%s", message)
 	}
 }
+
+// assessPersistentVolumeClaim is Argo CD's judgement: like
+// [persistentVolumeClaim], but a phase that does not exist is unknown.
+func assessPersistentVolumeClaim(live fields) model.Health {
+	switch phase := live.text("status", "phase"); phase {
+	case "Bound", "Lost", "Pending":
+		return persistentVolumeClaim(live)
+	default:
+		return unknown("UnknownPhase", "the claim is in phase %s", or(phase, "none"))
+	}
+}

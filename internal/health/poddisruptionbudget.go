@@ -13,3 +13,13 @@ func podDisruptionBudget(live fields) model.Health {
 		plural(int(live.count(0, "status", "disruptionsAllowed")), "disruption"),
 		of(live.count(0, "status", "currentHealthy"), live.count(0, "status", "expectedPods"), "pod"))
 }
+
+// assessPodDisruptionBudget is Argo CD's judgement: unlike in
+// [podDisruptionBudget], a budget that cannot be computed is a failure. That too
+// few pods are healthy for a disruption is none.
+func assessPodDisruptionBudget(live fields) model.Health {
+	return first(
+		reported(when("", "False", model.Unhealthy).without("InsufficientPods")),
+		reported(when("", "", model.Current)),
+	)(live)
+}

@@ -25,3 +25,20 @@ func replicaSet(live fields) model.Health {
 	}
 	return current("%s available", of(available, want, "replica"))
 }
+
+// assessReplicaSet is Argo CD's judgement. It differs from [replicaSet] in that
+// pods that cannot be made are a failure at once.
+func assessReplicaSet(live fields) model.Health {
+	if lagging(live) {
+		return behind(live)
+	}
+	want, asked := live.whole("spec", "replicas")
+	available := live.count(0, "status", "availableReplicas")
+	if c, ok := live.condition("ReplicaFailure"); ok && c.status == "True" {
+		return failed(or(c.reason, "ReplicaFailure"), "%s", c.said())
+	}
+	if asked && available < want {
+		return inProgress("LessAvailable", "%s available", of(available, want, "replica"))
+	}
+	return current("%s available", of(available, want, "replica"))
+}

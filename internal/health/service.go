@@ -27,3 +27,12 @@ func loadBalancerAddress(live fields) string {
 	}
 	return ""
 }
+
+// assessService is Argo CD's judgement: unlike [service] it waits for the
+// outside address of a load balancer.
+func assessService(live fields) model.Health {
+	if live.text("spec", "type") != "LoadBalancer" {
+		return current("the Service is ready")
+	}
+	return assessIngress(live)
+}

@@ -35,3 +35,31 @@ func statefulSet(live fields) model.Health {
 	}
 	return current("%s ready", of(ready, want, "replica"))
 }
+
+// assessStatefulSet is Argo CD's judgement. It differs from [statefulSet] in
+// that replicas are waited for under OnDelete too, and that with a
+// rollingUpdate in the specification only the partition is looked at.
+func assessStatefulSet(live fields) model.Health {
+	if live.count(0, "status", "observedGeneration") == 0 || lagging(live) {
+		return behind(live)
+	}
+	want, asked := live.whole("spec", "replicas")
+	ready := live.count(0, "status", "readyReplicas")
+	updated := live.count(0, "status", "updatedReplicas")
+	strategy := live.text("spec", "updateStrategy", "type")
+	rolling := live.sub("spec", "updateStrategy", "rollingUpdate")
+	partition, partitioned := rolling.whole("partition")
+	switch {
+	case asked && ready < want:
+		return inProgress("LessReady", "%s ready", of(ready, want, "replica"))
+	case strategy == "RollingUpdate" && asked && partitioned && updated < want-partition:
+		return inProgress("PartitionRollout", "%s above partition %d updated", of(updated, want-partition, "replica"), partition)
+	case strategy == "RollingUpdate" && rolling != nil:
+		return current("%s ready, those above partition %d updated", of(ready, want, "replica"), partition)
+	case strategy == "OnDelete":
+		return current("%s ready; pods are updated when they are deleted (strategy OnDelete)", of(ready, want, "replica"))
+	case live.text("status", "updateRevision") != live.text("status", "currentRevision"):
+		return inProgress("RevisionMismatch", "%s updated to revision %s", of(updated, want, "replica"), live.text("status", "updateRevision"))
+	}
+	return current("%s ready", of(ready, want, "replica"))
+}
