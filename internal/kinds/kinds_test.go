@@ -58,8 +58,14 @@ func schemaFor(t *testing.T, definition *apiextv1.CustomResourceDefinition, vers
 // TestDefinitionsAreWhatTheDialectSays compares with the dialect's list of
 // kinds, and asks for what the API server asks for.
 func TestDefinitionsAreWhatTheDialectSays(t *testing.T) {
-	if len(CRDs()) != len(flux.New().Kinds()) {
-		t.Errorf("%d definitions for %d kinds", len(CRDs()), len(flux.New().Kinds()))
+	of := 0
+	for _, definition := range CRDs() {
+		if group, _, _ := unstructured.NestedString(definition.Object, "spec", "group"); group != argoGroup {
+			of++
+		}
+	}
+	if of != len(flux.New().Kinds()) {
+		t.Errorf("%d definitions for %d kinds", of, len(flux.New().Kinds()))
 	}
 	for _, kind := range flux.New().Kinds() {
 		found := For(kind.GroupKind)

@@ -1,7 +1,7 @@
 package kinds
 
 import (
-	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -31,10 +31,14 @@ func Merge(existing, ours *unstructured.Unstructured) (apply *unstructured.Unstr
 	if len(theirs) == 0 {
 		return ours.DeepCopy(), "what is installed has no versions"
 	}
+	// The usual case, told without copying what may be half a megabyte.
+	if same(ours, existing) {
+		return nil, "it is installed as it should be"
+	}
 	newer, reason := isNewer(theirs, own)
-	base, other := ours, existing
+	base, other := ours.DeepCopy(), existing.DeepCopy()
 	if newer {
-		base, other = existing, ours
+		base, other = other, base
 	}
 	merged := bare(base, other)
 	kept := unite(merged, versionsOf(base), versionsOf(other), newer)
@@ -52,9 +56,10 @@ func Merge(existing, ours *unstructured.Unstructured) (apply *unstructured.Unstr
 	return merged, "it is brought up to date"
 }
 
-// versionsOf are the entries of spec.versions, by name.
+// versionsOf are the entries of spec.versions, by name; they are the
+// definition's own.
 func versionsOf(definition *unstructured.Unstructured) map[string]map[string]any {
-	list, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	list, _ := mapAt(definition.Object, "spec")["versions"].([]any)
 	out := map[string]map[string]any{}
 	for _, item := range list {
 		if entry, ok := item.(map[string]any); ok {
@@ -92,8 +97,7 @@ func isNewer(theirs, own map[string]map[string]any) (bool, string) {
 }
 
 func schemaOf(entry map[string]any) map[string]any {
-	schema, _, _ := unstructured.NestedMap(entry, "schema", "openAPIV3Schema")
-	return schema
+	return mapAt(mapAt(entry, "schema"), "openAPIV3Schema")
 }
 
 // firstUnknown is the path of a field that theirs has and ours lacks.
@@ -123,7 +127,8 @@ func firstUnknown(theirs, ours map[string]any, path string) string {
 	return ""
 }
 
-// bare copies what is applied, with the labels and annotations of both.
+// bare takes from base what is applied, with the labels and annotations of
+// both.
 func bare(base, other *unstructured.Unstructured) *unstructured.Unstructured {
 	out := &unstructured.Unstructured{Object: map[string]any{}}
 	out.SetAPIVersion(base.GetAPIVersion())
@@ -131,8 +136,7 @@ func bare(base, other *unstructured.Unstructured) *unstructured.Unstructured {
 	out.SetName(base.GetName())
 	out.SetLabels(joined(other.GetLabels(), base.GetLabels()))
 	out.SetAnnotations(joined(other.GetAnnotations(), base.GetAnnotations()))
-	spec, _, _ := unstructured.NestedMap(base.Object, "spec")
-	out.Object["spec"] = spec
+	out.Object["spec"] = mapAt(base.Object, "spec")
 	return out
 }
 
@@ -170,7 +174,7 @@ func unite(merged *unstructured.Unstructured, base, other map[string]map[string]
 	for _, entries := range []map[string]map[string]any{base, other} {
 		for _, name := range byAge(entries) {
 			if union == nil {
-				union = schemaOf(entries[name])
+				union = copyMap(schemaOf(entries[name]))
 				continue
 			}
 			addFields(union, schemaOf(entries[name]))
@@ -244,51 +248,69 @@ func dropDefaults(schema map[string]any) {
 }
 
 // same compares what would be applied with what is there, the server's own
-// fields left out.
+// fields and all descriptions left out: ours have none, and upstream's are no
+// reason to write.
 func same(merged, existing *unstructured.Unstructured) bool {
-	compared := func(definition *unstructured.Unstructured) map[string]any {
-		spec, _, _ := unstructured.NestedMap(definition.Object, "spec")
-		if spec == nil {
-			spec = map[string]any{}
-		}
-		conversion := mapAt(spec, "conversion")
-		if len(conversion) == 0 || conversion["strategy"] == "None" {
-			delete(spec, "conversion")
-		}
-		if spec["preserveUnknownFields"] == false {
-			delete(spec, "preserveUnknownFields")
-		}
-		versions := versionsOf(definition)
-		for _, entry := range versions {
-			undescribe(mapAt(mapAt(entry, "schema"), "openAPIV3Schema"))
-		}
-		delete(spec, "versions")
-		return map[string]any{"spec": spec, "versions": fmt.Sprint(byAge(versions)), "entries": entries(versions)}
-	}
-	return reflect.DeepEqual(compared(merged), compared(existing)) &&
+	return reflect.DeepEqual(bareSpec(merged), bareSpec(existing)) &&
+		sameVersions(versionsOf(merged), versionsOf(existing)) &&
 		contains(existing.GetLabels(), merged.GetLabels()) && contains(existing.GetAnnotations(), merged.GetAnnotations())
 }
 
-// undescribe removes descriptions: ours have none, and upstream's are no
-// reason to write.
-func undescribe(schema map[string]any) {
-	delete(schema, "description")
-	for _, property := range mapAt(schema, "properties") {
-		undescribe(asMap(property))
+// bareSpec is the spec but for the versions, and without what means nothing.
+func bareSpec(definition *unstructured.Unstructured) map[string]any {
+	spec := maps.Clone(mapAt(definition.Object, "spec"))
+	if conversion := mapAt(spec, "conversion"); len(conversion) == 0 || conversion["strategy"] == "None" {
+		delete(spec, "conversion")
 	}
-	for _, key := range []string{"items", "additionalProperties"} {
-		if below := mapAt(schema, key); below != nil {
-			undescribe(below)
-		}
+	if spec["preserveUnknownFields"] == false {
+		delete(spec, "preserveUnknownFields")
 	}
+	delete(spec, "versions")
+	return spec
 }
 
-func entries(versions map[string]map[string]any) map[string]any {
-	out := map[string]any{}
-	for name, entry := range versions {
-		out[name] = entry
+func sameVersions(a, b map[string]map[string]any) bool {
+	return maps.EqualFunc(a, b, func(a, b map[string]any) bool {
+		bare := func(entry map[string]any) map[string]any {
+			entry = maps.Clone(entry)
+			delete(entry, "schema")
+			return entry
+		}
+		return reflect.DeepEqual(bare(a), bare(b)) && sameSchema(schemaOf(a), schemaOf(b))
+	})
+}
+
+// sameSchema compares two schemas but for the descriptions.
+func sameSchema(a, b map[string]any) bool {
+	for key, value := range a {
+		other, ok := b[key]
+		switch {
+		case key == "description":
+		case !ok:
+			return false
+		case key == "properties":
+			if !maps.EqualFunc(asMap(value), asMap(other), func(a, b any) bool { return sameSchema(asMap(a), asMap(b)) }) {
+				return false
+			}
+		case key == "items" || key == "additionalProperties":
+			below, isSchema := value.(map[string]any)
+			if otherBelow, ok := other.(map[string]any); isSchema && ok {
+				if !sameSchema(below, otherBelow) {
+					return false
+				}
+			} else if !reflect.DeepEqual(value, other) {
+				return false
+			}
+		case !reflect.DeepEqual(value, other):
+			return false
+		}
 	}
-	return out
+	for key := range b {
+		if _, ok := a[key]; !ok && key != "description" {
+			return false
+		}
+	}
+	return true
 }
 
 func contains(have, want map[string]string) bool {

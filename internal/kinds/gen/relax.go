@@ -17,6 +17,8 @@ type relaxation struct {
 
 var relaxations = []relaxation{
 	{"Kustomization", "interval", "left out in the wild; ten minutes then, with a finding", optional},
+	{"Application", "project", "left out in the wild; default then", optional},
+	{"Application", "destination", "left out in the wild; the cluster itself then, with a finding", optional},
 	{"Provider", "type", "mail, which Plumb's notifications will have", alsoAccept("smtp")},
 	{"Provider", "address", "host:port of a mail server is no URL", anyText},
 }
