@@ -41,7 +41,16 @@ func (b *build) faultAt(file string, line int, message, advice string) *model.Fa
 	return &model.Fault{Reason: BuildFailed, Message: message, Advice: advice, Origin: origin}
 }
 
+// pathFault is about the directory that is built; what is said of it, by
+// upstream of Argo CD in other words (argo-cd util/app/path).
 func (b *build) pathFault(dir, what string) *model.Fault {
+	if b.argo {
+		words := map[string]string{"does not exist": "app path does not exist", "leads out of the source": "app path outside root", "is no directory": "app path is not a directory"}
+		if dir == "" {
+			dir = "."
+		}
+		return b.fault(b.origin.Field+".path", dir+": "+words[what], "correct the path, or commit the directory")
+	}
 	fault := b.fault("spec.path", fmt.Sprintf("kustomization path not found: %s %s", dir, what), "correct the path, or commit the directory")
 	fault.Reason = ArtifactFailed
 	return fault

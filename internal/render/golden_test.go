@@ -23,12 +23,19 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // source, options.yaml what the declared object asks for, and want what comes
 // out: objects with the place that asked for them, and the reads.
 type story struct {
-	Dir       string
-	Kustomize model.KustomizeOptions
-	Inline    map[string]string
-	From      []map[string]any // ConfigMaps and Secrets
-	Always    bool
-	Reads     bool // show the trace
+	Dir         string
+	Kind        model.RenderKind // "": as Flux does
+	Kustomize   model.KustomizeOptions
+	Directory   model.DirectoryOptions
+	Environment map[string]string
+	Inline      map[string]string
+	From        []map[string]any // ConfigMaps and Secrets
+	Always      bool
+	Reads       bool // show the trace
+}
+
+func (s story) render() model.Render {
+	return model.Render{Kind: s.Kind, Kustomize: s.Kustomize, Directory: s.Directory, Environment: s.Environment}
 }
 
 func TestStories(t *testing.T) {
@@ -76,11 +83,11 @@ func tell(t *testing.T, file string) {
 // play renders as the engine does and prints what came out.
 func play(t *testing.T, s story, tree memory) string {
 	t.Helper()
-	m, err := Kustomize(context.Background(), tree, s.Dir, s.Kustomize, model.Origin{}, Limits{})
+	m, err := Build(context.Background(), Record(context.Background(), tree, Limits{}), s.Dir, s.render(), model.Origin{}, Limits{})
 	if err != nil {
 		return printFault(t, err)
 	}
-	render := model.Render{Kustomize: s.Kustomize}
+	render := s.render()
 	facts := model.Facts{}
 	if s.Inline != nil || s.From != nil || s.Always {
 		render.Substitution = &model.Substitution{Inline: s.Inline, Always: s.Always}
@@ -100,6 +107,9 @@ func play(t *testing.T, s story, tree memory) string {
 		return printFault(t, err)
 	}
 	var b strings.Builder
+	if m.Kind != model.RenderFlux {
+		fmt.Fprintf(&b, "# rendered as %s\n", m.Kind)
+	}
 	for _, rendered := range m.Objects {
 		text, err := yaml.JSONToYAML(rendered.JSON)
 		if err != nil {

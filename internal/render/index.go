@@ -15,12 +15,18 @@ import (
 // The zero value is ready to use, by several goroutines.
 type Index struct {
 	mu    sync.RWMutex
-	users map[object.ID]placed
+	users map[object.ID][]placed
 	// watched is inverted: source and path, then who reads it and how.
 	watched map[spot]map[object.ID]interest
 }
 
-// placed is where a user stands in the index.
+// Reading is what a render read of one source.
+type Reading struct {
+	Source object.ID
+	Trace  model.Trace
+}
+
+// placed is where a user stands in the index, for one source.
 type placed struct {
 	source object.ID
 	paths  []string
@@ -41,31 +47,38 @@ const (
 	shape                        // whether something stands here, and of what type
 )
 
-// Set records that the last render of user read source as trace says; it
-// replaces what was recorded for user before.
-func (x *Index) Set(user, source object.ID, trace model.Trace) {
-	interests := make(map[string]interest, len(trace))
-	for _, read := range trace {
-		interests[read.Path] |= interestOf(read.Kind)
-	}
-	paths := make([]string, 0, len(interests))
-	for p := range interests {
-		paths = append(paths, p)
+// Set records what the last render of user read; it replaces what was recorded
+// for user before. A source may be read several times.
+func (x *Index) Set(user object.ID, readings ...Reading) {
+	interests := make(map[object.ID]map[string]interest, len(readings))
+	for _, r := range readings {
+		of := interests[r.Source]
+		if of == nil {
+			of = make(map[string]interest, len(r.Trace))
+			interests[r.Source] = of
+		}
+		for _, read := range r.Trace {
+			of[read.Path] |= interestOf(read.Kind)
+		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.remove(user)
 	if x.users == nil {
-		x.users = map[object.ID]placed{}
+		x.users = map[object.ID][]placed{}
 		x.watched = map[spot]map[object.ID]interest{}
 	}
-	x.users[user] = placed{source: source, paths: paths}
-	for p, wanted := range interests {
-		at := spot{source, p}
-		if x.watched[at] == nil {
-			x.watched[at] = make(map[object.ID]interest, 1)
+	for source, of := range interests {
+		paths := make([]string, 0, len(of))
+		for p, wanted := range of {
+			paths = append(paths, p)
+			at := spot{source, p}
+			if x.watched[at] == nil {
+				x.watched[at] = make(map[object.ID]interest, 1)
+			}
+			x.watched[at][user] = wanted
 		}
-		x.watched[at][user] = wanted
+		x.users[user] = append(x.users[user], placed{source: source, paths: paths})
 	}
 }
 
@@ -77,18 +90,16 @@ func (x *Index) Remove(user object.ID) {
 }
 
 func (x *Index) remove(user object.ID) {
-	was, ok := x.users[user]
-	if !ok {
-		return
-	}
-	delete(x.users, user)
-	for _, p := range was.paths {
-		at := spot{was.source, p}
-		delete(x.watched[at], user)
-		if len(x.watched[at]) == 0 {
-			delete(x.watched, at)
+	for _, was := range x.users[user] {
+		for _, p := range was.paths {
+			at := spot{was.source, p}
+			delete(x.watched[at], user)
+			if len(x.watched[at]) == 0 {
+				delete(x.watched, at)
+			}
 		}
 	}
+	delete(x.users, user)
 }
 
 // Touched returns the users of source that read anything of what changed,

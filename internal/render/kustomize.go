@@ -52,6 +52,8 @@ type build struct {
 	fs       treeFS
 	opts     model.KustomizeOptions
 	origin   model.Origin
+
+	argo bool // as Argo CD does, not as Flux
 }
 
 func (b *build) run(dir string) ([]model.Rendered, error) {
@@ -63,6 +65,11 @@ func (b *build) run(dir string) ([]model.Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.from(root, dir)
+}
+
+// from builds a kustomization.
+func (b *build) from(root *rootFile, dir string) ([]model.Rendered, error) {
 	surveyed, err := b.survey(root, dir)
 	if err != nil {
 		return nil, err
@@ -225,10 +232,10 @@ func (c *collector) add(fields map[string]any, at *asked) error {
 		at = c.places.find(id)
 	}
 	origin := c.originOf(at)
-	if id.Kind == "" || id.Name == "" || version == "" {
+	if id.Kind == "" || version == "" || id.Name == "" && (!c.argo || !named(fields)) {
 		return c.nameless(id, origin)
 	}
-	if first, ok := c.seen[id]; ok {
+	if first, ok := c.seen[id]; ok && !c.argo {
 		return c.duplicateFault(id, c.objects[first].Origin, origin)
 	}
 	if Encrypted(fields) {
@@ -241,6 +248,13 @@ func (c *collector) add(fields map[string]any, at *asked) error {
 	c.seen[id] = len(c.objects)
 	c.objects = append(c.objects, model.Rendered{ID: id, Version: version, JSON: text, Origin: origin, Secret: secret(fields)})
 	return nil
+}
+
+// named reports whether the API server would give an object a name.
+func named(fields map[string]any) bool {
+	metadata, _ := fields["metadata"].(map[string]any)
+	prefix, _ := metadata["generateName"].(string)
+	return prefix != ""
 }
 
 func (s *survey) originOf(at *asked) model.Origin {

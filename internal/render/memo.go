@@ -3,36 +3,24 @@ package render
 import (
 	"container/list"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"plumb.dev/plumb/internal/model"
-	"plumb.dev/plumb/internal/object"
 )
 
 // Renderer names the code that renders. It is part of every key, so that no
 // result outlives the code that made it.
-const Renderer = "kustomize v0.21.2, plumb 1"
+const Renderer = "kustomize v0.21.2, jsonnet v0.22.0, plumb 2"
 
 // Key names what a result depends on besides the tree.
 type Key struct {
 	Renderer string
-	Options  string // digest of model.KustomizeOptions
+	Options  string // digest of what has a part in it of model.Render
 	Dir      string // in the tree, "" for the root
 	Limits   Limits
-}
-
-// KeyOf is the key of a Kustomize call. The common labels and annotations are
-// no part of it: Finish sets them.
-func KeyOf(dir string, opts model.KustomizeOptions, limits Limits) Key {
-	opts.CommonLabels, opts.CommonAnnotations = nil, nil
-	text, err := json.Marshal(opts)
-	if err != nil { // strings, lists and maps of strings always marshal
-		panic(err)
-	}
-	return Key{Renderer: Renderer, Options: object.Digest(text), Dir: dir, Limits: limits.orDefaults()}
 }
 
 // Memo remembers renders with the answers of the tree that they came from. A
@@ -59,6 +47,7 @@ type Memo struct {
 
 type remembered struct {
 	key      Key
+	base     string // origin.Field of the call, which the fields of origins are below
 	trace    model.Trace
 	manifest *model.Manifest
 	fault    *model.Fault
@@ -77,7 +66,7 @@ func NewMemo(budget int64) *Memo {
 // Render returns the remembered result for key whose trace holds in tree, or
 // calls render with a recorder of tree and remembers what came out. hit says
 // which. origin is put on the objects and on a fault, whose own origins keep
-// only their file and line. The manifest is the caller's; the JSON in it is
+// their file and line, and what their field is below that of origin. The manifest is the caller's; the JSON in it is
 // shared and must not be changed.
 func (m *Memo) Render(ctx context.Context, key Key, origin model.Origin, tree Tree, render func(*Recorder) (*model.Manifest, error)) (result *model.Manifest, hit bool, err error) {
 	known, err := m.recall(key, tree)
@@ -86,19 +75,19 @@ func (m *Memo) Render(ctx context.Context, key Key, origin model.Origin, tree Tr
 	}
 	if known != nil {
 		if known.fault != nil {
-			return nil, true, faultAt(known.fault, origin)
+			return nil, true, faultAt(known.fault, origin, known.base)
 		}
-		return At(known.manifest, origin), true, nil
+		return at(known.manifest, origin, known.base), true, nil
 	}
 	recorder := Record(ctx, tree, key.Limits)
 	manifest, err := render(recorder)
 	if recorder.Failed() == nil && ctx.Err() == nil {
-		m.remember(key, recorder.Trace(), manifest, err)
+		m.remember(&remembered{key: key, base: origin.Field, trace: recorder.Trace(), manifest: manifest}, err)
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	return At(manifest, origin), false, nil
+	return at(manifest, origin, origin.Field), false, nil
 }
 
 // Bytes is what the memo holds now, by its own estimate.
@@ -140,8 +129,8 @@ func (m *Memo) touch(key Key, element *list.Element) {
 	same[0] = element
 }
 
-func (m *Memo) remember(key Key, trace model.Trace, manifest *model.Manifest, err error) {
-	entry := &remembered{key: key, trace: trace, manifest: manifest}
+func (m *Memo) remember(entry *remembered, err error) {
+	key := entry.key
 	if err != nil {
 		var fault *model.Fault
 		if !errors.As(err, &fault) || fault.Retry {
@@ -197,26 +186,34 @@ func costOf(entry *remembered) int64 {
 
 // At returns a manifest with the same objects whose origins are origin, with
 // the file and line they had.
-func At(m *model.Manifest, origin model.Origin) *model.Manifest {
+func At(m *model.Manifest, origin model.Origin) *model.Manifest { return at(m, origin, "") }
+
+func at(m *model.Manifest, origin model.Origin, base string) *model.Manifest {
 	moved := *m
 	moved.Objects = slices.Clone(m.Objects)
 	for i := range moved.Objects {
-		moved.Objects[i].Origin = originAt(moved.Objects[i].Origin, origin)
+		moved.Objects[i].Origin = originAt(moved.Objects[i].Origin, origin, base)
 	}
 	return &moved
 }
 
-func faultAt(fault *model.Fault, origin model.Origin) *model.Fault {
+func faultAt(fault *model.Fault, origin model.Origin, base string) *model.Fault {
 	moved := *fault
-	moved.Origin = originAt(fault.Origin, origin)
+	moved.Origin = originAt(fault.Origin, origin, base)
 	return &moved
 }
 
-func originAt(was, now model.Origin) model.Origin {
+// originAt moves an origin to another declaring object. A field below base is
+// below the field of that one.
+func originAt(was, now model.Origin, base string) model.Origin {
 	if was.File != "" {
 		now.File, now.Line = was.File, was.Line
 	}
-	if was.Field != "" {
+	below, ok := strings.CutPrefix(was.Field, base)
+	switch {
+	case ok && base != "":
+		now.Field += below
+	case was.Field != "":
 		now.Field = was.Field
 	}
 	return now

@@ -18,7 +18,7 @@ type counting struct {
 
 func (c *counting) render(t *testing.T, tree Tree, dir string, origin model.Origin) (*model.Manifest, bool, error) {
 	t.Helper()
-	key := KeyOf(dir, model.KustomizeOptions{}, Limits{})
+	key := KeyOf(dir, model.Render{}, Limits{})
 	return c.memo.Render(context.Background(), key, origin, tree, func(r *Recorder) (*model.Manifest, error) {
 		c.builds++
 		return Kustomize(context.Background(), r, dir, model.KustomizeOptions{}, origin, Limits{})
@@ -120,23 +120,23 @@ func TestMemoKeepsFewResultsOfOneKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(c.memo.entries[KeyOf("apps/a", model.KustomizeOptions{}, Limits{})]); n != perKey {
+	if n := len(c.memo.entries[KeyOf("apps/a", model.Render{}, Limits{})]); n != perKey {
 		t.Errorf("%d results are kept, want %d", n, perKey)
 	}
 }
 
 func TestKeysDiffer(t *testing.T) {
-	base := KeyOf("a", model.KustomizeOptions{}, Limits{})
+	base := KeyOf("a", model.Render{}, Limits{})
 	for name, other := range map[string]Key{
-		"directory": KeyOf("b", model.KustomizeOptions{}, Limits{}),
-		"options":   KeyOf("a", model.KustomizeOptions{Namespace: "x"}, Limits{}),
-		"limits":    KeyOf("a", model.KustomizeOptions{}, Limits{Files: 3}),
+		"directory": KeyOf("b", model.Render{}, Limits{}),
+		"options":   KeyOf("a", model.Render{Kustomize: model.KustomizeOptions{Namespace: "x"}}, Limits{}),
+		"limits":    KeyOf("a", model.Render{}, Limits{Files: 3}),
 	} {
 		if other == base {
 			t.Errorf("another %s has the same key", name)
 		}
 	}
-	common := KeyOf("a", model.KustomizeOptions{CommonLabels: map[string]string{"a": "b"}}, Limits{})
+	common := KeyOf("a", model.Render{Kustomize: model.KustomizeOptions{CommonLabels: map[string]string{"a": "b"}}}, Limits{})
 	if common != base {
 		t.Error("common labels, which Finish sets, are part of the key of a build")
 	}

@@ -164,7 +164,7 @@ func (b *build) merge(k *types.Kustomization, dir string) error {
 		k.NameSuffix = opts.NameSuffix
 	}
 	for _, patch := range opts.Patches {
-		k.Patches = append(k.Patches, types.Patch{Patch: patch.Patch, Target: selector(patch.Target)})
+		k.Patches = append(k.Patches, patchOf(patch))
 	}
 	for _, component := range opts.Components {
 		if remoteDir(component) || path.IsAbs(strings.TrimPrefix(strings.ToLower(component), "file://")) {
@@ -191,7 +191,7 @@ func (b *build) merge(k *types.Kustomization, dir string) error {
 }
 
 func (b *build) exists(at string) (bool, error) {
-	if climbs(at) {
+	if at = cleaned(at); climbs(at) {
 		return false, nil
 	}
 	_, _, err := b.fs.resolve(at)
@@ -221,6 +221,14 @@ func mergeImage(k *types.Kustomization, image model.Image) {
 		return
 	}
 	k.Images = append(k.Images, types.Image{Name: image.Name, NewName: image.NewName, NewTag: image.NewTag, Digest: image.Digest})
+}
+
+func patchOf(patch model.Patch) types.Patch {
+	out := types.Patch{Patch: patch.Patch, Path: patch.Path, Target: selector(patch.Target)}
+	if patch.AllowNameChange || patch.AllowKindChange {
+		out.Options = &types.PatchArgs{AllowNameChange: patch.AllowNameChange, AllowKindChange: patch.AllowKindChange}
+	}
+	return out
 }
 
 func selector(s *model.Selector) *types.Selector {

@@ -334,14 +334,15 @@ func unique(objects []model.Rendered) error {
 // Finish does what upstream does with the objects after the build: it runs the
 // substitution, when there is one, and then sets the common labels and
 // annotations of the options on the metadata of every object, overriding what
-// is there (kustomize-controller, spec.commonMetadata).
+// is there (kustomize-controller, spec.commonMetadata). Those of other kinds than
+// RenderFlux are kustomize's own, and set already.
 func Finish(m *model.Manifest, render model.Render, vars map[string]Variable, control model.Annotations) (*model.Manifest, error) {
 	m, err := Substitute(m, render.Substitution, vars, control)
 	if err != nil {
 		return nil, err
 	}
 	labels, annotations := render.Kustomize.CommonLabels, render.Kustomize.CommonAnnotations
-	if len(labels)+len(annotations) == 0 {
+	if render.Kind != model.RenderFlux || len(labels)+len(annotations) == 0 {
 		return m, nil
 	}
 	out := *m

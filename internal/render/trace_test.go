@@ -57,7 +57,7 @@ func readStory(t *testing.T, file string) (story, memory) {
 // outcome is what a render of a tree came to, and its trace.
 func outcome(s story, tree Tree) (string, model.Trace) {
 	recorder := Record(context.Background(), tree, Limits{})
-	m, err := Kustomize(context.Background(), recorder, s.Dir, s.Kustomize, model.Origin{}, Limits{})
+	m, err := Build(context.Background(), recorder, s.Dir, s.render(), model.Origin{}, Limits{})
 	if err != nil {
 		return err.Error(), recorder.Trace()
 	}
@@ -74,9 +74,10 @@ func exactTrace(t *testing.T, s story, tree memory) {
 		t.Fatalf("two renders of one tree differ:\n%s%v\n%s%v", before, trace, again, second)
 	}
 	mustHold(t, tree, trace, true, "itself")
-	read := map[string]bool{}
+	read, seen := map[string]bool{}, map[string]bool{}
 	for _, r := range trace {
-		read[r.Path] = true
+		read[r.Path] = read[r.Path] || r.Kind != model.ReadType
+		seen[r.Path] = true
 	}
 	for p := range tree {
 		changed := maps.Clone(tree)
@@ -84,7 +85,7 @@ func exactTrace(t *testing.T, s story, tree memory) {
 		mustHold(t, changed, trace, !read[p], "a change of "+p)
 		removed := maps.Clone(tree)
 		delete(removed, p)
-		if read[p] {
+		if seen[p] {
 			mustHold(t, removed, trace, false, "the removal of "+p)
 		}
 		for what, other := range map[string]memory{"changed": changed, "removed": removed} {
@@ -136,7 +137,7 @@ func TestIndexFindsWhatATraceSees(t *testing.T) {
 		_, trace := outcome(s, tree)
 		user := object.ID{Kind: "Kustomization", Name: filepath.Base(file)}
 		var index Index
-		index.Set(user, source, trace)
+		index.Set(user, Reading{Source: source, Trace: trace})
 		for _, other := range variations(tree, trace) {
 			holds, err := Holds(other, trace)
 			if err != nil {
@@ -225,11 +226,11 @@ func TestIndexForgets(t *testing.T) {
 	var index Index
 	source, user := object.ID{Name: "s"}, object.ID{Name: "u"}
 	changed := []model.PathChange{{Path: "a/f", Kind: model.PathChanged}}
-	index.Set(user, source, model.Trace{{Kind: model.ReadFile, Path: "a/f"}})
+	index.Set(user, Reading{Source: source, Trace: model.Trace{{Kind: model.ReadFile, Path: "a/f"}}})
 	if got := index.Touched(source, changed); !reflect.DeepEqual(got, []object.ID{user}) {
 		t.Fatalf("touched %v", got)
 	}
-	index.Set(user, source, model.Trace{{Kind: model.ReadFile, Path: "b/f"}})
+	index.Set(user, Reading{Source: source, Trace: model.Trace{{Kind: model.ReadFile, Path: "b/f"}}})
 	if got := index.Touched(source, changed); len(got) != 0 {
 		t.Errorf("after its trace changed: %v", got)
 	}
@@ -246,7 +247,7 @@ func TestIndexKinds(t *testing.T) {
 		"file": {Kind: model.ReadFile, Path: "d/f"}, "list": {Kind: model.ReadList, Path: "d"},
 		"absent": {Kind: model.ReadAbsent, Path: "d/new"}, "tree": {Kind: model.ReadTree, Path: "d"}, "root": {Kind: model.ReadTree, Path: ""},
 	} {
-		index.Set(object.ID{Name: name}, source, model.Trace{read})
+		index.Set(object.ID{Name: name}, Reading{Source: source, Trace: model.Trace{read}})
 	}
 	for _, c := range []struct {
 		changes []model.PathChange
@@ -290,7 +291,7 @@ func TestTreeThatFails(t *testing.T) {
 	render := func(r *Recorder) (*model.Manifest, error) {
 		return Kustomize(context.Background(), r, "apps/a", model.KustomizeOptions{}, model.Origin{}, Limits{})
 	}
-	_, _, err := memo.Render(context.Background(), KeyOf("apps/a", model.KustomizeOptions{}, Limits{}), model.Origin{}, tree, render)
+	_, _, err := memo.Render(context.Background(), KeyOf("apps/a", model.Render{}, Limits{}), model.Origin{}, tree, render)
 	var fault *model.Fault
 	if !errors.As(err, &fault) || !fault.Retry || !errors.Is(err, errDisk) || fault.Reason != ArtifactFailed {
 		t.Errorf("got %#v", err)

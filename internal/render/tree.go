@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"plumb.dev/plumb/internal/model"
 )
@@ -38,6 +39,11 @@ type Limits struct {
 	Layers    int   // kustomizations built, counting one that is used twice twice; default 2,000
 	Objects   int   // in the result; default 20,000
 	Nodes     int   // YAML values in one file once its aliases are expanded; default 2,000,000
+
+	// What the Jsonnet of one directory may cost.
+	JsonnetTime  time.Duration // to evaluate all of it; default 60 s
+	JsonnetBytes int64         // of memory, and of one result; default 512 MiB
+	JsonnetStack int           // calls in each other; default 500, as upstream's
 }
 
 func (l Limits) orDefaults() Limits {
@@ -56,6 +62,13 @@ func (l Limits) orDefaults() Limits {
 	}
 	if l.Bytes <= 0 {
 		l.Bytes = 128 << 20
+	}
+	set(&l.JsonnetStack, 500)
+	if l.JsonnetTime <= 0 {
+		l.JsonnetTime = time.Minute
+	}
+	if l.JsonnetBytes <= 0 {
+		l.JsonnetBytes = 512 << 20
 	}
 	return l
 }
