@@ -70,7 +70,11 @@ type builder struct {
 }
 
 // build makes the root directory. before may be nil.
-func (b *builder) build(root *raw, mounts *mount, specIgnore *string, before *dir) (*dir, error) {
+func (b *builder) build(root *raw, mounts *mount, spec model.Source, before *dir) (*dir, error) {
+	if spec.Implied {
+		return b.dir(nil, root, mounts, everything, len(b.sparse) == 0, before)
+	}
+	specIgnore := spec.Ignore
 	anyPattern := specIgnore != nil && len(parsePatterns(*specIgnore, nil)) > 0
 	guess := anyPattern || before != nil && before.patterns
 	for range 2 {
@@ -296,6 +300,9 @@ func (r *raw) includedItems() []item {
 
 // rulesOf adds the patterns of a directory's own .sourceignore file.
 func (b *builder) rulesOf(at []string, from *raw, items []item, outer *rules) (inner *rules, added bool, err error) {
+	if outer == everything {
+		return outer, false, nil
+	}
 	i, found := slices.BinarySearchFunc(items, ignoreFile, func(it item, name string) int { return strings.Compare(it.name, name) })
 	if !found || items[i].kind != model.FileEntry && items[i].kind != model.ExecutableEntry {
 		return outer, false, nil

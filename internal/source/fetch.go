@@ -89,9 +89,9 @@ func (r *run) tree(ctx context.Context) (*Tree, error) {
 	if r.recalled != "" && t.revision(p.commit) != r.recalled {
 		return nil, fmt.Errorf("revision %s is not at hand", r.recalled)
 	}
-	signed, fault := verify(r.spec.Git.Verify, t, p)
-	if fault != nil {
-		return nil, fault
+	signed, err := r.checkSignatures(ctx, m, seen, t, p)
+	if err != nil {
+		return nil, err
 	}
 	return r.assemble(ctx, m, log, t, p, signed, inputs)
 }
@@ -100,25 +100,36 @@ func (r *run) tree(ctx context.Context) (*Tree, error) {
 // revision to recall.
 func (r *run) find(ctx context.Context, m *mirror) (*advert, target, error) {
 	if r.recalled != "" {
-		t, err := recalledTarget(r.recalled, r.spec.Git)
+		t, err := recalledTarget(r.recalled, r.spec.Git, r.reference())
+		return nil, t, err
+	}
+	ref := r.reference()
+	if t, ok, err := r.pinnedAtHand(ctx, m, ref.Revision); ok || err != nil {
 		return nil, t, err
 	}
 	seen, err := m.look(ctx)
 	if err != nil {
 		return nil, target{}, err
 	}
-	t, err := resolve(ctx, m, seen, r.spec.Git.Ref)
+	if ref.Revision != "" {
+		t, err := r.resolveRevision(ctx, m, seen, ref)
+		return seen, t, err
+	}
+	t, err := resolve(ctx, m, seen, ref)
 	return seen, t, err
 }
 
 // recalledTarget reads a revision as target.revision prints it.
-func recalledTarget(revision string, git *model.GitSource) (target, error) {
+func recalledTarget(revision string, git *model.GitSource, ref model.GitRef) (target, error) {
+	if git.Verify != nil && !answersAlone(git.Verify.Mode, ref) {
+		return target{}, fmt.Errorf("signatures in mode %s can only be verified by asking the remote", git.Verify.Mode)
+	}
+	if ref.Revision != "" && plumbing.IsHash(revision) {
+		return target{object: plumbing.NewHash(revision), plain: true}, nil
+	}
 	name, hash, ok := strings.Cut(revision, "sha1:")
 	if !ok || !plumbing.IsHash(hash) {
 		return target{}, fmt.Errorf("revision %s cannot be understood", revision)
-	}
-	if git.Verify != nil && git.Verify.Mode != model.VerifyHead && git.Verify.Mode != "" {
-		return target{}, errors.New("a tag's signature can only be verified by asking the remote")
 	}
 	t := target{object: plumbing.NewHash(hash), reference: strings.TrimSuffix(name, "@")}
 	switch {
@@ -130,6 +141,18 @@ func recalledTarget(revision string, git *model.GitSource) (target, error) {
 		t.reference = headsPrefix + t.reference
 	}
 	return t, nil
+}
+
+// answersAlone reports whether a commit is all that a verification looks at,
+// and no tag or history.
+func answersAlone(mode model.VerifyMode, ref model.GitRef) bool {
+	switch mode {
+	case "", model.VerifyHead:
+		return true
+	case model.VerifyRevision:
+		return plumbing.IsHash(ref.Revision)
+	}
+	return false
 }
 
 // promised is the commit that an advertisement names for an annotated tag.
@@ -201,7 +224,7 @@ func (r *run) assemble(ctx context.Context, m *mirror, log *objects, t target, p
 	if mounts != nil && len(mounts.children) == 0 {
 		mounts = nil
 	}
-	top, err := b.build(root, mounts, r.spec.Ignore, before)
+	top, err := b.build(root, mounts, r.spec, before)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +243,8 @@ func (r *run) inputs(t target) string {
 		_, _ = fmt.Fprintf(h, format+"\x00", args...)
 	}
 	git := r.spec.Git
-	part("%s %s %s %s %t", r.remote.key, t.object, t.reference, t.tag, t.absolute)
+	part("%s %s %s %s %t %t", r.remote.key, t.object, t.reference, t.tag, t.absolute, t.plain)
+	part("%t", r.spec.Implied)
 	part("%t %q", git.RecurseSubmodules, git.SparsePaths)
 	if r.spec.Ignore != nil {
 		part("ignore %s", *r.spec.Ignore)
@@ -271,6 +295,9 @@ func (r *run) observed() Observed {
 func (r *run) mirror(repository string, auth model.GitAuth) (*mirror, *model.Fault) {
 	rem, fault := r.store.remote(repository, auth)
 	if fault != nil {
+		if fault.Reason == reasonAuthenticationFailed {
+			fault.Advice = "correct " + r.words().credentials
+		}
 		return nil, fault
 	}
 	m := r.store.acquire(rem)
@@ -531,15 +558,12 @@ func submoduleURL(parent *url.URL, declared string) (*url.URL, error) {
 	if strings.HasPrefix(declared, "./") || strings.HasPrefix(declared, "../") {
 		u := *parent
 		u.Path, u.RawPath = path.Join("/", strings.TrimSuffix(parent.Path, "/"), declared), ""
+		if fromHome(parent) {
+			u.Path = strings.TrimPrefix(u.Path, "/")
+		}
 		return &u, nil
 	}
-	if user, rest, ok := strings.Cut(declared, "@"); ok && !strings.Contains(declared, "://") {
-		// The form of scp: user@host:path.
-		if host, p, ok := strings.Cut(rest, ":"); ok {
-			return &url.URL{Scheme: "ssh", User: url.User(user), Host: host, Path: "/" + strings.TrimPrefix(p, "/")}, nil
-		}
-	}
-	u, err := url.Parse(declared)
+	u, err := parseRepository(declared)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("its URL cannot be understood")
 	}
@@ -558,9 +582,9 @@ func (r *remote) authFor(u *url.URL) model.GitAuth {
 		}
 		return a
 	case u.Scheme == "ssh":
-		return model.GitAuth{SSHKey: r.auth.SSHKey, SSHKeyPassphrase: r.auth.SSHKeyPassphrase, KnownHosts: r.auth.KnownHosts, Proxy: r.auth.Proxy}
+		return model.GitAuth{SSHKey: r.auth.SSHKey, SSHKeyPassphrase: r.auth.SSHKeyPassphrase, KnownHosts: r.auth.KnownHosts, Proxy: r.auth.Proxy, Insecure: r.auth.Insecure}
 	}
-	return model.GitAuth{CA: r.auth.CA, Proxy: r.auth.Proxy}
+	return model.GitAuth{CA: r.auth.CA, Proxy: r.auth.Proxy, Insecure: r.auth.Insecure}
 }
 
 // fault turns an error of a run into what a user can act on.
@@ -592,29 +616,30 @@ func (r *run) advise(f *model.Fault, err error, text string) {
 	var reference errNoReference
 	var unreachable errNotReachable
 	var ignore errIgnore
+	words := r.words()
 	switch {
 	case errors.Is(err, errEmptyRepository):
 		f.Reason, f.Message = reasonEmptyRepository, "git repository is empty"
 		f.Advice = "push a first commit"
 	case errors.As(err, &token), errors.As(err, &setup):
 		f.Reason, f.Message = reasonAuthenticationFailed, "failed to configure authentication options: "+text
-		f.Advice = "correct the Secret that spec.secretRef or spec.proxySecretRef names"
+		f.Advice = "correct " + words.setup
 	case errors.As(err, &storage):
 		f.Message = "failed to checkout and determine revision: " + text
 		f.Advice = "make room on, or repair, the volume that holds the controller's data"
 	case errors.As(err, &access):
-		f.Advice = "check the URL and the credentials in the Secret that spec.secretRef names"
+		f.Advice = "check the URL and the credentials in " + words.credentials
 	case errors.As(err, &reference):
 		f.Message = "failed to checkout and determine revision: " + text
-		f.Advice = "check spec.ref, or push what it names"
+		f.Advice = "check " + words.reference + ", or push what it names"
 	case errors.As(err, &unreachable):
 		f.Message = "failed to checkout and determine revision: " + text
-		f.Advice = "no branch or tag of the repository leads to this commit: push it, or correct spec.ref.commit"
+		f.Advice = "no branch or tag of the repository leads to this commit: push it, or correct " + words.commit
 	case errors.As(err, &ignore):
 		f.Reason, f.Message = reasonSourceIgnore, text
 		f.Advice = "shorten the file"
 	case errors.Is(err, errStalled), errors.Is(err, context.DeadlineExceeded):
-		f.Advice = "the server may be overloaded or out of reach; spec.timeout is how long it is waited for"
+		f.Advice = "the server may be overloaded or out of reach" + words.timeout
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.Advice = "check the URL, and that the server is up"
 	case errors.Is(err, errTooLarge):

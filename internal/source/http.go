@@ -58,6 +58,7 @@ func httpTransport(r *remote) (*http.Transport, error) {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	t.TLSClientConfig.InsecureSkipVerify = r.auth.Insecure //nolint:gosec // asked for by the repository's Secret
 	proxy, err := r.proxyURL()
 	if err != nil {
 		return nil, err
@@ -179,6 +180,8 @@ func (l *httpLink) send(ctx context.Context, method, address string, content []b
 	return body, response.Request.URL, nil
 }
 
+// authorize adds the credentials before they are asked for: many servers ask
+// nobody, and answer that there is no such repository.
 func (l *httpLink) authorize(ctx context.Context, request *http.Request) error {
 	user, password, bearer, err := l.credentials(ctx)
 	switch {

@@ -171,6 +171,9 @@ type rules struct {
 	key    [sha256.Size]byte
 }
 
+// everything leaves nothing out: ignoring is what Flux's declared sources do.
+var everything = &rules{key: sha256.Sum256([]byte("everything"))}
+
 // newRules makes the rules at the root. anyPattern says that the tree or the
 // source gives patterns of its own, which switches the weaker defaults off.
 func newRules(specIgnore *string, anyPattern bool) *rules {

@@ -34,6 +34,8 @@ type mirror struct {
 	// roots are what the current trees need; the rest of the log is garbage.
 	roots map[object.ID][]plumbing.Hash
 	left  bool // a source used the mirror and no longer does
+	// approved are the histories that sources had verified.
+	approved map[object.ID]*approval
 
 	work chan struct{} // held while the log is written or replaced; guards what follows
 	log  *objects
@@ -55,6 +57,8 @@ func newMirror(s *Store, r *remote) *mirror {
 		dir:    s.path("mirrors", r.key[:32]),
 		work:   make(chan struct{}, 1),
 		roots:  map[object.ID][]plumbing.Hash{},
+
+		approved: map[object.ID]*approval{},
 	}
 }
 
@@ -251,7 +255,7 @@ func (m *mirror) obtain(ctx context.Context, seen *advert, h plumbing.Hash) (*ob
 		if seen == nil || !seen.advertised(h) {
 			return fmt.Errorf("%s is not at hand", h)
 		}
-		return m.pull(ctx, seen, want{objects: []plumbing.Hash{h}, haves: m.recent, depth: 1}, h, nil)
+		return m.pull(ctx, seen, want{objects: []plumbing.Hash{h}, haves: m.recent, depth: 1}, only(h))
 	})
 }
 
@@ -265,23 +269,30 @@ func (m *mirror) prove(ctx context.Context, seen *advert, h plumbing.Hash, tips 
 			return fmt.Errorf("%s is not at hand", h)
 		}
 		if slices.Contains(tips, h) {
-			return m.pull(ctx, seen, want{objects: []plumbing.Hash{h}, haves: m.recent, depth: 1}, h, nil)
+			return m.pull(ctx, seen, want{objects: []plumbing.Hash{h}, haves: m.recent, depth: 1}, only(h))
 		}
-		return m.pull(ctx, seen, want{objects: tips}, h, tips)
+		return m.pull(ctx, seen, want{objects: tips}, within(h, tips))
 	})
 }
 
 // hold returns the log once it has an object, fetching it when it has not.
 func (m *mirror) hold(ctx context.Context, h plumbing.Hash, fetch func() error) (*objects, error) {
+	return m.write(ctx, func() error {
+		if m.log.has(h) {
+			return nil
+		}
+		return fetch()
+	})
+}
+
+// write runs fetch with the right to write a sound log, and returns the log.
+func (m *mirror) write(ctx context.Context, fetch func() error) (*objects, error) {
 	if err := m.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer m.unlock()
 	if err := m.open(); err != nil {
 		return nil, storageError{err}
-	}
-	if m.log.has(h) {
-		return m.log, nil
 	}
 	err := fetch()
 	if again := m.mend(err); again != nil {
@@ -331,9 +342,27 @@ func plainPathError(err error) string {
 	return err.Error()
 }
 
-// pull fetches a pack and keeps object h of it. With tips, h must be part of
-// their history. The lock is held.
-func (m *mirror) pull(ctx context.Context, seen *advert, w want, h plumbing.Hash, tips []plumbing.Hash) error {
+// A choice picks the object of a pack that is kept.
+type choice func(u *unpacker) (plumbing.Hash, error)
+
+func only(h plumbing.Hash) choice {
+	return func(*unpacker) (plumbing.Hash, error) { return h, nil }
+}
+
+// within demands that the commit is part of the history of the tips.
+func within(h plumbing.Hash, tips []plumbing.Hash) choice {
+	return func(u *unpacker) (plumbing.Hash, error) {
+		found, err := u.reachable(h, tips)
+		if err == nil && !found {
+			err = errNotReachable{h}
+		}
+		return h, err
+	}
+}
+
+// pull fetches a pack and keeps an object of it, with all it refers to. The
+// lock is held.
+func (m *mirror) pull(ctx context.Context, seen *advert, w want, choose choice) error {
 	l, err := m.connect()
 	if err != nil {
 		return errSetup{err}
@@ -356,23 +385,18 @@ func (m *mirror) pull(ctx context.Context, seen *advert, w want, h plumbing.Hash
 		return diskError(err)
 	}
 	defer pack.close()
-	return m.unpack(ctx, pack, h, tips)
+	return m.unpack(ctx, pack, choose)
 }
 
-// unpack adds object h of a pack to the log.
-func (m *mirror) unpack(ctx context.Context, pack *spool, h plumbing.Hash, tips []plumbing.Hash) error {
+// unpack adds an object of a pack to the log.
+func (m *mirror) unpack(ctx context.Context, pack *spool, choose choice) error {
 	u, err := openPackIndex(ctx, pack, m.log, m.store.limits)
 	if err != nil {
 		return err
 	}
-	if tips != nil {
-		found, err := u.reachable(h, tips)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return errNotReachable{h}
-		}
+	h, err := choose(u)
+	if err != nil {
+		return err
 	}
 	b := m.log.begin()
 	err = u.keep(b, h, plumbing.AnyObject, 0)
@@ -444,6 +468,7 @@ func (m *mirror) unuse(id object.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.roots, id)
+	delete(m.approved, id)
 	m.left = len(m.roots) == 0
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -579,9 +580,19 @@ func (u *unpacker) keepReferences(b *batch, typ plumbing.ObjectType, content []b
 }
 
 // reachable reports whether a commit is an ancestor of, or is, one of the tips.
-func (u *unpacker) reachable(target plumbing.Hash, tips []plumbing.Hash) (bool, error) {
+func (u *unpacker) reachable(target plumbing.Hash, tips []plumbing.Hash) (found bool, err error) {
+	err = u.history(tips, func(commit plumbing.Hash) bool {
+		found = commit == target
+		return !found
+	})
+	return found, err
+}
+
+// history calls visit for every commit in the history of the tips, until it
+// returns false.
+func (u *unpacker) history(tips []plumbing.Hash, visit func(commit plumbing.Hash) bool) error {
 	seen := map[plumbing.Hash]bool{}
-	next := append([]plumbing.Hash(nil), tips...)
+	next := slices.Clone(tips)
 	for len(next) > 0 {
 		h := next[len(next)-1]
 		next = next[:len(next)-1]
@@ -595,7 +606,7 @@ func (u *unpacker) reachable(target plumbing.Hash, tips []plumbing.Hash) (bool, 
 		}
 		content, err := u.content(id)
 		if err != nil {
-			return false, err
+			return err
 		}
 		switch u.entries[id].typ {
 		case plumbing.TagObject:
@@ -603,11 +614,11 @@ func (u *unpacker) reachable(target plumbing.Hash, tips []plumbing.Hash) (bool, 
 				next = append(next, to)
 			}
 		case plumbing.CommitObject:
-			if h == target {
-				return true, nil
+			if !visit(h) {
+				return nil
 			}
 			next = append(next, commitParents(content)...)
 		}
 	}
-	return false, nil
+	return nil
 }

@@ -29,13 +29,18 @@ type target struct {
 	reference string        // such as refs/heads/main; "" for a commit without a branch
 	tag       string        // short name, when reached by a tag
 	absolute  bool          // the revision prints the whole reference
+	plain     bool          // the revision is the commit's hash alone
 	tips      []plumbing.Hash
 	pinned    bool // object must be proven part of the history of tips
 }
 
 // revision is how Flux prints it (fluxcd/pkg git.Commit String and
-// AbsoluteReference; gitrepository_controller.go commitReference).
+// AbsoluteReference; gitrepository_controller.go commitReference), or Argo CD
+// for a revision of unknown kind.
 func (t target) revision(commit plumbing.Hash) string {
+	if t.plain {
+		return commit.String()
+	}
 	digest := "sha1:" + commit.String()
 	if t.absolute && t.reference != "" {
 		return t.reference + "@" + digest
@@ -157,30 +162,38 @@ func resolveSemVer(ctx context.Context, m *mirror, seen *advert, expression stri
 	if err != nil {
 		return target{}, errNoReference{fmt.Sprintf("semver parse error: %v", err)}
 	}
-	var best []*semver.Version
+	best := highest(seen, constraint, "", parseVersion)
+	if len(best) == 0 {
+		return target{}, errNoReference{"no match found for semver: " + expression}
+	}
+	return latest(ctx, m, seen, best)
+}
+
+// highest lists the tags of the highest version that a range allows, in the
+// order of their names. Only tags that start with prefix count, and their
+// version is what follows it.
+func highest(seen *advert, allowed *semver.Constraints, prefix string, parse func(string) (*semver.Version, error)) []string {
+	var best *semver.Version
+	var names []string
 	for name := range seen.refs {
-		tag, ok := strings.CutPrefix(name, tagsPrefix)
-		if !ok {
+		tag, isTag := strings.CutPrefix(name, tagsPrefix)
+		text, counts := strings.CutPrefix(tag, prefix)
+		if !isTag || !counts {
 			continue
 		}
-		v, err := parseVersion(tag)
-		if err != nil || !constraint.Check(v) {
+		v, err := parse(text)
+		if err != nil || !allowed.Check(v) {
 			continue
 		}
 		switch {
-		case len(best) == 0 || v.GreaterThan(best[0]):
-			best = []*semver.Version{v}
-		case v.Equal(best[0]):
-			best = append(best, v)
+		case best == nil || v.GreaterThan(best):
+			best, names = v, []string{tag}
+		case v.Equal(best):
+			names = append(names, tag)
 		}
 	}
-	switch len(best) {
-	case 0:
-		return target{}, errNoReference{"no match found for semver: " + expression}
-	case 1:
-		return resolveTag(seen, best[0].Original())
-	}
-	return latest(ctx, m, seen, best)
+	slices.Sort(names)
+	return names
 }
 
 // parseVersion accepts what fluxcd/pkg version.ParseVersion accepts: all three
@@ -192,13 +205,16 @@ func parseVersion(tag string) (*semver.Version, error) {
 	return semver.NewVersion(tag)
 }
 
-// latest picks the tag with the youngest commit; names decide a tie.
-func latest(ctx context.Context, m *mirror, seen *advert, versions []*semver.Version) (target, error) {
-	slices.SortFunc(versions, func(a, b *semver.Version) int { return strings.Compare(a.Original(), b.Original()) })
+// latest picks the tag with the youngest commit; the order of the names
+// decides a tie.
+func latest(ctx context.Context, m *mirror, seen *advert, tags []string) (target, error) {
+	if len(tags) == 1 {
+		return resolveTag(seen, tags[0])
+	}
 	var best target
 	var bestTime time.Time
-	for _, v := range versions {
-		t, err := resolveTag(seen, v.Original())
+	for _, tag := range tags {
+		t, err := resolveTag(seen, tag)
 		if err != nil {
 			return target{}, err
 		}

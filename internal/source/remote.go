@@ -34,12 +34,12 @@ type remote struct {
 // newRemote reads what a source says about its repository; validate checks it.
 // repository is the URL, which may carry a user name and a password.
 func newRemote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
-	u, err := url.Parse(repository)
+	u, err := parseRepository(repository)
 	if err != nil || u.Host == "" {
 		return nil, &model.Fault{
 			Reason:  reasonURLInvalid,
 			Message: "the repository URL cannot be understood",
-			Advice:  "write it as https://host/path or ssh://user@host/path",
+			Advice:  "write it as https://host/path, ssh://user@host/path or user@host:path",
 			Err:     err,
 		}
 	}
@@ -52,6 +52,20 @@ func newRemote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
 	r.key = r.digest()
 	return r, nil
 }
+
+// parseRepository reads a URL, or the form of scp, user@host:path. There a path
+// without a slash starts at the user's home directory.
+func parseRepository(repository string) (*url.URL, error) {
+	if user, rest, ok := strings.Cut(repository, "@"); ok && !strings.Contains(repository, "://") && !strings.ContainsAny(user, "/:") {
+		if host, p, ok := strings.Cut(rest, ":"); ok && host != "" && p != "" && !strings.Contains(host, "/") {
+			return &url.URL{Scheme: "ssh", User: url.User(user), Host: host, Path: p}, nil
+		}
+	}
+	return url.Parse(repository)
+}
+
+// fromHome reports whether the path starts at the user's home directory.
+func fromHome(u *url.URL) bool { return u.Scheme == "ssh" && !strings.HasPrefix(u.Path, "/") }
 
 // adoptUserinfo takes credentials from the URL where the secret gives none
 // (fluxcd/pkg git.NewAuthOptions).
@@ -76,7 +90,7 @@ func (r *remote) validate() *model.Fault {
 		return &model.Fault{
 			Reason:  reasonAuthenticationFailed,
 			Message: "failed to configure authentication options: " + fmt.Sprintf(format, args...),
-			Advice:  "correct the Secret that spec.secretRef names",
+			Advice:  "correct " + declaredWords.credentials,
 		}
 	}
 	switch r.scheme {
@@ -92,7 +106,7 @@ func (r *remote) validate() *model.Fault {
 		switch {
 		case r.auth.SSHKey.IsZero():
 			return authentication("invalid 'ssh' auth option: 'identity' is required")
-		case len(r.auth.KnownHosts) == 0:
+		case len(r.auth.KnownHosts) == 0 && !r.auth.Insecure:
 			return authentication("invalid 'ssh' auth option: 'known_hosts' is required")
 		}
 		if _, err := r.signer(); err != nil {
@@ -150,6 +164,12 @@ func (r *remote) digest() string {
 	part(a.ClientCert)
 	part(a.ClientKey.Reveal())
 	part(a.CA)
+	if a.Insecure {
+		part([]byte("insecure"))
+	}
+	if fromHome(r.url) {
+		part([]byte("home"))
+	}
 	if app := a.GitHubApp; app != nil {
 		part([]byte("app"))
 		part([]byte(app.AppID))

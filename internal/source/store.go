@@ -44,6 +44,7 @@ type Limits struct {
 	Depth       int           // directories in one path; 100
 	Submodules  int           // submodules of one tree, nested ones included; 100
 	Nesting     int           // submodules within submodules; 10, as go-git
+	History     int           // commits of a history whose signatures are asked for; 250,000
 	Stall       time.Duration // without a byte from the remote; 30 s
 	Timeout     time.Duration // of a Fetch whose source names none; 60 s, as Flux
 }
@@ -68,6 +69,7 @@ func (l Limits) withDefaults() Limits {
 	count(&l.Depth, 100)
 	count(&l.Submodules, 100)
 	count(&l.Nesting, 10)
+	count(&l.History, 250_000)
 	if l.Stall <= 0 {
 		l.Stall = 30 * time.Second
 	}

@@ -97,7 +97,8 @@ type Observed struct {
 
 // Revision is what Flux prints for the reference: "main@sha1:…" for branches
 // and tags (semver included), "refs/…@sha1:…" for names, "sha1:…" for a commit
-// without a branch.
+// without a branch. For a model.GitRef.Revision it is the commit's hash, as
+// Argo CD shows it.
 func (t *Tree) Revision() string { return t.revision }
 
 // Digest is "sha256:…" over names, modes and contents of everything in the

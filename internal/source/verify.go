@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/pem"
@@ -29,7 +30,20 @@ type verified struct {
 	signer  string
 }
 
-// verify checks the signatures that a source asks for
+// checkSignatures verifies what a source asks for.
+func (r *run) checkSignatures(ctx context.Context, m *mirror, seen *advert, t target, p peeled) (verified, error) {
+	asked := r.spec.Git.Verify
+	if asked != nil && (asked.Mode == model.VerifyRevision || asked.Mode == model.VerifyHistory) {
+		return r.verifyIntegrity(ctx, m, seen, t, p)
+	}
+	out, fault := verify(asked, t, p)
+	if fault != nil {
+		return out, fault
+	}
+	return out, nil
+}
+
+// verify checks what a GitRepository asks for
 // (gitrepository_controller.go verifySignature).
 func verify(asked *model.GitVerify, t target, p peeled) (verified, *model.Fault) {
 	var out verified

@@ -205,22 +205,24 @@ func TestTwoSignaturesAreOneTooMany(t *testing.T) {
 	}
 }
 
+func fixture(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "signed", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
 // Objects that the git command signed, with ssh-keygen and with GnuPG.
 func TestSignaturesByGit(t *testing.T) {
-	fixture := func(name string) []byte {
-		content, err := os.ReadFile(filepath.Join("testdata", "signed", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return content
-	}
 	for _, c := range []struct{ kind, key, tag string }{{"ssh", "k.sshpub", "v1.0.0"}, {"pgp", "k.asc", "v2.0.0"}} {
 		t.Run(c.kind, func(t *testing.T) {
-			keys := []model.VerifyKey{{Name: c.key, PEM: fixture(c.kind + ".pub")}}
+			keys := []model.VerifyKey{{Name: c.key, PEM: fixture(t, c.kind+".pub")}}
 			if c.kind == "ssh" {
 				keys[0].PEM = append([]byte("ada@example.com "), keys[0].PEM...) // a line of an allowed_signers file
 			}
-			p := peeled{commitContent: fixture(c.kind + ".commit"), tagContent: fixture(c.kind + ".tag"), tag: plumbing.NewHash(strings.Repeat("1", 40))}
+			p := peeled{commitContent: fixture(t, c.kind+".commit"), tagContent: fixture(t, c.kind+".tag"), tag: plumbing.NewHash(strings.Repeat("1", 40))}
 			asked := &model.GitVerify{Mode: model.VerifyTagAndHead, Keys: keys}
 			out, fault := verify(asked, target{tag: c.tag}, p)
 			if fault != nil || out.signer == "" {

@@ -92,6 +92,7 @@ type want struct {
 	objects []plumbing.Hash
 	haves   []plumbing.Hash // commits at hand, all of them without their parents
 	depth   int             // 0: the whole history
+	history bool            // the commits alone, if the server can; haves stand for all that they descend from
 }
 
 // encode writes the request as upload-pack reads it.
@@ -109,7 +110,7 @@ func (w want) encode(seen *advert, agent string) ([]byte, bool, error) {
 	if request.Capabilities.Supports(capability.Agent) {
 		_ = request.Capabilities.Set(capability.Agent, agent)
 	}
-	if len(w.haves) > 0 {
+	if len(w.haves) > 0 && !w.history {
 		_ = request.Capabilities.Set(capability.ThinPack)
 	}
 	request.Wants = w.objects
@@ -119,12 +120,16 @@ func (w want) encode(seen *advert, agent string) ([]byte, bool, error) {
 		request.Shallows = w.haves
 		_ = request.Capabilities.Set(capability.Shallow)
 	}
+	if w.history && seen.capabilities.Supports(capability.Filter) {
+		_ = request.Capabilities.Set(capability.Filter)
+		request.Filter = packp.FilterTreeDepth(0)
+	}
 	var out bytes.Buffer
 	if err := request.Encode(&out); err != nil {
 		return nil, false, err
 	}
 	haves := packp.UploadHaves{}
-	if shallow {
+	if shallow || w.history {
 		haves.Haves = w.haves
 	}
 	if err := haves.Encode(&out, false); err != nil {
