@@ -17,16 +17,21 @@ type Kind struct {
 	GroupKind schema.GroupKind
 	Plural    string
 	Versions  []string // served, newest first: the newest is watched and written
+	// Whole is true where the status is no subresource: it is written with the
+	// object, and every write raises the generation.
+	Whole bool
 	// Handled is false for kinds that are accepted and reported as not yet
 	// acted on, never ignored in silence.
 	Handled bool
 }
 
-// Intent is what one declared object asks for. At most one of each is set by
-// the kinds known so far.
+// Intent is what one declared object asks for.
 type Intent struct {
-	Source   *model.Source
+	Source   *model.Source // the object stands for it
 	Delivery *model.Delivery
+	// Implied are sources that no object stands for: what the delivery reads.
+	// Objects that read the same place with the same credential name the same.
+	Implied []model.Source
 }
 
 // Settings are the choices of whoever runs Plumb that change the meaning of
@@ -35,6 +40,12 @@ type Settings struct {
 	NoCrossNamespaceRefs  bool
 	DefaultServiceAccount string
 	NoRemoteBases         bool
+
+	// ArgoNamespace is where Argo CD's own objects live; "": "argocd".
+	ArgoNamespace string
+	// ApplicationNamespaces are globs of the namespaces in which Applications
+	// and ApplicationSets may live besides (--application-namespaces).
+	ApplicationNamespaces []string
 }
 
 // Dialect understands the kinds of one upstream system.
@@ -59,6 +70,19 @@ type Dialect interface {
 	// ProjectSource does the same for a source.
 	ProjectSource(report *model.SourceReport, previous *unstructured.Unstructured) model.Edits
 
+	// Handling reads what the annotations of a rendered or live object ask for,
+	// and its place in a sync.
+	Handling(o *unstructured.Unstructured) (model.Handling, model.Stage)
+
+	// Override changes how an input is rendered by a file that lies in its
+	// directory (model.Render.Overrides).
+	Override(render model.Render, file string, content []byte) (model.Render, error)
+
+	// Expand makes the objects of a delivery that is rendered by expansion, or
+	// asks what it has to know first; it is called again with the answers until
+	// no question is open. A failed answer is an error: unknown is not empty.
+	Expand(declared *unstructured.Unstructured, facts model.Facts, answers map[string]model.Answer, settings Settings) ([]model.Rendered, []model.Question, []model.Finding, error)
+
 	// Refuse says what to write on an object that Compile returned an error
 	// for, or that is of a kind that is not handled.
 	Refuse(fault *model.Fault, findings []model.Finding, previous *unstructured.Unstructured) model.Edits
@@ -80,6 +104,6 @@ type Dialect interface {
 // Controller is an upstream workload that Plumb takes over from.
 type Controller struct {
 	Deployment object.ID // the namespace is where upstream installs by default
-	Lease      string    // name of its leader-election Lease in that namespace
+	Lease      string    // name of its leader-election Lease in that namespace; "": it holds none
 	Kinds      []schema.GroupKind
 }

@@ -38,7 +38,8 @@ type Rendered struct {
 type Manifest struct {
 	Objects []Rendered
 	Trace   Trace
-	Pinned  bool // the render used randomness or the clock: never applied again with unchanged inputs
+	Pinned  bool       // the render used randomness or the clock: never applied again with unchanged inputs
+	Kind    RenderKind // how it was rendered, where that was detected
 }
 
 // Desired is one object that a delivery wants on its target, marked as its
@@ -51,6 +52,7 @@ type Desired struct {
 	Origin  Origin
 	Secret  bool
 	Handle  Handling
+	Stage   Stage
 }
 
 // Handling is what the annotations of a single object ask for, read from the
@@ -61,4 +63,17 @@ type Handling struct {
 	Merge        bool // fields of other managers are left alone
 	IfNotPresent bool // created, never changed
 	Force        bool // recreated on immutable conflicts
+
+	Replace           bool // replaced whole instead of applied
+	PruneLast         bool
+	Confirm           bool // its deletion waits for a person (Prune=confirm)
+	ConfirmDelete     bool // its deletion with the declared object waits for a person (Delete=confirm)
+	Orphan            bool // stays when the declared object goes (Delete=false)
+	IgnoreExtraneous  bool // does not count as a difference when no longer wanted
+	Weightless        bool // its health does not count
+	SkipDryRunMissing bool
+	SkipValidation    bool // Validate=false
+	// SaysPrune, SaysDelete: its annotations speak of Prune or Delete, so that
+	// the defaults of a sync's options do not count for it.
+	SaysPrune, SaysDelete bool
 }

@@ -24,6 +24,11 @@ type Change struct {
 	Why     string
 	Want    *Desired // nil for Delete and Forget
 	UID     string   // the live object's, as precondition; "" when unknown
+	// Quiet: the object is as it is wanted already and is only taken over.
+	Quiet bool
+	Paths []string // JSON pointers of what differs, where that is known
+	Wave  int      // of a sync, that the object belongs to (model.Stage.Wave)
+	Last  bool     // a deletion that comes after all others
 }
 
 // Wave is a set of changes that run in parallel, once everything in the waves
@@ -31,6 +36,8 @@ type Change struct {
 type Wave struct {
 	Changes     []Change
 	Established bool // the next wave needs these kinds or namespaces to be usable
+	Step        int  // of a sync, that the changes belong to (model.Stage.Wave)
+	Prunes      bool // deletions of a sync
 }
 
 // Plan is all that the cluster writer will ever apply in one run.
@@ -40,6 +47,7 @@ type Plan struct {
 	Blocked   []Fault     // objects that cannot be changed now, and why; the rest goes on
 	HandsOver []object.ID // not wanted any more; owned until another delivery has taken them
 	Keeps     []Claim     // what is owned once the plan has run, blocked and held objects included
+	Pending   []Change    // differences that the policy, or the want of an operation, leaves as they are
 }
 
 // Empty reports whether there is nothing to do and nothing to wait for.
@@ -74,6 +82,7 @@ const (
 	Terminating Healthiness = "Terminating"
 	NotFound    Healthiness = "NotFound"
 	Unknown     Healthiness = "Unknown"
+	Paused      Healthiness = "Suspended" // waits for somebody: a paused rollout, a suspended job (Argo CD)
 )
 
 // Health is a judgement over one live object.

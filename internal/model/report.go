@@ -51,7 +51,25 @@ type Report struct {
 	Handled   string    // wake token that has been handled
 	Findings  []Finding // from compile and from the run
 	Healthy   *bool     // nil when health is not awaited
+	Pending   []Change  // differences that were left as they are
 	HealthRan time.Duration
+
+	// Facts are what the run went by; they may hold secrets, never print them.
+	Facts Facts
+
+	// The account of a staged delivery.
+	Inputs    []InputReport // one for each input that was rendered
+	Compared  bool          // Sync and Resources answer for Inputs
+	Sync      SyncState
+	Resources []Resource // every object that is wanted or owned, sorted
+	Images    []string   // of the workloads among them, sorted
+	// ExternalURLs are where people reach the Ingresses and load-balanced
+	// Services among Resources, as the live objects tell; sorted.
+	ExternalURLs []string
+	// Orphans are objects in the target namespace that nobody owns, where
+	// SyncPolicy.Orphans asks to be warned of them.
+	Orphans   []object.ID
+	Operation *OperationReport // the last one; nil when there was none since the declaration
 }
 
 // Outcome is what a run did to one object, or what is wrong with it.
@@ -106,6 +124,8 @@ type Edits struct {
 	Finalizer   string            // ours
 	Finalize    bool              // must be there; false with a Finalizer: must not
 	Annotations map[string]string // to set; "" removes
+	Fields      map[string]any    // top-level fields to set; nil removes (Application's operation)
+	Finalizers  map[string]bool   // others than Finalizer: whether each must be there
 	Events      []Event
 }
 

@@ -27,6 +27,11 @@ type Source struct {
 	// Last is the artifact that the declared object's status tells of, nil when
 	// there is none: what a suspended source goes on serving.
 	Last *Artifact
+
+	// Implied: no declared object stands for it; deliveries that read the same
+	// place share it, and what went wrong is told on each of them. Nothing of
+	// the repository is ignored, and an empty Git.Ref is the remote's HEAD.
+	Implied bool
 }
 
 // GitSource is a Git repository (source.toolkit.fluxcd.io GitRepository spec).
@@ -47,6 +52,14 @@ type GitRef struct {
 	SemVer string
 	Name   string // such as refs/pull/420/head
 	Commit string
+	// Revision is a name whose kind is not known (Argo CD targetRevision): ""
+	// or HEAD, a full reference, a branch, a tag, a commit (shortened or not),
+	// or a semver range over tags. It is used alone.
+	Revision string
+	// TagPrefix narrows the tags that a Revision picks a version from to those
+	// that start with it, and is put before a Revision that is a version
+	// (Argo CD tagPrefix).
+	TagPrefix string
 }
 
 // GitAuth is what the server and the way to it ask for. All fields are optional.
@@ -65,6 +78,9 @@ type GitAuth struct {
 
 	GitHubApp *GitHubApp
 	Proxy     *Proxy
+
+	Insecure       bool // the server's certificate or host key is not verified
+	ForceBasicAuth bool // credentials are sent before they are asked for
 }
 
 // GitHubApp mints short-lived tokens (GitHub: "Authenticating as a GitHub App installation").
@@ -91,6 +107,13 @@ const (
 	VerifyHead       VerifyMode = "HEAD"
 	VerifyTag        VerifyMode = "Tag"
 	VerifyTagAndHead VerifyMode = "TagAndHEAD"
+	// VerifyRevision checks the annotated tag where the revision names one, and
+	// else the commit (Argo CD source integrity, mode "head").
+	VerifyRevision VerifyMode = "Revision"
+	// VerifyHistory checks the annotated tag, where the revision names one, and
+	// every commit back to the first or to one that seals what lies before it
+	// (Argo CD source integrity, mode "strict").
+	VerifyHistory VerifyMode = "History"
 )
 
 // GitVerify asks for signatures by one of the trusted keys.

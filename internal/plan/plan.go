@@ -30,7 +30,26 @@ type Seen struct {
 	Foreign  bool   // it does not carry the marks of the delivery
 	Resting  bool   // somebody keeps changing it back: the next correction comes later
 	Handle   model.Handling
+	Wave     int      // sync wave that the live object names
+	Same     bool     // looked at, and as it is wanted: the server would change nothing
+	Paths    []string // JSON pointers of what differs, where that is known
 }
+
+// Consent says which of the changes that a plan finds may be made. What may
+// not is listed as pending.
+type Consent struct {
+	Apply   bool // what Git asks for is brought to the cluster
+	Correct bool // what was changed on the cluster is put back
+	// CorrectAlong allows corrections in a plan that applies something.
+	CorrectAlong bool
+	Prune        bool
+	Selected     func(id object.ID) bool // nil: every object
+	// Unguarded: a person asked for the deletions, however many they are.
+	Unguarded bool
+}
+
+// Everything is the consent of a delivery that is kept true at all times.
+var Everything = Consent{Apply: true, Correct: true, Prune: true}
 
 // Standing is what the other deliveries say of an object.
 type Standing struct {
@@ -56,19 +75,58 @@ type Input struct {
 	Standing func(object.ID) Standing
 	// Weight is the number of objects that go when this one is deleted, itself
 	// included: the inventory of a delivery that the object declares.
-	Weight func(object.ID) int
-	Guard  Guard
+	Weight  func(object.ID) int
+	Guard   Guard
+	Consent Consent
 }
 
 // Make plans a run that applies the desired objects.
 func Make(in Input) *model.Plan {
 	p := &model.Plan{}
-	changes := in.applies(p)
-	deletes := in.prunes(p, wanted(in.Desired))
+	changes := in.allow(p, in.applies(p))
+	deletes := in.allow(p, in.prunes(p, wanted(in.Desired)))
 	deletes = in.hold(p, deletes)
-	p.Waves = append(applyWaves(changes), deleteWaves(deletes)...)
+	if in.Delivery.Sync.Staged {
+		p.Waves = append(stepWaves(changes), stepDeletes(deletes)...)
+	} else {
+		p.Waves = append(applyWaves(changes), deleteWaves(deletes)...)
+	}
 	sortClaims(p.Keeps)
 	return p
+}
+
+// allow takes out of the changes those that nobody has consented to: they stay
+// as they are, and are told of.
+func (in *Input) allow(p *model.Plan, changes []model.Change) []model.Change {
+	correct := in.Consent.Correct
+	for i := range changes {
+		if in.Consent.CorrectAlong && in.Consent.Apply && !changes[i].Quiet && (changes[i].Verb == model.Create || changes[i].Verb == model.Update || changes[i].Verb == model.Adopt) {
+			correct = true
+		}
+	}
+	kept := changes[:0]
+	for _, c := range changes {
+		allowed := in.Consent.Selected == nil || in.Consent.Selected(c.Object)
+		switch c.Verb {
+		case model.Delete:
+			allowed = allowed && in.Consent.Prune
+			if !allowed {
+				p.Keeps = append(p.Keeps, model.Claim{ID: c.Object, Version: c.Version})
+			}
+		case model.Forget:
+			allowed = true
+		case model.Correct:
+			allowed = allowed && correct
+		default:
+			allowed = allowed && in.Consent.Apply
+		}
+		if !allowed {
+			p.Pending = append(p.Pending, c)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
 }
 
 // Unmake plans the end of a delivery: everything that it owns goes, as far as
@@ -84,7 +142,7 @@ func Unmake(in Input) *model.Plan {
 		}
 		p.Waves = deleteWaves(forgets)
 	default:
-		p.Waves = deleteWaves(in.prunes(p, nil))
+		p.Waves = deleteWaves(in.lastStep(p, in.prunes(p, nil)))
 	}
 	sortClaims(p.Keeps)
 	return p
@@ -155,7 +213,7 @@ func (in *Input) apply(want *model.Desired, owned bool) (change *model.Change, b
 		return nil, nil, owned
 	}
 	exists := seen.Presence == Present || seen.Presence == Trusted
-	if exists && (want.Handle.IfNotPresent || seen.Handle.IfNotPresent) {
+	if exists && (want.Handle.IfNotPresent || seen.Handle.IfNotPresent || in.Delivery.Policy.CreateOnly) {
 		return nil, nil, true
 	}
 	if seen.Deleting {
@@ -169,7 +227,7 @@ func (in *Input) apply(want *model.Desired, owned bool) (change *model.Change, b
 		}, owned
 	}
 
-	c := model.Change{Object: want.ID, Version: want.Version, Want: want, UID: seen.UID}
+	c := model.Change{Object: want.ID, Version: want.Version, Want: want, UID: seen.UID, Wave: want.Stage.Wave, Paths: seen.Paths, Quiet: seen.Same}
 	switch {
 	case !st.Owner.IsZero():
 		c.Verb, c.Why = model.Adopt, fmt.Sprintf("%s no longer wants it", st.Owner)
@@ -186,7 +244,7 @@ func (in *Input) apply(want *model.Desired, owned bool) (change *model.Change, b
 	default:
 		return nil, nil, true
 	}
-	if c.Verb == model.Correct && (in.Delivery.Policy.Drift != model.Heal || seen.Resting) {
+	if c.Verb == model.Correct && seen.Resting {
 		return nil, nil, true
 	}
 	return &c, nil, true
@@ -215,7 +273,29 @@ func (in *Input) prunes(p *model.Plan, want map[object.ID]bool) []model.Change {
 			})
 			continue
 		}
-		changes = append(changes, model.Change{Verb: verb, Object: claim.ID, Version: claim.Version, Why: why, UID: in.Seen(claim.ID).UID})
+		seen := in.Seen(claim.ID)
+		c := model.Change{
+			Verb: verb, Object: claim.ID, Version: claim.Version, Why: why, UID: seen.UID,
+			Wave: seen.Wave, Last: seen.Handle.PruneLast || in.Delivery.Sync.Options.PruneLast,
+		}
+		if in.Delivery.Deleting && verb == model.Delete && seen.Handle.ConfirmDelete && !in.Delivery.Confirmed {
+			p.Keeps = append(p.Keeps, claim)
+			p.Blocked = append(p.Blocked, model.Fault{
+				Reason: "DeletionConfirmation", Object: claim.ID, Waiting: true,
+				Message: fmt.Sprintf("the deletion of %s waits for a confirmation", claim.ID),
+				Advice:  "confirm with the annotation argocd.argoproj.io/deletion-approved on the declaring object",
+			})
+			continue
+		}
+		if verb == model.Delete {
+			if c.Why = in.kept(claim.ID); c.Why != "" {
+				p.Keeps = append(p.Keeps, claim)
+				p.Pending = append(p.Pending, c)
+				continue
+			}
+			c.Why = why
+		}
+		changes = append(changes, c)
 	}
 	return changes
 }
@@ -239,9 +319,11 @@ func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
 	}
 	seen := in.Seen(id)
 	switch {
-	case seen.Handle.Disabled, seen.Handle.Keep:
+	case seen.Handle.Disabled, seen.Handle.Keep && !in.accounts():
 		return model.Forget, "an annotation on the object keeps it", ""
-	case !in.Delivery.Policy.Prune && !in.Delivery.Deleting:
+	case in.Delivery.Deleting && seen.Handle.Orphan:
+		return model.Forget, "an annotation on the object keeps it", ""
+	case !in.Delivery.Policy.Prune && !in.Delivery.Deleting && !in.accounts():
 		return model.Forget, "pruning is off", ""
 	case seen.Presence == Missing:
 		return model.Forget, "it is gone already", ""
@@ -253,6 +335,46 @@ func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
 		return "", "", "a look at it"
 	}
 	return model.Delete, "it is no longer wanted", ""
+}
+
+// lastStep leaves of the deletions those of the last step; the others follow
+// when these are gone.
+func (in *Input) lastStep(p *model.Plan, changes []model.Change) []model.Change {
+	steps := in.Delivery.Policy.DeleteSteps
+	if steps == nil {
+		return changes
+	}
+	last := 0
+	for _, c := range in.Claims {
+		last = max(last, steps[c.ID])
+	}
+	now := changes[:0]
+	for _, c := range changes {
+		if steps[c.Object] == last || c.Verb == model.Forget {
+			now = append(now, c)
+		} else {
+			p.Keeps = append(p.Keeps, model.Claim{ID: c.Object, Version: c.Version})
+		}
+	}
+	return now
+}
+
+// accounts reports whether what is not pruned stays owned and is told of,
+// rather than forgotten.
+func (in *Input) accounts() bool { return in.Delivery.Sync.Staged && !in.Delivery.Deleting }
+
+// kept says why an object that is no longer wanted may not be deleted now; ""
+// when it may.
+func (in *Input) kept(id object.ID) string {
+	handle := in.Seen(id).Handle
+	switch {
+	case !in.accounts():
+	case handle.Keep:
+		return "an annotation on the object keeps it"
+	case handle.Confirm && !in.Delivery.Confirmed:
+		return "its deletion waits for a confirmation"
+	}
+	return ""
 }
 
 // hold takes deletions out of the plan that nobody approved and that are too
@@ -269,7 +391,8 @@ func (in *Input) hold(p *model.Plan, changes []model.Change) []model.Change {
 			gone += in.Weight(c.Object)
 		}
 	}
-	if gone <= in.Guard.Count || float64(gone) <= in.Guard.Fraction*float64(total) {
+	why := in.unsafe(gone, total, len(deletes))
+	if why == "" {
 		return changes
 	}
 	token := holdToken(deletes)
@@ -280,7 +403,7 @@ func (in *Input) hold(p *model.Plan, changes []model.Change) []model.Change {
 		Token:   token,
 		Deletes: deletes,
 		Total:   total,
-		Why:     fmt.Sprintf("%d of %d objects would be deleted", gone, total),
+		Why:     why,
 	}
 	rest := changes[:0]
 	for _, c := range changes {
@@ -291,6 +414,19 @@ func (in *Input) hold(p *model.Plan, changes []model.Change) []model.Change {
 		rest = append(rest, c)
 	}
 	return rest
+}
+
+// unsafe says why deletions have to wait for a person; "" when they need not.
+func (in *Input) unsafe(gone, total, deletes int) string {
+	switch sync := in.Delivery.Sync; {
+	case deletes == 0, in.Consent.Unguarded:
+		return ""
+	case sync.Staged && !sync.AllowEmpty && len(in.Desired) == 0:
+		return "auto-sync would wipe out all resources"
+	case gone <= in.Guard.Count, float64(gone) <= in.Guard.Fraction*float64(total):
+		return ""
+	}
+	return fmt.Sprintf("%d of %d objects would be deleted", gone, total)
 }
 
 // holdToken names a set of deletions, so that an approval never covers more

@@ -59,6 +59,7 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 	}
 	in := plan.Input{
 		Delivery: d,
+		Consent:  plan.Everything,
 		Guard:    plan.Guard{Count: 3, Fraction: 0.5},
 		Weight:   func(object.ID) int { return 1 },
 	}
@@ -74,7 +75,34 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 		case "deleting":
 			d.Deleting = true
 		case "no-heal":
-			d.Policy.Drift = model.Note
+			in.Consent.Correct = false
+		case "staged":
+			d.Sync.Staged = true
+		case "allow-empty":
+			d.Sync.AllowEmpty = true
+		case "manual":
+			in.Consent = plan.Consent{}
+		case "no-self-heal":
+			in.Consent.Correct, in.Consent.CorrectAlong = false, true
+		case "no-prune-consent":
+			in.Consent.Prune = false
+		case "by-a-person":
+			in.Consent.Unguarded = true
+		case "create-only":
+			d.Policy.CreateOnly = true
+		case "delete-step":
+			if d.Policy.DeleteSteps == nil {
+				d.Policy.DeleteSteps = map[object.ID]int{}
+			}
+			step := 0
+			_, _ = fmt.Sscanf(words[2], "%d", &step)
+			d.Policy.DeleteSteps[parse(t, words[1])] = step
+		case "only":
+			in.Consent.Selected = func(id object.ID) bool { return id == parse(t, words[1]) }
+		case "confirmed":
+			d.Confirmed = true
+		case "prune-last":
+			d.Sync.Options.PruneLast = true
 		case "approve":
 			d.Approve = words[1]
 		default:
@@ -84,7 +112,9 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 	for _, words := range lines(parts["wants"]) {
 		want := model.Desired{ID: parse(t, words[0]), Version: "v1", Digest: "new", Origin: model.Origin{File: "app.yaml", Line: 3}}
 		for _, w := range words[1:] {
-			handle(t, &want.Handle, w)
+			if _, err := fmt.Sscanf(w, "wave=%d", &want.Stage.Wave); err != nil {
+				handle(t, &want.Handle, w)
+			}
 		}
 		in.Desired = append(in.Desired, want)
 	}
@@ -120,8 +150,12 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 				s = plan.Seen{}
 			case "resting":
 				s.Resting = true
+			case "same":
+				s.Same = true
 			default:
-				handle(t, &s.Handle, w)
+				if _, err := fmt.Sscanf(w, "wave=%d", &s.Wave); err != nil {
+					handle(t, &s.Handle, w)
+				}
 			}
 		}
 		seen[parse(t, words[0])] = s
@@ -178,6 +212,14 @@ func handle(t *testing.T, h *model.Handling, word string) {
 		h.Keep = true
 	case "if-not-present":
 		h.IfNotPresent = true
+	case "confirm":
+		h.Confirm = true
+	case "confirm-delete":
+		h.ConfirmDelete = true
+	case "prune-last":
+		h.PruneLast = true
+	case "orphan":
+		h.Orphan = true
 	default:
 		t.Fatalf("unknown word %q", word)
 	}
@@ -206,10 +248,20 @@ func show(p *model.Plan) string {
 		if w.Established {
 			b.WriteString(", to be established")
 		}
+		if w.Step != 0 {
+			fmt.Fprintf(&b, ", step %d", w.Step)
+		}
 		b.WriteString("\n")
 		for _, c := range w.Changes {
-			fmt.Fprintf(&b, "  %s %s: %s\n", c.Verb, c.Object, c.Why)
+			quiet := ""
+			if c.Quiet {
+				quiet = ", quietly"
+			}
+			fmt.Fprintf(&b, "  %s %s: %s%s\n", c.Verb, c.Object, c.Why, quiet)
 		}
+	}
+	for _, c := range p.Pending {
+		fmt.Fprintf(&b, "pending: %s %s: %s\n", c.Verb, c.Object, c.Why)
 	}
 	for i := range p.Blocked {
 		word := "blocked"

@@ -65,3 +65,54 @@ func deleteWaves(changes []model.Change) []model.Wave {
 	}
 	return waves
 }
+
+// stepWaves orders the changes of a sync: by sync wave, lowest first, and by
+// stage within each.
+func stepWaves(changes []model.Change) []model.Wave {
+	return bySteps(changes, func(c *model.Change) int { return c.Wave }, applyWaves)
+}
+
+// stepDeletes orders the deletions of a sync: the last sync wave first, and
+// what is to be pruned last at the end. They come after everything has been
+// applied, whatever their wave: upstream deletes within the waves.
+func stepDeletes(changes []model.Change) []model.Wave {
+	var soon, last []model.Change
+	for _, c := range changes {
+		if c.Last {
+			last = append(last, c)
+		} else {
+			soon = append(soon, c)
+		}
+	}
+	back := func(c *model.Change) int { return -c.Wave }
+	end := func(c *model.Change) int { return pruneLast - c.Wave }
+	waves := append(bySteps(soon, back, deleteWaves), bySteps(last, end, deleteWaves)...)
+	for i := range waves {
+		waves[i].Prunes = true
+	}
+	return waves
+}
+
+// pruneLast is a step behind every sync wave that anybody uses.
+const pruneLast = 1 << 30
+
+func bySteps(changes []model.Change, step func(*model.Change) int, order func([]model.Change) []model.Wave) []model.Wave {
+	steps := map[int][]model.Change{}
+	for i := range changes {
+		n := step(&changes[i])
+		steps[n] = append(steps[n], changes[i])
+	}
+	numbers := make([]int, 0, len(steps))
+	for n := range steps {
+		numbers = append(numbers, n)
+	}
+	sort.Ints(numbers)
+	var waves []model.Wave
+	for _, n := range numbers {
+		for _, w := range order(steps[n]) {
+			w.Step = n
+			waves = append(waves, w)
+		}
+	}
+	return waves
+}

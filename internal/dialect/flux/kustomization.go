@@ -91,9 +91,11 @@ func compileKustomization(declared *unstructured.Unstructured, settings dialect.
 // deliveryFields reads the spec.
 func deliveryFields(spec node, namespace string, settings dialect.Settings) *model.Delivery {
 	return &model.Delivery{
-		Source:    sourceRef(spec.at("sourceRef"), namespace, settings),
-		Path:      treePath(spec.at("path").str()),
-		Render:    model.Render{Kustomize: kustomizeOptions(spec), Substitution: substitution(spec.at("postBuild"), namespace)},
+		Inputs: []model.Input{{
+			Source: sourceRef(spec.at("sourceRef"), namespace, settings),
+			Path:   treePath(spec.at("path").str()),
+			Render: model.Render{Kustomize: kustomizeOptions(spec), Substitution: substitution(spec.at("postBuild"), namespace)},
+		}},
 		Target:    model.Target{Cluster: remoteCluster(spec.at("kubeConfig"), namespace), Namespace: spec.at("targetNamespace").str()},
 		Identity:  identity(spec, namespace, settings),
 		Policy:    policy(spec),
