@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,17 +30,23 @@ func (a *app) reconcileCommand() *cobra.Command {
 	reconcile := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Look again now, and wait for the outcome",
+		Long: `Look again now, and wait for the outcome. For an Application of Argo CD that is a
+refresh: its sources are fetched and compared with the cluster, and what its sync
+policy automates is done. To sync by hand, use plumb sync.`,
 		Example: `  # Fetch a repository now
   plumb reconcile source git flux-system
 
   # Fetch the source, then apply
-  plumb reconcile kustomization apps --with-source`,
+  plumb reconcile kustomization apps --with-source
+
+  # Compare an Application with its sources, trusting nothing that is remembered
+  plumb reconcile application guestbook --hard`,
 	}
-	addKindCommands(reconcile, false, func(kind *declaredKind) *cobra.Command {
-		withSource := false
+	addKindCommands(reconcile, false, reconciledKind, func(kind *declaredKind) *cobra.Command {
+		withSource, hard := false, false
 		command := &cobra.Command{
 			Use:               "NAME",
-			Short:             "Reconcile a " + kind.group.Kind + " now",
+			Short:             "Reconcile " + article(kind.group.Kind) + " now",
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,16 +56,20 @@ func (a *app) reconcileCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if withSource {
+				if withSource && kind == kustomizations {
 					if err := a.reconcileSourceOf(ctx, c, kind, args[0]); err != nil {
 						return err
 					}
 				}
-				return a.reconcile(ctx, c, kind, a.kube.namespace, args[0])
+				return a.reconcile(ctx, c, kind, a.namespaceOf(kind), args[0], hard)
 			},
 		}
-		if !kind.source {
+		switch kind {
+		case kustomizations:
 			command.Flags().BoolVar(&withSource, "with-source", false, "fetch the source first")
+		case applications:
+			command.Flags().BoolVar(&withSource, "with-source", true, "the sources are always fetched")
+			command.Flags().BoolVar(&hard, "hard", false, "use nothing that is remembered of earlier renders")
 		}
 		return command
 	})
@@ -67,7 +78,7 @@ func (a *app) reconcileCommand() *cobra.Command {
 
 // reconcileSourceOf fetches the source that a delivery reads.
 func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredKind, name string) error {
-	delivery, err := c.get(ctx, kind, a.kube.namespace, name)
+	delivery, err := c.get(ctx, kind, a.namespaceOf(kind), name)
 	if err != nil {
 		return err
 	}
@@ -77,7 +88,7 @@ func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredK
 	ref := sourceOf(delivery)
 	for _, candidate := range declaredKinds {
 		if candidate.source && candidate.group.Kind == ref.kind {
-			return a.reconcile(ctx, c, candidate, ref.namespace, ref.name)
+			return a.reconcile(ctx, c, candidate, ref.namespace, ref.name, false)
 		}
 	}
 	return advise(fmt.Errorf("cannot reconcile a source of kind %q", ref.kind), "reconcile without --with-source")
@@ -89,7 +100,7 @@ func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
 }
 
 // reconcile asks for a run and waits until it has ended.
-func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string) error {
+func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, hard bool) error {
 	resource, _, err := c.resource(kind.group)
 	if err != nil {
 		return err
@@ -103,14 +114,14 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 		return suspendedError(kind, declared)
 	}
 	a.say.action("annotating %s %s in %s namespace", kind.group.Kind, name, namespace)
-	token := a.now().Format(time.RFC3339Nano)
-	if err := annotate(ctx, objects, name, map[string]any{requestedAt: token}); err != nil {
+	annotation, token := kind.idiom.wake(declared, a.now().Format(time.RFC3339Nano), hard)
+	if err := annotate(ctx, objects, name, map[string]any{annotation: token}); err != nil {
 		return err
 	}
 	a.say.success("%s annotated", kind.group.Kind)
 	a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
 	done, err := await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
-		if lastHandled(o) != token {
+		if !kind.idiom.woken(o, token) {
 			return false, nil
 		}
 		return finished(kind, o)
@@ -118,15 +129,31 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 	if err != nil {
 		return a.waitedInVain(kind, namespace, name, err)
 	}
-	a.say.success("%s %s", kind.done, kind.revision(done))
+	a.sayDone(kind, done)
 	return nil
+}
+
+// sayDone tells what a run has come to.
+func (a *app) sayDone(kind *declaredKind, done *unstructured.Unstructured) {
+	switch kind {
+	case applications:
+		a.say.success("%s %s: %s, %s", kind.done, kind.revision(done), text(done, "status", "sync", "status"), text(done, "status", "health", "status"))
+	case applicationSets:
+		ids, _ := kind.idiom.inventory(done)
+		a.say.success("%s %d Applications", kind.done, len(ids))
+	default:
+		a.say.success("%s %s", kind.done, kind.revision(done))
+	}
 }
 
 // finished reports whether the run of an object has ended well; it fails when
 // the run has ended badly, and goes on waiting where only a dependency is
 // missing, or what the caller names besides.
 func finished(kind *declaredKind, o *unstructured.Unstructured, pending ...string) (bool, error) {
-	ready, ok := settled(o)
+	if kind.idiom == (argoIdiom{}) {
+		return compared(kind, o)
+	}
+	ready, ok := kind.idiom.settled(o)
 	switch {
 	case !ok || ready.reason == "DependencyNotReady" || contains(pending, ready.reason):
 		return false, nil
@@ -135,6 +162,23 @@ func finished(kind *declaredKind, o *unstructured.Unstructured, pending ...strin
 	}
 	return false, advise(fmt.Errorf("%s reconciliation failed: %s", kind.group.Kind, ready.message),
 		"see why with: plumb events --for %s/%s -n %s", kind.group.Kind, o.GetName(), o.GetNamespace())
+}
+
+// compared is finished for what Argo CD declares: that it differs from Git, or
+// is not healthy, is an answer; only an error is a failure.
+func compared(kind *declaredKind, o *unstructured.Unstructured) (bool, error) {
+	told, failed := worst(o)
+	if kind == applicationSets {
+		told, failed = standingOfSet(o)
+		failed = failed && told.status == "False"
+	} else if !strings.HasSuffix(told.kind, "Error") {
+		return true, nil
+	}
+	if !failed {
+		return true, nil
+	}
+	return false, advise(fmt.Errorf("%s %s/%s: %s: %s", kind.group.Kind, o.GetNamespace(), o.GetName(), cmp.Or(told.reason, told.kind), told.message),
+		"see more with: plumb explain %s", called(kind, o))
 }
 
 // waitedInVain says what to look at when nothing has answered in time.
@@ -152,14 +196,17 @@ func annotate(ctx context.Context, objects dynamic.ResourceInterface, name strin
 
 // mergePatch changes fields of an object; nil removes one.
 func mergePatch(ctx context.Context, objects dynamic.ResourceInterface, name string, patch map[string]any) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return patchOnce(ctx, objects, name, patch) })
+}
+
+// patchOnce is mergePatch for one that names the version it was made for.
+func patchOnce(ctx context.Context, objects dynamic.ResourceInterface, name string, patch map[string]any) error {
 	data, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		_, err := objects.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
-		return err
-	})
+	_, err = objects.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
+	return err
 }
 
 func exactlyOneName(kind *declaredKind) cobra.PositionalArgs {
@@ -194,11 +241,14 @@ func (a *app) suspendCommand() *cobra.Command {
   plumb suspend kustomization apps
 
   # Fetch no new commits in this namespace
-  plumb suspend source git --all`,
+  plumb suspend source git --all
+
+  # Leave an Application of Argo CD as it is, in Git and on the cluster
+  plumb suspend application guestbook`,
 	}
 	all := false
 	suspend.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
-	addKindCommands(suspend, false, func(kind *declaredKind) *cobra.Command {
+	addKindCommands(suspend, false, suspendedKind, func(kind *declaredKind) *cobra.Command {
 		return &cobra.Command{
 			Use:               "NAME...",
 			Short:             "Suspend " + kind.group.Kind + " objects",
@@ -209,7 +259,7 @@ func (a *app) suspendCommand() *cobra.Command {
 				defer cancel()
 				return a.eachNamed(ctx, kind, args, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
 					a.say.action("suspending %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-					if err := mergePatch(ctx, objects, o.GetName(), map[string]any{"spec": map[string]any{"suspend": true}}); err != nil {
+					if err := mergePatch(ctx, objects, o.GetName(), kind.idiom.suspend(true)); err != nil {
 						return err
 					}
 					a.say.success("%s suspended", kind.human)
@@ -228,12 +278,13 @@ func (a *app) resumeCommand() *cobra.Command {
 		Long: `Resume reconciling. For a single object the command waits for the outcome; for
 several, only with --wait.`,
 		Example: `  plumb resume kustomization apps
-  plumb resume source git --all --wait`,
+  plumb resume source git --all --wait
+  plumb resume application guestbook`,
 	}
 	all, wait := false, false
 	resume.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
 	resume.PersistentFlags().BoolVar(&wait, "wait", false, "wait for the outcome of each")
-	addKindCommands(resume, false, func(kind *declaredKind) *cobra.Command {
+	addKindCommands(resume, false, suspendedKind, func(kind *declaredKind) *cobra.Command {
 		return &cobra.Command{
 			Use:               "NAME...",
 			Short:             "Resume " + kind.group.Kind + " objects",
@@ -260,7 +311,7 @@ func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wa
 	var pending []resumed
 	err := a.eachNamed(ctx, kind, names, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
 		a.say.action("resuming %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-		if err := mergePatch(ctx, objects, o.GetName(), map[string]any{"spec": map[string]any{"suspend": nil}}); err != nil {
+		if err := mergePatch(ctx, objects, o.GetName(), kind.idiom.suspend(false)); err != nil {
 			return err
 		}
 		a.say.success("%s resumed", kind.human)
@@ -274,17 +325,17 @@ func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wa
 	for _, p := range pending {
 		a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
 		done, err := await(ctx, p.objects, p.name, func(o *unstructured.Unstructured) (bool, error) {
-			if observed, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration"); observed != o.GetGeneration() {
+			if !kind.idiom.resumed(o) {
 				return false, nil
 			}
 			return finished(kind, o)
 		})
 		if err != nil {
-			failures = append(failures, a.waitedInVain(kind, a.kube.namespace, p.name, err))
+			failures = append(failures, a.waitedInVain(kind, a.namespaceOf(kind), p.name, err))
 			continue
 		}
 		a.say.success("%s %s reconciliation completed", kind.group.Kind, p.name)
-		a.say.success("%s %s", kind.done, kind.revision(done))
+		a.sayDone(kind, done)
 	}
 	return errors.Join(failures...)
 }
@@ -300,16 +351,17 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 	if err != nil {
 		return err
 	}
-	objects := resource.Namespace(a.kube.namespace)
+	namespace := a.namespaceOf(kind)
+	objects := resource.Namespace(namespace)
 	var chosen []unstructured.Unstructured
 	var failures []error
 	if len(names) == 0 {
-		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		list, err := c.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
 		if len(list.Items) == 0 {
-			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, a.kube.namespace)
+			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, namespace)
 		}
 		chosen = list.Items
 	}
@@ -322,7 +374,7 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 		o, err := objects.Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
-			failures = append(failures, fmt.Errorf("%s %q not found in namespace %q", kind.group.Kind, name, a.kube.namespace))
+			failures = append(failures, fmt.Errorf("%s %q not found in namespace %q", kind.group.Kind, name, namespace))
 		case err != nil:
 			failures = append(failures, err)
 		default:
@@ -347,7 +399,7 @@ func (a *app) completeNames(kind *declaredKind) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		list, err := c.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -23,11 +23,12 @@ func (a *app) adoptCommand() *cobra.Command {
 	yes := false
 	adopt := &cobra.Command{
 		Use:   "adopt",
-		Short: "Take over from Flux: scale its controllers to zero and let Plumb act",
-		Long: `Take over a cluster from Flux. The controllers that act on what Plumb handles are
-scaled to zero, the number of their replicas is kept in an annotation, and the
-command waits until their leases are no longer renewed. Nothing that they
-delivered is touched: Plumb reads the same objects and owns what they list.
+		Short: "Take over from Flux and Argo CD: scale their controllers to zero and let Plumb act",
+		Long: `Take over a cluster from Flux, Argo CD or both. The controllers that act on what
+Plumb handles are scaled to zero, the number of their replicas is kept in an
+annotation, and the command waits until their leases are no longer renewed.
+Nothing that they delivered is touched: Plumb reads the same objects and owns what
+they list. Argo CD's server, its command line and its web interface go on working.
 
 Without --yes the command shows what it would do. plumb uninstall gives back.`,
 		Example: `  # What would happen
@@ -51,12 +52,12 @@ func (a *app) adopt(ctx context.Context, yes bool) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.upstream(ctx, a.kube.namespace)
+	found, err := a.upstream(ctx, c)
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 {
-		a.say.success("no Flux controllers found: nothing to take over")
+		a.say.success("no controllers of Flux or Argo CD found: nothing to take over")
 		return nil
 	}
 	if err := a.previewAdoption(ctx, c, found); err != nil {
@@ -99,7 +100,7 @@ func (a *app) previewAdoption(ctx context.Context, c *cluster, found []upstreamC
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, []string{u.deployment.Namespace + "/" + u.deployment.Name, replicas, held, after})
+		t.rows = append(t.rows, []string{u.String(), replicas, held, after})
 	}
 	if err := t.write(a.streams.Out); err != nil {
 		return err
@@ -119,7 +120,7 @@ func (a *app) warnUnhandled(ctx context.Context, c *cluster, found []upstreamCon
 				return err
 			}
 			if n > 0 {
-				a.say.warning("%d %s: %s looks after them, and Plumb does not yet; nobody will until Flux is back", n, kind.Kind, u.deployment.Name)
+				a.say.warning("%d %s: %s looks after them, and Plumb does not yet; nobody will until that is back", n, kind.Kind, u.workload.Name)
 			}
 		}
 	}
@@ -166,10 +167,9 @@ func (a *app) scaleToZero(ctx context.Context, c *cluster, u upstreamController)
 	if u.replicas == 0 {
 		return nil
 	}
-	name := u.deployment.Namespace + "/" + u.deployment.Name
+	name := u.String()
 	a.say.action("scaling %s from %d to 0", name, u.replicas)
-	objects := c.objects.Resource(deployments).Namespace(u.deployment.Namespace)
-	if err := mergePatch(ctx, objects, u.deployment.Name, map[string]any{
+	if err := mergePatch(ctx, c.workloads(u.workload), u.workload.Name, map[string]any{
 		"metadata": map[string]any{"annotations": map[string]any{adoptedReplicas: strconv.FormatInt(u.replicas, 10)}},
 		"spec":     map[string]any{"replicas": 0},
 	}); err != nil {
@@ -181,10 +181,9 @@ func (a *app) scaleToZero(ctx context.Context, c *cluster, u upstreamController)
 // awaitSilence waits until the pods of a controller are gone and its lease is
 // given up or has run out.
 func (a *app) awaitSilence(ctx context.Context, c *cluster, u upstreamController) error {
-	name := u.deployment.Namespace + "/" + u.deployment.Name
+	name := u.String()
 	a.say.waiting("waiting for %s to end", name)
-	workloads := c.objects.Resource(deployments).Namespace(u.deployment.Namespace)
-	if _, err := await(ctx, workloads, u.deployment.Name, func(d *unstructured.Unstructured) (bool, error) {
+	if _, err := await(ctx, c.workloads(u.workload), u.workload.Name, func(d *unstructured.Unstructured) (bool, error) {
 		running, _, _ := unstructured.NestedInt64(d.Object, "status", "replicas")
 		observed, _, _ := unstructured.NestedInt64(d.Object, "status", "observedGeneration")
 		return running == 0 && observed >= d.GetGeneration(), nil
@@ -225,7 +224,7 @@ func (a *app) awaitLeaseChange(ctx context.Context, c *cluster, u upstreamContro
 		current = o
 		return o.GetResourceVersion() != from.GetResourceVersion(), nil
 	}
-	err := follow(out, c.objects.Resource(leases).Namespace(u.deployment.Namespace),
+	err := follow(out, c.objects.Resource(leases).Namespace(u.workload.Namespace),
 		metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", u.Lease).String()},
 		follower{
 			initial: func(items []unstructured.Unstructured) (bool, error) {

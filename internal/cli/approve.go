@@ -3,13 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
 )
 
 // watchLabel selects what Plumb watches; approveAnnotation says which held
@@ -31,13 +28,17 @@ func (a *app) approveCommand() *cobra.Command {
 		Short: "Agree to a deletion that Plumb holds because it is large",
 		Long: `Agree to a deletion that Plumb holds because it is large. The command shows what
 would be deleted and asks; an approval covers exactly that set and nothing that
-is added to it later.`,
+is added to it later.
+
+Deletions of an Application that ask for a person themselves, by the options
+Prune=confirm and Delete=confirm of Argo CD, are agreed to in the same way.`,
 		Example: `  plumb approve kustomization apps
-  plumb approve ks apps --yes`,
+  plumb approve ks apps --yes
+  plumb approve application guestbook`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind := kindNamed(args[0])
-			if kind == nil || kind.source {
+			if kind == nil || !kind.delivery {
 				return advise(fmt.Errorf("%q is no kind that deletes objects", args[0]), "as in: plumb approve kustomization apps")
 			}
 			ctx, cancel := a.within(cmd.Context())
@@ -58,12 +59,12 @@ func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes 
 	if err != nil {
 		return err
 	}
-	objects := resource.Namespace(a.kube.namespace)
+	objects := resource.Namespace(a.namespaceOf(kind))
 	o, err := objects.Get(ctx, name, getOptions)
 	if err != nil {
 		return err
 	}
-	held, ok := heldIn(o)
+	held, ok := kind.idiom.held(o, a.now().UTC().Format(time.RFC3339))
 	if !ok {
 		a.say.success("%s %s/%s holds nothing back: there is nothing to approve", kind.group.Kind, o.GetNamespace(), name)
 		return nil
@@ -76,57 +77,9 @@ func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes 
 			return err
 		}
 	}
-	if err := annotate(ctx, objects, name, map[string]any{approveAnnotation: held.token}); err != nil {
+	if err := annotate(ctx, objects, name, map[string]any{held.annotation: held.value}); err != nil {
 		return err
 	}
 	a.say.success("approved; follow it with: plumb events --for %s/%s -n %s --watch", kind.group.Kind, name, o.GetNamespace())
 	return nil
-}
-
-// held is a set of deletions that waits for a person.
-type held struct {
-	token   string
-	message string // of the condition
-}
-
-// reasonHeld is the reason of the Ready condition while a deletion is held;
-// its message names the annotation to set.
-const reasonHeld = "PruneHeld"
-
-var heldToken = regexp.MustCompile(regexp.QuoteMeta(approveAnnotation) + `=([0-9a-f]+)`)
-
-// heldIn reads what a delivery holds back from its Ready condition.
-func heldIn(o *unstructured.Unstructured) (held, bool) {
-	ready, ok := conditionOf(o, "Ready")
-	if !ok || ready.reason != reasonHeld {
-		return held{}, false
-	}
-	token := heldToken.FindStringSubmatch(ready.message)
-	if token == nil {
-		return held{}, false
-	}
-	return held{token: token[1], message: ready.message}, true
-}
-
-// heldObjects finds the event that lists what this very token stands for; ""
-// when the API server has forgotten it.
-func (c *cluster) heldObjects(ctx context.Context, o *unstructured.Unstructured, h held) (string, error) {
-	list, err := listPages(ctx, c.objects.Resource(coreEvents).Namespace(o.GetNamespace()), metav1.ListOptions{
-		FieldSelector: fields.SelectorFromSet(fields.Set{
-			"involvedObject.kind": o.GetKind(),
-			"involvedObject.name": o.GetName(),
-			"reason":              reasonHeld,
-		}).String(),
-	})
-	if err != nil {
-		return "", err
-	}
-	for i := range list.Items {
-		message := text(&list.Items[i], "message")
-		if token := heldToken.FindStringSubmatch(message); token != nil && token[1] == h.token {
-			_, objects, _ := strings.Cut(message, "\n")
-			return objects, nil
-		}
-	}
-	return "", nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,41 +18,41 @@ import (
 
 // previewFlags say what build and diff look at.
 type previewFlags struct {
+	kind *declaredKind
 	path string
 	file string
 	all  bool
 }
 
 func (f *previewFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.path, "path", "", "local `DIR` that stands for the Kustomization's spec.path; without it the source is fetched")
-	cmd.Flags().StringVar(&f.file, "kustomization-file", "", "take the Kustomization from this `FILE` instead of from the cluster")
-	cmd.Flags().BoolVar(&f.all, "all", false, "every Kustomization of the namespace")
+	what := "the " + f.kind.group.Kind
+	stands := what + "'s path"
+	switch f.kind {
+	case kustomizations:
+		stands = what + "'s spec.path"
+	case applicationSets:
+		stands = "the repository of its git generators"
+	}
+	cmd.Flags().StringVar(&f.path, "path", "", "local `DIR` that stands for "+stands+"; without it the source is fetched")
+	cmd.Flags().StringVar(&f.file, f.kind.file, "", "take "+what+" from this `FILE` instead of from the cluster")
+	cmd.Flags().BoolVar(&f.all, "all", false, "every "+f.kind.group.Kind+" of the namespace")
 }
 
 // args takes one name, or none where --all or a file says what is meant.
 func (f *previewFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case f.all && (len(args) > 0 || f.path != "" || f.file != ""):
-		return errors.New("--all takes no name, no --path and no --kustomization-file")
+		return fmt.Errorf("--all takes no name, no --path and no --%s", f.kind.file)
 	case f.all, len(args) == 1, f.file != "" && len(args) == 0:
 		return nil
 	}
-	return exactlyOneName(kustomizations)(cmd, args)
+	return exactlyOneName(f.kind)(cmd, args)
 }
 
 func (a *app) buildCommand() *cobra.Command {
-	build := &cobra.Command{Use: "build", Short: "Print what a delivery wants, as it would be applied", Args: unknownSubcommand, RunE: showHelp}
-	flags := &previewFlags{}
-	reveal := false
-	ks := &cobra.Command{
-		Use:     "kustomization NAME",
-		Aliases: []string{"ks"},
-		Short:   "Print the objects of a Kustomization",
-		Long: `Print the objects of a Kustomization as they would be applied: rendered, with
-variables substituted and labels set. The content comes from the source, read
-with your own rights, or from a local directory. Nothing is written anywhere.
-
-What Secrets hold, and where variables from Secrets have gone, is masked.`,
+	build := &cobra.Command{
+		Use:   "build",
+		Short: "Print what a delivery wants, as it would be applied",
 		Example: `  # What is in Git now
   plumb build kustomization apps
 
@@ -61,19 +62,50 @@ What Secrets hold, and where variables from Secrets have gone, is masked.`,
   # Before the Kustomization exists
   plumb build ks --kustomization-file ./clusters/staging/apps.yaml --path ./apps
 
+  # The objects of an Application, and the Applications of an ApplicationSet
+  plumb build application guestbook
+  plumb build applicationset --applicationset-file ./previews.yaml
+
   plumb build ks --all`,
-		Args:              flags.args,
-		ValidArgsFunction: a.completeNames(kustomizations),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := a.within(cmd.Context())
-			defer cancel()
-			return a.eachDerived(ctx, *flags, args, func(d *derivation) error { return a.printDerived(d, reveal) })
-		},
 	}
-	flags.bind(ks)
-	ks.Flags().BoolVar(&reveal, "show-secrets", false, "print secret values")
-	build.AddCommand(ks)
+	addKindCommands(build, false, deliveryKind, func(kind *declaredKind) *cobra.Command {
+		flags := &previewFlags{kind: kind}
+		reveal := false
+		command := &cobra.Command{
+			Use:               "NAME",
+			Short:             "Print the objects of " + article(kind.group.Kind),
+			Long:              buildNotes[kind],
+			Args:              flags.args,
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				return a.eachDerived(ctx, *flags, args, func(d *derivation) error { return a.printDerived(d, reveal) })
+			},
+		}
+		flags.bind(command)
+		command.Flags().BoolVar(&reveal, "show-secrets", false, "print secret values")
+		return command
+	})
 	return build
+}
+
+// buildNotes say what build prints of each kind.
+var buildNotes = map[*declaredKind]string{
+	kustomizations: `Print the objects of a Kustomization as they would be applied: rendered, with
+variables substituted and labels set. The content comes from the source, read
+with your own rights, or from a local directory. Nothing is written anywhere.
+
+What Secrets hold, and where variables from Secrets have gone, is masked.`,
+	applications: `Print the objects of an Application as they would be applied: rendered from all
+of its sources, with the marks by which Argo CD tracks them. Hooks come last. The
+content is read with your own rights and with the credentials that Argo CD's
+Secrets hold, or comes from a local directory. Nothing is written anywhere.
+
+What Secrets hold is masked.`,
+	applicationSets: `Print the Applications that an ApplicationSet generates. Its generators are
+answered here: repositories are read, forges and plugins are asked, with the
+credentials that its Secrets hold. Nothing is written anywhere.`,
 }
 
 // eachDerived works out the deliveries that are meant, one after another. With
@@ -113,34 +145,36 @@ func (a *app) eachDerived(ctx context.Context, flags previewFlags, args []string
 	return errors.Join(failures...)
 }
 
-// declarations reads the Kustomizations that are meant.
+// declarations reads the objects that are meant.
 func (a *app) declarations(ctx context.Context, home *cluster, flags previewFlags, args []string) ([]unstructured.Unstructured, error) {
+	namespace := a.namespaceOf(flags.kind)
 	if flags.all {
-		list, err := home.list(ctx, kustomizations, a.kube.namespace, metav1.ListOptions{})
+		list, err := home.list(ctx, flags.kind, namespace, metav1.ListOptions{})
 		if err != nil {
 			return nil, err
 		}
 		if len(list.Items) == 0 {
-			return nil, fmt.Errorf("no Kustomization found in namespace %q", a.kube.namespace)
+			return nil, fmt.Errorf("no %s found in namespace %q", flags.kind.group.Kind, namespace)
 		}
 		return list.Items, nil
 	}
 	if flags.file != "" {
-		o, err := a.declarationIn(flags.file, args)
+		o, err := a.declarationIn(flags, args)
 		if err != nil {
 			return nil, err
 		}
 		return []unstructured.Unstructured{*o}, nil
 	}
-	o, err := home.get(ctx, kustomizations, a.kube.namespace, args[0])
+	o, err := home.get(ctx, flags.kind, namespace, args[0])
 	if err != nil {
 		return nil, err
 	}
 	return []unstructured.Unstructured{*o}, nil
 }
 
-// declarationIn finds a Kustomization in a file: the named one, or the only one.
-func (a *app) declarationIn(file string, args []string) (*unstructured.Unstructured, error) {
+// declarationIn finds an object in a file: the named one, or the only one.
+func (a *app) declarationIn(flags previewFlags, args []string) (*unstructured.Unstructured, error) {
+	file, kind := flags.file, flags.kind.group
 	data, err := os.ReadFile(a.path(file))
 	if err != nil {
 		return nil, err
@@ -151,18 +185,18 @@ func (a *app) declarationIn(file string, args []string) (*unstructured.Unstructu
 	}
 	var found []*unstructured.Unstructured
 	for _, d := range decoded {
-		if d.Object.GroupVersionKind().GroupKind() == kustomizations.group && (len(args) == 0 || d.Object.GetName() == args[0]) {
+		if d.Object.GroupVersionKind().GroupKind() == kind && (len(args) == 0 || d.Object.GetName() == args[0]) {
 			found = append(found, d.Object)
 		}
 	}
 	switch {
 	case len(found) == 0:
-		return nil, fmt.Errorf("%s declares no such Kustomization", file)
+		return nil, fmt.Errorf("%s declares no such %s", file, kind.Kind)
 	case len(found) > 1:
-		return nil, advise(fmt.Errorf("%s declares %d Kustomizations", file, len(found)), "say which by its name")
+		return nil, advise(fmt.Errorf("%s declares %d %ss", file, len(found), kind.Kind), "say which by its name")
 	}
 	if found[0].GetNamespace() == "" {
-		found[0].SetNamespace(a.kube.namespace)
+		found[0].SetNamespace(a.namespaceOf(flags.kind))
 	}
 	return found[0], nil
 }
@@ -176,22 +210,46 @@ func (a *app) sayFindings(findings []model.Finding) {
 	}
 }
 
+// printDerived prints what is wanted, and then the hooks, each under a comment
+// that says when it runs.
 func (a *app) printDerived(d *derivation, reveal bool) error {
-	for _, w := range d.objects {
-		o := w.object
-		if !reveal {
-			o = d.secrets.masked(o, o)
-		}
-		data, err := yaml.Marshal(o.Object)
-		if err != nil {
-			return err
-		}
-		if err := a.out("---\n%s", data); err != nil {
-			return err
+	for i, list := range [][]wanted{d.objects, d.hooks} {
+		for _, w := range list {
+			o := w.object
+			if !reveal {
+				o = d.secrets.masked(o, o)
+			}
+			data, err := yaml.Marshal(o.Object)
+			if err != nil {
+				return err
+			}
+			note := ""
+			if i > 0 {
+				note = "# hook: " + phasesOf(w.stage) + "\n"
+			}
+			if err := a.out("---\n%s%s", note, data); err != nil {
+				return err
+			}
 		}
 	}
 	a.sayWithheld(d)
 	return nil
+}
+
+// phasesOf are the phases that a hook runs in.
+func phasesOf(stage model.Stage) string {
+	names := make([]string, len(stage.Hooks))
+	for i, phase := range stage.Hooks {
+		names[i] = string(phase)
+	}
+	return strings.Join(names, ", ")
+}
+
+// sayHooks names the hooks that a sync runs.
+func (a *app) sayHooks(d *derivation) {
+	for _, w := range d.hooks {
+		a.say.plain("  %s is a hook: it runs in %s", oneLine(w.id.String()), phasesOf(w.stage))
+	}
 }
 
 // sayWithheld tells of objects that are never applied.

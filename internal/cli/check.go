@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sort"
 	"strings"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/control"
-	"plumb.dev/plumb/internal/dialect"
-	"plumb.dev/plumb/internal/dialect/flux"
 )
 
 // oldestKubernetes is the first version with CEL validation in CRDs, which
@@ -154,14 +151,14 @@ func (a *app) checkControllers(ctx context.Context, c *cluster) bool {
 	default:
 		sound = a.checkDeployment(ours)
 	}
-	found, err := c.upstream(ctx, a.kube.namespace)
+	found, err := a.upstream(ctx, c)
 	if err != nil {
 		a.explainError(err)
 		return false
 	}
 	for _, u := range found {
 		if u.alive(a.now()) {
-			a.say.warning("%s is running: while it is, Plumb only watches; take over with: plumb adopt", u.deployment)
+			a.say.warning("%s is running: while it is, Plumb only watches; take over with: plumb adopt", u.workload)
 		}
 	}
 	return sound
@@ -298,17 +295,6 @@ func (a *app) checkCRDs(ctx context.Context, c *cluster) bool {
 		a.say.success("%s/%s", name, strings.Join(stored, ","))
 	}
 	return sound
-}
-
-func handledKinds() []dialect.Kind {
-	var handled []dialect.Kind
-	for _, kind := range flux.New().Kinds() {
-		if kind.Handled {
-			handled = append(handled, kind)
-		}
-	}
-	sort.Slice(handled, func(i, j int) bool { return handled[i].GroupKind.String() < handled[j].GroupKind.String() })
-	return handled
 }
 
 func servedVersions(crd *unstructured.Unstructured) []string {

@@ -16,8 +16,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// defaultNamespace is where Flux keeps its objects, and so do we.
-const defaultNamespace = "flux-system"
+// The namespaces where upstreams keep their objects, and so do we.
+const (
+	defaultNamespace     = "flux-system"
+	defaultArgoNamespace = "argocd"
+)
 
 // kubeFlags are the flags that say which cluster is meant and as whom, with
 // the names that kubectl and flux give them.
@@ -25,7 +28,9 @@ type kubeFlags struct {
 	kubeconfig    string
 	overrides     clientcmd.ConfigOverrides
 	namespace     string
+	argoNamespace string // of Argo CD's own objects
 	followContext bool
+	chosen        bool // the namespace was given, and is meant for every kind
 
 	flags *pflag.FlagSet
 }
@@ -37,7 +42,8 @@ func (k *kubeFlags) bind(flags *pflag.FlagSet, getenv func(string) string) {
 		k.namespace = env
 	}
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` to use instead of KUBECONFIG or ~/.kube/config")
-	flags.StringVarP(&k.namespace, "namespace", "n", k.namespace, "namespace that is meant; FLUX_SYSTEM_NAMESPACE changes the default")
+	flags.StringVarP(&k.namespace, "namespace", "n", k.namespace, "namespace that is meant, by default that of the kind's upstream; FLUX_SYSTEM_NAMESPACE changes Flux's")
+	flags.StringVar(&k.argoNamespace, "argocd-namespace", defaultArgoNamespace, "`NAMESPACE` of Argo CD's objects and settings")
 	flags.BoolVar(&k.followContext, "ns-follows-kube-context", getenv("FLUX_NS_FOLLOWS_KUBE_CONTEXT") != "",
 		"default to the namespace of the kubeconfig's context")
 

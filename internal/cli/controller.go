@@ -14,8 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"plumb.dev/plumb/internal/control"
-	"plumb.dev/plumb/internal/dialect"
-	"plumb.dev/plumb/internal/dialect/flux"
 )
 
 // logFlags say how a controller logs.
@@ -61,7 +59,8 @@ plumb-system.`,
 			if err != nil {
 				return err
 			}
-			opts.Config, opts.Log, opts.Dialects = config, log, []dialect.Dialect{flux.New()}
+			opts.Config, opts.Log, opts.Dialects = config, log, dialects()
+			opts.Settings.ArgoNamespace = a.kube.argoNamespace
 			if opts.DataDir != "" {
 				opts.DataDir = a.path(opts.DataDir)
 			}
@@ -75,12 +74,14 @@ plumb-system.`,
 	set.BoolVar(&opts.LeaderElect, "leader-elect", false, "act only while holding the Lease, so that several replicas can run")
 	set.StringVar(&opts.StorageAddr, "storage-addr", "", "serve artifacts at this `ADDR`; a free port on loopback without it")
 	set.StringVar(&opts.StorageAdvertised, "storage-adv-addr", "", "the `ADDR` by which consumers reach artifacts, where it differs")
+	set.StringVar(&opts.APIAddr, "api-addr", "", "answer webhooks of forges at this `ADDR`, under /api/webhook, such as :8080")
 	set.StringVar(&opts.MetricsAddr, "metrics-addr", "", "serve metrics at this `ADDR`, such as :8080")
 	set.StringVar(&opts.HealthAddr, "health-addr", "", "serve health and readiness at this `ADDR`, such as :9440")
 	set.BoolVar(&opts.Pprof, "pprof", false, "serve profiles beside the metrics")
 	set.BoolVar(&opts.Settings.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to sources in other namespaces")
 	set.BoolVar(&opts.Settings.NoRemoteBases, "no-remote-bases", false, "refuse bases in kustomizations that are fetched from elsewhere")
 	set.StringVar(&opts.Settings.DefaultServiceAccount, "default-service-account", "", "act as this service account where a delivery names none")
+	set.StringSliceVar(&opts.Settings.ApplicationNamespaces, "application-namespaces", nil, "`NAMESPACES` (globs) in which Applications may live besides")
 	set.IntVar(&opts.Workers, "concurrent", 0, "deliveries worked on at a time; 0 chooses")
 	set.StringVar(&logs.level, "log-level", logs.level, "debug, info or error")
 	set.StringVar(&logs.encoding, "log-encoding", logs.encoding, "json or console")

@@ -12,12 +12,16 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	clusters "plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/dialect"
-	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/differ"
+	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/gate"
+	"plumb.dev/plumb/internal/generate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/render"
@@ -27,20 +31,31 @@ import (
 // A derivation is what a delivery wants, worked out here and now through the
 // rooms that the engine uses, with the rights of whoever runs the command.
 //
-//	declared ──compile──▶ Delivery, Source ──fetch──▶ tree ──render, substitute──▶ objects on their target
+//	declared ──compile──▶ Delivery, Sources ──fetch──▶ trees ──render──▶ ┐
+//	                                 questions ──answer──▶ expand ──▶ objects on their target
 type derivation struct {
 	declared *unstructured.Unstructured
+	words    dialect.Dialect
 	delivery model.Delivery
-	source   *model.Source // nil for a local directory
+	facts    model.Facts
 	findings []model.Finding
-
-	revision string // "" for a local directory
-	commit   model.Commit
+	reads    []reading // one for each input, in order
 
 	objects  []wanted
+	hooks    []wanted // objects that run in a sync and are not kept true
 	withheld []wanted // parts of an upstream installation, never applied
 	target   *cluster // where the objects go
 	secrets  secretValues
+
+	rules    *differ.Rules // what counts as no difference
+	implicit *differ.Rules // those of them that nobody wrote: they are always respected; nil: none
+}
+
+// reading is where one input comes from.
+type reading struct {
+	url      string // without credentials
+	revision string // "" for a local directory
+	commit   model.Commit
 }
 
 // wanted is one object that a delivery wants.
@@ -49,16 +64,46 @@ type wanted struct {
 	origin model.Origin
 	object *unstructured.Unstructured // marked as the delivery's own, without the watch label
 	secret bool                       // holds secret material
+	handle model.Handling
+	stage  model.Stage
+}
+
+// revision names what was rendered, in the words of the dialect; "" when some
+// of it is a local directory.
+func (d *derivation) revision() string {
+	var all []string
+	for _, read := range d.reads {
+		switch {
+		case read.revision == "":
+			return ""
+		case d.delivery.Sync.Staged:
+			all = append(all, read.commit.Hash)
+		default:
+			all = append(all, read.revision)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// commit is that of the first input; the zero value when it is a local
+// directory, or when there is none.
+func (d *derivation) commit() model.Commit {
+	if len(d.reads) == 0 {
+		return model.Commit{}
+	}
+	return d.reads[0].commit
 }
 
 // deriver works out derivations of one cluster. It keeps fetched trees, so
 // that deliveries of one source share one look at it.
 type deriver struct {
-	home    *cluster
-	dialect dialect.Dialect
-	store   *source.Store
-	trees   map[object.ID]*source.Tree
-	say     *terminal
+	home     *cluster
+	settings dialect.Settings
+	store    *source.Store
+	asker    *generate.Asker
+	trees    map[object.ID]*source.Tree
+	implied  map[object.ID]model.Source // sources that no object stands for
+	say      *terminal
 }
 
 // newDeriver prepares a deriver with a temporary store; close removes it.
@@ -67,11 +112,18 @@ func (a *app) newDeriver(home *cluster) (*deriver, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := source.Open(source.Options{Dir: dir, UserAgent: "plumb/" + buildVersion()})
+	agent := "plumb/" + buildVersion()
+	store, err := source.Open(source.Options{Dir: dir, UserAgent: agent})
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	d := &deriver{home: home, dialect: flux.New(), store: store, trees: map[object.ID]*source.Tree{}, say: a.say}
+	d := &deriver{
+		home: home, store: store, asker: generate.New(generate.Options{UserAgent: agent}), say: a.say,
+		trees: map[object.ID]*source.Tree{}, implied: map[object.ID]model.Source{},
+		// Which other namespaces the controller looks at is its own affair: who
+		// asks for a preview means it.
+		settings: dialect.Settings{ArgoNamespace: a.kube.argoNamespace, ApplicationNamespaces: []string{"*"}},
+	}
 	return d, func() {
 		// What is left behind is in the temporary directory, for the system to
 		// clean up.
@@ -80,39 +132,46 @@ func (a *app) newDeriver(home *cluster) (*deriver, func(), error) {
 	}, nil
 }
 
-// derive works out what a declared delivery wants. With a local directory that
-// stands in place of the directory in the source, no source is fetched.
+// derive works out what a declared delivery wants. A local directory stands in
+// place of the directory in the source, which is not fetched then.
 func (d *deriver) derive(ctx context.Context, declared *unstructured.Unstructured, local string) (*derivation, error) {
-	out := &derivation{declared: declared}
-	intent, facts, findings, err := d.compile(ctx, declared)
+	out := &derivation{declared: declared, words: dialectOf(declared)}
+	if out.words == nil {
+		return nil, fmt.Errorf("%s is of a kind that Plumb does not handle", object.Of(declared))
+	}
+	intent, facts, findings, err := d.compile(ctx, out.words, declared)
 	if err != nil {
 		return nil, err
 	}
 	if intent.Delivery == nil {
 		return nil, fmt.Errorf("%s delivers nothing", object.Of(declared))
 	}
-	out.delivery, out.findings = *intent.Delivery, findings
+	out.delivery, out.facts, out.findings = *intent.Delivery, facts, findings
+	for i := range intent.Implied {
+		d.implied[intent.Implied[i].ID] = intent.Implied[i]
+	}
 	if out.target, err = d.target(ctx, out.delivery.Target, facts); err != nil {
 		return nil, err
 	}
-	tree, dir, closeTree, err := d.tree(ctx, out, local)
+	rendered, err := d.rendered(ctx, out, local)
 	if err != nil {
 		return nil, err
 	}
-	defer closeTree()
-	manifest, err := d.render(ctx, out, tree, dir)
-	if err != nil {
-		return nil, err
+	for i := range rendered {
+		if err := out.place(&rendered[i]); err != nil {
+			return nil, err
+		}
 	}
-	return out, out.place(manifest, d.dialect)
+	out.sort()
+	return out, out.compileRules()
 }
 
 // compile asks the dialect what an object means, and reads the objects that it
 // needs to see.
-func (d *deriver) compile(ctx context.Context, declared *unstructured.Unstructured) (dialect.Intent, model.Facts, []model.Finding, error) {
+func (d *deriver) compile(ctx context.Context, words dialect.Dialect, declared *unstructured.Unstructured) (dialect.Intent, model.Facts, []model.Finding, error) {
 	facts := model.Facts{}
 	for {
-		intent, needs, findings, err := d.dialect.Compile(declared, facts, dialect.Settings{})
+		intent, needs, findings, err := words.Compile(declared, facts, d.settings)
 		open := slices.DeleteFunc(slices.Clone(needs), func(n model.Need) bool { _, known := facts[n]; return known })
 		if err != nil || len(open) == 0 {
 			return intent, facts, findings, err
@@ -125,14 +184,18 @@ func (d *deriver) compile(ctx context.Context, declared *unstructured.Unstructur
 
 // fact answers a need as the user may see it.
 func (c *cluster) fact(ctx context.Context, need model.Need) model.Fact {
-	mapping, err := c.mapper.RESTMapping(schema.GroupKind{Group: need.Group, Kind: need.Kind}, need.Version)
-	var o *unstructured.Unstructured
-	if err == nil {
-		o, err = c.objects.Resource(mapping.Resource).Namespace(need.Namespace).Get(ctx, need.Name, getOptions)
+	resource, err := c.needed(need)
+	fact := model.Fact{State: model.Present}
+	switch {
+	case err != nil:
+	case need.Selector == "":
+		fact.Object, err = c.objects.Resource(resource).Namespace(need.Namespace).Get(ctx, need.Name, getOptions)
+	default:
+		fact.Objects, err = c.selected(ctx, resource, need)
 	}
 	switch {
 	case err == nil:
-		return model.Fact{State: model.Present, Object: o}
+		return fact
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		return model.Fact{State: model.Absent}
 	case apierrors.IsForbidden(err):
@@ -141,26 +204,63 @@ func (c *cluster) fact(ctx context.Context, need model.Need) model.Fact {
 	return model.Fact{State: model.Failed, Message: err.Error()}
 }
 
+// needed is the resource of a needed kind, which is known by its kind or by its
+// plural name.
+func (c *cluster) needed(need model.Need) (schema.GroupVersionResource, error) {
+	if need.Kind == "" {
+		return c.mapper.ResourceFor(schema.GroupVersionResource{Group: need.Group, Version: need.Version, Resource: need.Resource})
+	}
+	mapping, err := c.mapper.RESTMapping(schema.GroupKind{Group: need.Group, Kind: need.Kind}, need.Version)
+	if err != nil {
+		return schema.GroupVersionResource{}, err
+	}
+	return mapping.Resource, nil
+}
+
+// selected lists the objects that a need selects, by namespace and name.
+func (c *cluster) selected(ctx context.Context, resource schema.GroupVersionResource, need model.Need) ([]*unstructured.Unstructured, error) {
+	options := metav1.ListOptions{}
+	if need.Selector != "*" {
+		options.LabelSelector = need.Selector
+	}
+	list, err := listPages(ctx, c.objects.Resource(resource).Namespace(need.Namespace), options)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*unstructured.Unstructured, len(list.Items))
+	for i := range list.Items {
+		found[i] = &list.Items[i]
+	}
+	slices.SortFunc(found, func(x, y *unstructured.Unstructured) int {
+		return strings.Compare(x.GetNamespace()+"/"+x.GetName(), y.GetNamespace()+"/"+y.GetName())
+	})
+	return found, nil
+}
+
 // target is the cluster that a delivery goes to.
 func (d *deriver) target(ctx context.Context, to model.Target, facts model.Facts) (*cluster, error) {
 	if to.Cluster.Local() {
 		return d.home, nil
 	}
-	need := to.Cluster.Need
-	fact, known := facts[need]
-	if !known {
-		fact = d.home.fact(ctx, need)
-	}
-	kubeconfig, err := kubeconfigIn(fact, to.Cluster)
-	if err != nil {
-		return nil, err
+	var content []byte
+	if made := to.Cluster.Kubeconfig; made != nil {
+		content = made.Reveal()
+	} else {
+		fact, known := facts[to.Cluster.Need]
+		if !known {
+			fact = d.home.fact(ctx, to.Cluster.Need)
+		}
+		var err error
+		if content, err = kubeconfigIn(fact, to.Cluster); err != nil {
+			return nil, err
+		}
 	}
 	set, err := clusters.NewSet(d.home.config, clusters.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	remote, err := set.Remote(kubeconfig)
+	remote, err := set.Remote(content)
 	if err != nil {
 		return nil, err
 	}
@@ -194,10 +294,161 @@ func kubeconfigIn(fact model.Fact, ref model.ClusterRef) ([]byte, error) {
 	}
 }
 
-// tree finds the content: the local directory, or the source.
-func (d *deriver) tree(ctx context.Context, out *derivation, local string) (render.Tree, string, func(), error) {
+// rendered is everything that a delivery asks for: what its inputs hold, and
+// what the dialect makes of answers. Of an object that is asked for twice, the
+// later one goes before.
+func (d *deriver) rendered(ctx context.Context, out *derivation, local string) ([]model.Rendered, error) {
+	var all []model.Rendered
+	at := map[object.ID]int{}
+	take := func(objects []model.Rendered) {
+		for _, o := range objects {
+			if was, again := at[o.ID]; again && o.ID.Name != "" {
+				all[was] = o
+				continue
+			}
+			at[o.ID] = len(all)
+			all = append(all, o)
+		}
+	}
+	replaced, err := localInput(&out.delivery, local)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out.delivery.Inputs {
+		directory := ""
+		if i == replaced {
+			directory = local
+		}
+		manifest, err := d.render(ctx, out, out.delivery.Inputs[i], directory)
+		if err != nil {
+			return nil, err
+		}
+		take(manifest.Objects)
+	}
+	if out.delivery.Expands {
+		objects, err := d.expand(ctx, out, local)
+		if err != nil {
+			return nil, err
+		}
+		take(objects)
+	}
+	return all, nil
+}
+
+// localInput is the index of the input that a local directory stands for: the
+// only one that makes objects; -1 when it stands for none.
+func localInput(delivery *model.Delivery, local string) (int, error) {
+	found := -1
+	if local == "" || delivery.Expands {
+		return found, nil
+	}
+	for i := range delivery.Inputs {
+		if delivery.Inputs[i].Render.Kind == model.RenderNothing {
+			continue
+		}
+		if found >= 0 {
+			return -1, advise(fmt.Errorf("%s has several sources, and a local directory stands for one", delivery.ID), "leave --path out: the sources are fetched")
+		}
+		found = i
+	}
+	return found, nil
+}
+
+// render makes the objects of one input, finished but not yet marked.
+func (d *deriver) render(ctx context.Context, out *derivation, in model.Input, local string) (*model.Manifest, error) {
+	if in.Render.Kind == model.RenderExpand {
+		return &model.Manifest{}, nil
+	}
+	tree, dir, closeTree, err := d.tree(ctx, out, in, local)
+	if err != nil {
+		return nil, err
+	}
+	defer closeTree()
+	read := out.reads[len(out.reads)-1]
+	origin := out.delivery.Origin
+	origin.Repository, origin.Revision = in.URL, read.revision
+	recorder := render.Record(ctx, tree, render.Limits{})
+	opts, err := overridden(out.words, inBuild(in.Render, read.commit), dir, recorder)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := render.Build(ctx, recorder, dir, opts, origin, render.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	variables, err := d.variables(ctx, out, in.Render.Substitution)
+	if err != nil {
+		return nil, err
+	}
+	return render.Finish(manifest, in.Render, variables, out.delivery.Ownership.Control)
+}
+
+// inBuild adds what is known of the commit to what a render may refer to
+// (Argo CD, "Build Environment").
+func inBuild(opts model.Render, commit model.Commit) model.Render {
+	if !opts.NamesRevision() {
+		return opts
+	}
+	environment := map[string]string{
+		"ARGOCD_APP_REVISION":         commit.Hash,
+		"ARGOCD_APP_REVISION_SHORT":   commit.Hash[:min(7, len(commit.Hash))],
+		"ARGOCD_APP_REVISION_SHORT_8": commit.Hash[:min(8, len(commit.Hash))],
+	}
+	for name, value := range opts.Environment {
+		environment[name] = value
+	}
+	opts.Environment = environment
+	return opts
+}
+
+// overridden lets files of the directory change how it is rendered.
+func overridden(words dialect.Dialect, opts model.Render, dir string, tree *render.Recorder) (model.Render, error) {
+	for _, file := range opts.Overrides {
+		at := path.Join(dir, file)
+		entry, found, err := tree.Lookup(at)
+		if err != nil {
+			return opts, err
+		}
+		if !found || entry.Kind == model.DirEntry {
+			continue
+		}
+		content, err := tree.Read(at)
+		if err != nil {
+			return opts, err
+		}
+		if opts, err = words.Override(opts, file, content); err != nil {
+			return opts, err
+		}
+	}
+	return opts, nil
+}
+
+// variables are those of a substitution; the values of secret ones are kept, to
+// be masked wherever they went.
+func (d *deriver) variables(ctx context.Context, out *derivation, sub *model.Substitution) (map[string]render.Variable, error) {
+	if sub == nil {
+		return nil, nil
+	}
+	facts := model.Facts{}
+	for _, from := range sub.From {
+		facts[from.Need] = d.home.fact(ctx, from.Need)
+	}
+	variables, err := render.Variables(sub, facts)
+	if err != nil {
+		return nil, err
+	}
+	for _, variable := range variables {
+		if variable.Secret {
+			out.secrets = append(out.secrets, variable.Value)
+		}
+	}
+	return variables, nil
+}
+
+// tree finds the content of an input: the local directory, or the source.
+func (d *deriver) tree(ctx context.Context, out *derivation, in model.Input, local string) (render.Tree, string, func(), error) {
 	if local != "" {
-		root, dir, err := repositoryOf(local, out.delivery.Path)
+		root, dir, err := repositoryOf(local, in.Path)
 		if err != nil {
 			return nil, "", nil, err
 		}
@@ -205,9 +456,10 @@ func (d *deriver) tree(ctx context.Context, out *derivation, local string) (rend
 		if err != nil {
 			return nil, "", nil, err
 		}
+		out.reads = append(out.reads, reading{})
 		return tree, dir, func() { _ = tree.Close() }, nil
 	}
-	spec, err := d.sourceSpec(ctx, out.delivery.Source)
+	spec, err := d.sourceSpec(ctx, in.Source)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -215,8 +467,12 @@ func (d *deriver) tree(ctx context.Context, out *derivation, local string) (rend
 	if err != nil {
 		return nil, "", nil, err
 	}
-	out.source, out.revision, out.commit = &spec, tree.Revision(), tree.Commit()
-	return tree, out.delivery.Path, func() {}, nil
+	read := reading{url: in.URL, revision: tree.Revision(), commit: tree.Commit()}
+	if read.url == "" && spec.Git != nil {
+		read.url = withoutCredentials(spec.Git.URL)
+	}
+	out.reads = append(out.reads, read)
+	return tree, in.Path, func() {}, nil
 }
 
 // repositoryOf finds the root that a local directory may refer to, and the
@@ -252,8 +508,12 @@ func repositoryOf(local, deliveryPath string) (root, dir string, err error) {
 	}
 }
 
-// sourceSpec reads and compiles the source of a delivery.
+// sourceSpec is the source of a delivery: an implied one, or the declared
+// object, read and compiled.
 func (d *deriver) sourceSpec(ctx context.Context, id object.ID) (model.Source, error) {
+	if spec, known := d.implied[id]; known {
+		return spec, nil
+	}
 	resource, _, err := d.home.resource(id.GroupKind())
 	if err != nil {
 		return model.Source{}, err
@@ -262,9 +522,11 @@ func (d *deriver) sourceSpec(ctx context.Context, id object.ID) (model.Source, e
 	if err != nil {
 		return model.Source{}, err
 	}
-	intent, _, _, err := d.compile(ctx, declared)
-	if err != nil {
-		return model.Source{}, fmt.Errorf("%s: %w", id, err)
+	intent := dialect.Intent{}
+	if words := dialectOf(declared); words != nil {
+		if intent, _, _, err = d.compile(ctx, words, declared); err != nil {
+			return model.Source{}, fmt.Errorf("%s: %w", id, err)
+		}
 	}
 	if intent.Source == nil {
 		return model.Source{}, advise(fmt.Errorf("%s is a kind of source that Plumb does not fetch yet", id), "name a local directory with --path")
@@ -291,7 +553,7 @@ func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.
 			return nil, err
 		}
 	}
-	d.say.waiting("fetching %s", spec.ID)
+	d.say.waiting("fetching %s", placeOfSource(&spec))
 	tree, err := d.store.Fetch(ctx, spec, included, nil)
 	if err != nil {
 		return nil, err
@@ -300,92 +562,94 @@ func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.
 	return tree, nil
 }
 
-// render builds the directory and substitutes variables.
-func (d *deriver) render(ctx context.Context, out *derivation, tree render.Tree, dir string) (*model.Manifest, error) {
-	origin := out.delivery.Origin
-	origin.Revision = out.revision
-	manifest, err := render.Kustomize(ctx, tree, dir, out.delivery.Render.Kustomize, origin, render.Limits{})
-	if err != nil {
-		return nil, err
+// placeOfSource is how progress names a source: an implied one has no name of
+// its own.
+func placeOfSource(spec *model.Source) string {
+	if spec.Implied && spec.Git != nil {
+		return withoutCredentials(spec.Git.URL)
 	}
-	sub := out.delivery.Render.Substitution
-	if sub == nil {
-		return manifest, nil
-	}
-	facts := model.Facts{}
-	for _, from := range sub.From {
-		facts[from.Need] = d.home.fact(ctx, from.Need)
-	}
-	variables, err := render.Variables(sub, facts)
-	if err != nil {
-		return nil, err
-	}
-	for _, variable := range variables {
-		if variable.Secret {
-			out.secrets = append(out.secrets, variable.Value)
-		}
-	}
-	return render.Substitute(manifest, sub, variables, out.delivery.Ownership.Control)
+	return spec.ID.String()
 }
 
-// place makes rendered objects into what is applied: namespaces by the scope
-// of their kinds, the delivery's labels, secrets in one form.
-func (d *derivation) place(manifest *model.Manifest, words dialect.Dialect) error {
-	for _, rendered := range manifest.Objects {
-		o := &unstructured.Unstructured{}
-		if err := o.UnmarshalJSON(rendered.JSON); err != nil {
-			return fmt.Errorf("%s: %w", rendered.ID, err)
+// place makes a rendered object into what is applied: its namespace by the
+// scope of its kind, the delivery's marks, secrets in one form. What the
+// project of the delivery does not permit is a fault.
+func (d *derivation) place(rendered *model.Rendered) error {
+	o := &unstructured.Unstructured{}
+	if err := o.UnmarshalJSON(rendered.JSON); err != nil {
+		return fmt.Errorf("%s: %w", rendered.ID, err)
+	}
+	w := wanted{id: rendered.ID, origin: rendered.Origin, object: o, secret: rendered.Secret}
+	if replaced(o) {
+		d.withheld = append(d.withheld, w)
+		return nil
+	}
+	placed, err := d.settleNamespace(&w, rendered.Version)
+	if err != nil {
+		return err
+	}
+	if placed {
+		if fault := gate.Permits(&d.delivery.Permit, w.id, w.id.Namespace != ""); fault != nil {
+			fault.Object, fault.Origin = w.id, w.origin
+			return fault
 		}
-		w := wanted{id: rendered.ID, origin: rendered.Origin, object: o, secret: rendered.Secret}
-		if words.Replaces(o) {
-			d.withheld = append(d.withheld, w)
-			continue
+	}
+	w.handle, w.stage = d.words.Handling(o)
+	object.FoldStringData(o)
+	engine.Mark(&d.delivery.Ownership, o)
+	w.object = withoutWatchLabel(o)
+	switch {
+	case w.stage.Skip:
+	case w.stage.Hook():
+		d.hooks = append(d.hooks, w)
+	case w.id.Name == "":
+		return &model.Fault{
+			Reason: render.ComparisonError, Object: w.id, Origin: w.origin,
+			Message: fmt.Sprintf("%s has no metadata.name: generateName is for hooks only", w.id), Advice: "give it a name, or make it a hook",
 		}
-		if err := d.settleNamespace(&w, rendered.Version); err != nil {
-			return err
-		}
-		object.FoldStringData(o)
-		labels := o.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		for name, value := range d.delivery.Ownership.Labels {
-			labels[name] = value
-		}
-		o.SetLabels(labels)
+	default:
 		d.objects = append(d.objects, w)
 	}
-	slices.SortStableFunc(d.objects, func(x, y wanted) int {
-		switch {
-		case x.id.Less(y.id):
-			return -1
-		case y.id.Less(x.id):
-			return 1
-		}
-		return 0
-	})
 	return nil
+}
+
+// sort puts what is wanted in the order in which it is shown.
+func (d *derivation) sort() {
+	for _, list := range [][]wanted{d.objects, d.hooks} {
+		slices.SortStableFunc(list, func(x, y wanted) int {
+			switch {
+			case x.id.Less(y.id):
+				return -1
+			case y.id.Less(x.id):
+				return 1
+			}
+			return 0
+		})
+	}
 }
 
 // settleNamespace takes the namespace off an object of a cluster-wide kind, and
-// asks for one where the kind needs it. A kind that the target does not serve
-// yet is left as it is.
-func (d *derivation) settleNamespace(w *wanted, version string) error {
+// gives one that names none the delivery's, where the kind needs it. A kind
+// that the target does not serve yet is left as it is: it is not placed.
+func (d *derivation) settleNamespace(w *wanted, version string) (placed bool, err error) {
 	mapping, err := d.target.mapper.RESTMapping(w.id.GroupKind(), version)
 	switch {
 	case meta.IsNoMatchError(err):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case mapping.Scope.Name() == meta.RESTScopeNameRoot:
 		w.object.SetNamespace("")
 		w.id.Namespace = ""
+	case w.id.Namespace == "" && d.delivery.Target.Namespace != "":
+		w.object.SetNamespace(d.delivery.Target.Namespace)
+		w.id.Namespace = d.delivery.Target.Namespace
 	case w.id.Namespace == "":
-		return &model.Fault{
+		return false, &model.Fault{
 			Reason: "ReconciliationFailed", Object: w.id, Origin: w.origin,
 			Message: fmt.Sprintf("%s has no namespace", w.id),
-			Advice:  "set metadata.namespace, or spec.targetNamespace of " + d.delivery.ID.String(),
+			Advice:  "set metadata.namespace, or the target namespace of " + d.delivery.ID.String(),
 		}
 	}
-	return nil
+	return true, nil
 }

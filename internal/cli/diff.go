@@ -3,7 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
-	"regexp"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,9 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 
 	clusters "plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/differ"
+	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -29,55 +31,86 @@ const (
 const dryRuns = 8
 
 func (a *app) diffCommand() *cobra.Command {
-	diff := &cobra.Command{Use: "diff", Short: "Show what would change on the live cluster", Args: unknownSubcommand, RunE: showHelp}
-	flags := &previewFlags{}
-	ks := &cobra.Command{
-		Use:     "kustomization NAME",
-		Aliases: []string{"ks"},
-		Short:   "Show what a Kustomization would change on the live cluster",
-		Long: `Show what a Kustomization would change on the live cluster, object by object, as
-the API server itself predicts it (a dry run of server-side apply). Admission
-and defaults are part of the answer. Secret values are masked.
-
-Exit codes: 0 no difference, 1 differences, 2 failed.`,
+	diff := &cobra.Command{
+		Use:   "diff",
+		Short: "Show what would change on the live cluster",
 		Example: `  # Has the cluster drifted from Git?
   plumb diff kustomization apps
 
   # What would this branch do?
   plumb diff ks apps --path ./apps
 
+  # What would a sync do?
+  plumb diff application guestbook
+
   plumb diff ks --all`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := flags.args(cmd, args); err != nil {
-				return &exitError{code: exitDiffFailed, err: err}
-			}
-			return nil
-		},
-		ValidArgsFunction: a.completeNames(kustomizations),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := a.within(cmd.Context())
-			defer cancel()
-			differs := false
-			err := a.eachDerived(ctx, *flags, args, func(d *derivation) error {
-				differences, err := d.compare(ctx)
-				if err != nil {
-					return err
-				}
-				differs = differs || len(differences) > 0
-				return a.printDifferences(d, differences)
-			})
-			switch {
-			case err != nil:
-				return &exitError{code: exitDiffFailed, err: err}
-			case differs:
-				return &exitError{code: exitDifferent}
-			}
-			return nil
-		},
 	}
-	flags.bind(ks)
-	diff.AddCommand(ks)
+	addKindCommands(diff, false, deliveryKind, func(kind *declaredKind) *cobra.Command {
+		flags := &previewFlags{kind: kind}
+		command := &cobra.Command{
+			Use:   "NAME",
+			Short: "Show what " + article(kind.group.Kind) + " would change on the live cluster",
+			Long: `Show what ` + article(kind.group.Kind) + ` would change on the live cluster, object by object, as
+the API server itself predicts it (a dry run of server-side apply). Admission
+and defaults are part of the answer. Secret values are masked.
+
+` + diffNotes(kind) + `Exit codes: 0 no difference, 1 differences, 2 failed.`,
+			Args: func(cmd *cobra.Command, args []string) error {
+				if err := flags.args(cmd, args); err != nil {
+					return &exitError{code: exitDiffFailed, err: err}
+				}
+				return nil
+			},
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				return a.diff(ctx, *flags, args)
+			},
+		}
+		flags.bind(command)
+		return command
+	})
 	return diff
+}
+
+// diffNotes says what is particular to a kind.
+func diffNotes(kind *declaredKind) string {
+	if kind != applications {
+		return ""
+	}
+	return `Differences that the Application or the settings of Argo CD ignore are left out.
+Hooks are named apart: they run in a sync and are not compared.
+
+`
+}
+
+// article puts the right one before a kind.
+func article(kind string) string {
+	if strings.ContainsRune("AEIOU", rune(kind[0])) {
+		return "an " + kind
+	}
+	return "a " + kind
+}
+
+// diff prints how the cluster differs, and says so by its exit code.
+func (a *app) diff(ctx context.Context, flags previewFlags, args []string) error {
+	differs := false
+	err := a.eachDerived(ctx, flags, args, func(d *derivation) error {
+		differences, err := d.compare(ctx)
+		if err != nil {
+			return err
+		}
+		differs = differs || len(differences) > 0
+		return a.printDifferences(d, differences)
+	})
+	switch {
+	case err != nil:
+		return &exitError{code: exitDiffFailed, err: err}
+	case differs:
+		return &exitError{code: exitDifferent}
+	}
+	return nil
 }
 
 // difference is what would become of one object.
@@ -136,13 +169,13 @@ func (d *derivation) predict(ctx context.Context, w *wanted) (*difference, error
 	case err != nil:
 		return nil, clusters.Explain(err, "read", w.id, w.origin)
 	}
-	if d.leftAlone(w.object, live) {
+	if d.leftAlone(w, live) {
 		return nil, nil
 	}
 	want := w.object.DeepCopy()
 	if live != nil {
-		if err := object.LeavePaths(want.Object, live, d.ignored(want), d.delivery.Ownership.FieldManager); err != nil {
-			return nil, fmt.Errorf("%s: spec.ignore: %w", w.id, err)
+		if err := d.leaveIgnored(want, live); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.id, err)
 		}
 	}
 	after, err := objects.Apply(ctx, w.id.Name, want, metav1.ApplyOptions{
@@ -157,18 +190,38 @@ func (d *derivation) predict(ctx context.Context, w *wanted) (*difference, error
 		// The namespace does not exist before this very delivery creates it.
 		out.verb, out.note, after = "created", "", want
 	case live != nil && clusters.IsImmutable(err):
-		out.verb, after = d.conflict(want), want
+		out.verb, after = d.conflict(w), want
 		if out.verb == "blocked" {
 			out.note = explainedFault(w, err).Message
 		}
 	default:
 		return nil, explainedFault(w, err)
 	}
+	if out.verb == "changed" && d.delivery.Sync.Staged {
+		if same, _ := differ.Same(want, after, live, d.rules); same {
+			return nil, nil
+		}
+		if live, after, err = d.stripped(live, after); err != nil {
+			return nil, err
+		}
+	}
 	out.diff = d.show(live, after, w)
 	if out.diff == "" && out.verb == "changed" {
 		return nil, nil
 	}
 	return out, nil
+}
+
+// stripped copies both sides without what the rules leave to others.
+func (d *derivation) stripped(live, after *unstructured.Unstructured) (before, then *unstructured.Unstructured, err error) {
+	before, then = live.DeepCopy(), after.DeepCopy()
+	if _, err := d.rules.Strip(before); err != nil {
+		return nil, nil, err
+	}
+	if _, err := d.rules.StripBeside(then, live); err != nil {
+		return nil, nil, err
+	}
+	return before, then, nil
 }
 
 // explainedFault turns an answer of the API server into a fault without
@@ -181,67 +234,88 @@ func explainedFault(w *wanted, err error) *model.Fault {
 }
 
 // conflict says what an immutable field leads to.
-func (d *derivation) conflict(want *unstructured.Unstructured) string {
-	if d.delivery.Policy.Force || d.asks(want, d.delivery.Ownership.Control.Force, "enabled") {
+func (d *derivation) conflict(w *wanted) string {
+	if d.delivery.Policy.Force || w.handle.Force || w.handle.Replace {
 		return "recreated"
 	}
 	return "blocked"
 }
 
-// asks reports whether an object's annotation or label has a value.
-func (d *derivation) asks(o *unstructured.Unstructured, name, value string) bool {
-	return o != nil && name != "" &&
-		(strings.EqualFold(o.GetAnnotations()[name], value) || strings.EqualFold(o.GetLabels()[name], value))
+// leftAlone reports whether what the object or its delivery asks for keeps it
+// from being applied.
+func (d *derivation) leftAlone(w *wanted, live *unstructured.Unstructured) bool {
+	if w.handle.Disabled {
+		return true
+	}
+	if live == nil {
+		return false
+	}
+	has, _ := d.words.Handling(live)
+	return has.Disabled || w.handle.IfNotPresent || d.delivery.Policy.CreateOnly
 }
 
-// leftAlone reports whether the object's own annotations keep it from being
-// applied.
-func (d *derivation) leftAlone(want, live *unstructured.Unstructured) bool {
-	control := d.delivery.Ownership.Control
-	for _, o := range []*unstructured.Unstructured{want, live} {
-		if d.asks(o, control.Reconcile, "disabled") || d.asks(o, control.SSA, "Ignore") {
-			return true
+// compileRules prepares what counts as no difference.
+func (d *derivation) compileRules() error {
+	policy := &d.delivery.Policy
+	rules := policy.Ignore
+	if d.delivery.Sync.Staged {
+		desired := make([]model.Desired, len(d.objects))
+		for i, w := range d.objects {
+			body, err := object.Canonical(w.object.Object)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.id, err)
+			}
+			desired[i] = model.Desired{ID: w.id, JSON: body, Origin: w.origin}
+		}
+		if implicit := differ.AutoscaledReplicas(desired); len(implicit) > 0 {
+			var err error
+			if d.implicit, err = differ.Compile(implicit, model.CompareRules{}); err != nil {
+				return err
+			}
+			rules = slices.Concat(rules, implicit)
 		}
 	}
-	return live != nil && d.asks(want, control.SSA, "IfNotPresent")
+	labels, annotations := slices.Collect(maps.Keys(d.delivery.Ownership.Labels)), []string(nil)
+	if t := d.delivery.Ownership.Tracking; t.Annotation != "" {
+		annotations = []string{t.Annotation, t.InstallationAnnotation}
+	}
+	var err error
+	d.rules, err = differ.Compile(rules, policy.Compare, differ.Marks(labels, annotations))
+	return err
+}
+
+// leaveIgnored makes what would be sent leave alone what the delivery leaves to
+// others, as far as it also applies around it.
+func (d *derivation) leaveIgnored(want, live *unstructured.Unstructured) error {
+	switch {
+	case !d.delivery.Sync.Staged:
+		paths, err := d.ignored(want)
+		if err != nil {
+			return err
+		}
+		return object.LeavePaths(want.Object, live, paths, d.delivery.Ownership.FieldManager)
+	case d.delivery.Sync.Options.LeaveIgnored:
+		return d.rules.Copy(want, live)
+	}
+	return d.implicit.Copy(want, live)
 }
 
 // ignored lists the JSON pointers that the delivery leaves to others.
-func (d *derivation) ignored(o *unstructured.Unstructured) []string {
+func (d *derivation) ignored(o *unstructured.Unstructured) ([]string, error) {
 	var paths []string
 	for _, rule := range d.delivery.Policy.Ignore {
-		if rule.Target == nil || selects(rule.Target, o) {
+		if rule.CompareOnly {
+			continue
+		}
+		target, err := differ.CompileSelector(rule.Target)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", rule.Origin, err)
+		}
+		if target.Selects(o) {
 			paths = append(paths, rule.Paths...)
 		}
 	}
-	return paths
-}
-
-// selects matches as kustomize does: anchored regular expressions, label and
-// annotation selectors.
-func selects(s *model.Selector, o *unstructured.Unstructured) bool {
-	gvk := o.GroupVersionKind()
-	for _, pair := range [][2]string{
-		{s.Group, gvk.Group}, {s.Version, gvk.Version}, {s.Kind, gvk.Kind},
-		{s.Namespace, o.GetNamespace()}, {s.Name, o.GetName()},
-	} {
-		if pair[0] == "" {
-			continue
-		}
-		pattern, err := regexp.Compile("^(?:" + pair[0] + ")$")
-		if err != nil || !pattern.MatchString(pair[1]) {
-			return false
-		}
-	}
-	return chosen(s.LabelSelector, o.GetLabels()) && chosen(s.AnnotationSelector, o.GetAnnotations())
-}
-
-func chosen(selector string, set map[string]string) bool {
-	if selector == "" {
-		return true
-	}
-	parsed, err := labels.Parse(selector)
-	return err == nil && parsed.Matches(labels.Set(set))
+	return paths, nil
 }
 
 // show is the difference in YAML, without what Plumb only watches by. Where
@@ -271,7 +345,12 @@ func withoutWatchLabel(o *unstructured.Unstructured) *unstructured.Unstructured 
 
 // deletions are the objects that the delivery owns and does not want any more.
 func (d *derivation) deletions(ctx context.Context) ([]difference, error) {
-	if !d.delivery.Policy.Prune {
+	note := ""
+	switch {
+	case d.delivery.Policy.Prune:
+	case d.delivery.Sync.Staged:
+		note = "only by a sync with --prune"
+	default:
 		return nil, nil
 	}
 	stays := map[object.ID]bool{}
@@ -297,11 +376,11 @@ func (d *derivation) deletions(ctx context.Context) ([]difference, error) {
 		if err != nil {
 			return nil, clusters.Explain(err, "read", claim.ID, model.Origin{})
 		}
-		control := d.delivery.Ownership.Control
-		if d.asks(live, control.Prune, "disabled") || d.asks(live, control.Reconcile, "disabled") || d.belongsElsewhere(live) {
+		has, _ := d.words.Handling(live)
+		if has.Keep || has.Disabled || has.IgnoreExtraneous || d.belongsElsewhere(live) {
 			continue
 		}
-		deleted = append(deleted, difference{id: claim.ID, verb: "deleted"})
+		deleted = append(deleted, difference{id: claim.ID, verb: "deleted", note: note})
 	}
 	return deleted, nil
 }
@@ -313,7 +392,14 @@ func (d *derivation) belongsElsewhere(live *unstructured.Unstructured) bool {
 			return true
 		}
 	}
-	return false
+	tracking := d.delivery.Ownership.Tracking.Annotation
+	owner, tracked := live.GetAnnotations()[tracking]
+	if tracking == "" || !tracked {
+		return false
+	}
+	ours := live.DeepCopy()
+	engine.Mark(&d.delivery.Ownership, ours)
+	return ours.GetAnnotations()[tracking] != owner
 }
 
 func (a *app) printDifferences(d *derivation, differences []difference) error {
@@ -331,6 +417,7 @@ func (a *app) printDifferences(d *derivation, differences []difference) error {
 		}
 	}
 	a.sayWithheld(d)
+	a.sayHooks(d)
 	if len(differences) == 0 {
 		a.say.success("%s: no differences", d.delivery.ID)
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -31,9 +33,11 @@ func (a *app) eventsCommand() *cobra.Command {
 		Use:   "events",
 		Short: "Show what happened to declared objects",
 		Long: `Show the Kubernetes events about declared objects, oldest first. With --for
-KIND/NAME the events of the source that it reads are shown too.`,
+KIND/NAME the events of the source that it reads are shown too. Without
+--namespace, the namespaces of Flux and of Argo CD are looked at.`,
 		Example: `  plumb events -A
   plumb events --for Kustomization/apps --watch
+  plumb events --for Application/guestbook
   plumb events --types Warning`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.events(cmd.Context(), *flags) },
@@ -60,55 +64,81 @@ func (a *app) events(ctx context.Context, flags eventFlags) error {
 	if err != nil {
 		return err
 	}
-	namespace := a.scope(flags.allNamespaces || wanted.elsewhere)
-	lines := &table{
+	printer := &eventPrinter{app: a, wanted: wanted, table: table{
 		header:   []string{"Last seen", "Type", "Reason", "Object", "Message"},
 		headless: flags.noHeader,
 		color:    colored(a.streams.Out, a.streams.Getenv),
+	}}
+	if wanted.everywhere() {
+		printer.table.header = append([]string{"Namespace"}, printer.table.header...)
 	}
-	if namespace == metav1.NamespaceAll {
-		lines.header = append([]string{"Namespace"}, lines.header...)
-	}
-	show := func(items []unstructured.Unstructured) error {
-		lines.rows = nil
-		sort.SliceStable(items, func(i, j int) bool { return lastSeen(&items[i]).Before(lastSeen(&items[j])) })
-		for i := range items {
-			if wanted.matches(&items[i]) {
-				lines.rows = append(lines.rows, a.eventRow(&items[i], namespace == metav1.NamespaceAll))
-			}
-		}
-		if len(lines.rows) == 0 {
-			return nil
-		}
-		err := lines.write(a.streams.Out)
-		lines.headless = true
-		return err
-	}
-	resource := c.objects.Resource(coreEvents).Namespace(namespace)
+	options := metav1.ListOptions{FieldSelector: wanted.selector()}
 	if flags.watch {
-		return interrupted(ctx, follow(ctx, resource, metav1.ListOptions{FieldSelector: wanted.selector()}, follower{
-			initial: func(items []unstructured.Unstructured) (bool, error) { return false, show(items) },
-			change: func(change watch.EventType, o *unstructured.Unstructured) (bool, error) {
-				if change == watch.Deleted {
-					return false, nil
-				}
-				return false, show([]unstructured.Unstructured{*o})
-			},
-		}))
+		return interrupted(ctx, printer.follow(ctx, c, options))
 	}
 	ctx, cancel := a.within(ctx)
 	defer cancel()
-	list, err := listPages(ctx, resource, metav1.ListOptions{FieldSelector: wanted.selector()})
-	if err != nil {
+	var items []unstructured.Unstructured
+	for _, namespace := range wanted.namespaces {
+		list, err := listPages(ctx, c.objects.Resource(coreEvents).Namespace(namespace), options)
+		if err != nil {
+			return err
+		}
+		items = append(items, list.Items...)
+	}
+	if err := printer.show(items); err != nil {
 		return err
 	}
-	if err := show(list.Items); err != nil {
-		return err
-	}
-	if len(lines.rows) == 0 {
+	if len(printer.table.rows) == 0 {
 		a.say.plain("no events found; the API server forgets them after an hour")
 	}
 	return nil
+}
+
+// eventPrinter prints events as they come, under one header.
+type eventPrinter struct {
+	app    *app
+	wanted wantedEvents
+
+	mu    sync.Mutex
+	table table
+}
+
+func (p *eventPrinter) show(items []unstructured.Unstructured) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table.rows = nil
+	sort.SliceStable(items, func(i, j int) bool { return lastSeen(&items[i]).Before(lastSeen(&items[j])) })
+	for i := range items {
+		if p.wanted.matches(&items[i]) {
+			p.table.rows = append(p.table.rows, p.app.eventRow(&items[i], p.wanted.everywhere()))
+		}
+	}
+	if len(p.table.rows) == 0 {
+		return nil
+	}
+	err := p.table.write(p.app.streams.Out)
+	p.table.headless = true
+	return err
+}
+
+// follow prints the events of every wanted namespace until ctx ends.
+func (p *eventPrinter) follow(ctx context.Context, c *cluster, options metav1.ListOptions) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, namespace := range p.wanted.namespaces {
+		group.Go(func() error {
+			return follow(ctx, c.objects.Resource(coreEvents).Namespace(namespace), options, follower{
+				initial: func(items []unstructured.Unstructured) (bool, error) { return false, p.show(items) },
+				change: func(change watch.EventType, o *unstructured.Unstructured) (bool, error) {
+					if change == watch.Deleted {
+						return false, nil
+					}
+					return false, p.show([]unstructured.Unstructured{*o})
+				},
+			})
+		})
+	}
+	return group.Wait()
 }
 
 // wantedEvents says which events are shown.
@@ -116,12 +146,24 @@ type wantedEvents struct {
 	kind, name string      // "": any
 	sources    []reference // shown as well
 	types      []string
-	namespace  string
-	elsewhere  bool // a source is in another namespace
+	namespaces []string // that are looked at
+	namespace  string   // of what kind and name say; metav1.NamespaceAll: any
+}
+
+// everywhere reports whether the events of every namespace are looked at.
+func (w wantedEvents) everywhere() bool {
+	return len(w.namespaces) == 1 && w.namespaces[0] == metav1.NamespaceAll
 }
 
 func (a *app) eventFilter(ctx context.Context, c *cluster, flags eventFlags) (wantedEvents, error) {
-	w := wantedEvents{types: flags.types, namespace: a.scope(flags.allNamespaces)}
+	w := wantedEvents{types: flags.types, namespaces: []string{metav1.NamespaceAll}}
+	switch {
+	case flags.allNamespaces:
+	case a.kube.chosen || a.kube.namespace == a.kube.argoNamespace:
+		w.namespaces = []string{a.kube.namespace}
+	default:
+		w.namespaces = []string{a.kube.namespace, a.kube.argoNamespace}
+	}
 	if flags.about == "" {
 		return w, nil
 	}
@@ -130,17 +172,20 @@ func (a *app) eventFilter(ctx context.Context, c *cluster, flags eventFlags) (wa
 	if declared == nil {
 		return w, advise(fmt.Errorf("--for knows no kind %q", kind), "give it as KIND or KIND/NAME, such as Kustomization/apps")
 	}
-	w.kind, w.name = declared.group.Kind, name
-	if name == "" || declared.source || flags.allNamespaces {
+	w.kind, w.name, w.namespace = declared.group.Kind, name, a.scopeOf(declared, flags.allNamespaces)
+	w.namespaces = []string{w.namespace}
+	if name == "" || declared != kustomizations || flags.allNamespaces {
 		return w, nil
 	}
-	o, err := c.get(ctx, declared, a.kube.namespace, name)
+	o, err := c.get(ctx, declared, w.namespace, name)
 	if err != nil {
 		return w, err
 	}
 	source := sourceOf(o)
 	w.sources = append(w.sources, source)
-	w.elsewhere = source.namespace != a.kube.namespace
+	if source.namespace != w.namespace {
+		w.namespaces = []string{metav1.NamespaceAll}
+	}
 	return w, nil
 }
 
@@ -172,7 +217,7 @@ func (w wantedEvents) matches(event *unstructured.Unstructured) bool {
 	}
 	if w.kind == "" {
 		group, _, _ := strings.Cut(text(event, "involvedObject", "apiVersion"), "/")
-		return strings.HasSuffix(group, fluxGroups)
+		return isDeclared(schema.GroupKind{Group: group, Kind: about.kind})
 	}
 	return about.kind == w.kind && (w.name == "" || about.name == w.name) &&
 		(w.namespace == metav1.NamespaceAll || about.namespace == w.namespace)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,8 @@ and compared with the cluster by a dry run.`,
 		Example: `  plumb explain deployment/podinfo -n apps
   plumb explain Deployment/apps/podinfo
   plumb explain pod podinfo-7d9f-x -n apps
-  plumb explain kustomization apps`,
+  plumb explain kustomization apps
+  plumb explain application guestbook`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "" && output != "json" && output != "yaml" {
@@ -71,7 +73,7 @@ and compared with the cluster by a dry run.`,
 			if err != nil {
 				return err
 			}
-			targets, err := c.targets(args, a.kube.namespace)
+			targets, err := c.targets(args, a.namespaceFor)
 			if err != nil {
 				return err
 			}
@@ -105,7 +107,7 @@ func (a *app) explain(ctx context.Context, c *cluster, t target, local string) (
 	if err != nil {
 		live = nil
 	}
-	delivered, owner, err := c.ownerOf(ctx, live, id)
+	delivered, owner, err := c.ownerOf(ctx, live, id, a.kube.argoNamespace)
 	if err != nil {
 		return nil, err
 	}
@@ -121,32 +123,32 @@ func (a *app) explain(ctx context.Context, c *cluster, t target, local string) (
 		err = a.traceOrigin(ctx, c, e, owner, delivered, id, local)
 	case live == nil:
 		e.State = "does not exist, and no delivery lists it"
-	case kindNamed(id.Kind) != nil && strings.HasSuffix(id.Group, fluxGroups):
+	case isDeclared(id.GroupKind()):
 		e.State = "declared on the cluster itself, not by a delivery"
 	default:
 		e.State = "not delivered by Plumb"
 	}
-	if err == nil && live != nil && id == t.id() && id.GroupKind() == kustomizations.group {
-		err = a.explainDelivery(ctx, c, e, live, local)
+	if kind := deliveryKindOf(id.GroupKind()); err == nil && live != nil && id == t.id() && kind != nil {
+		err = a.explainDelivery(ctx, c, e, kind, live, local)
 	}
 	return e, err
 }
 
 // explainDelivery says what a delivery delivers, and how the cluster differs
 // from that.
-func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, live *unstructured.Unstructured, local string) error {
+func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, kind *declaredKind, live *unstructured.Unstructured, local string) error {
 	deriver, closeDeriver, err := a.newDeriver(c)
 	if err != nil {
 		return err
 	}
 	defer closeDeriver()
 	if e.Owner == "" {
-		e.Source = sourceOf(live).String()
-		e.Revision = text(live, "status", "lastAppliedRevision")
+		e.Source, _ = kind.idiom.origin(ctx, c, live)
+		e.Revision = kind.idiom.applied(live)
 	}
 	if suspended(live) {
 		e.State += "; suspended"
-		e.Advice = append(e.Advice, fmt.Sprintf("resume it with: plumb resume kustomization %s -n %s", live.GetName(), live.GetNamespace()))
+		e.Advice = append(e.Advice, "resume it with: plumb resume "+called(kind, live))
 	}
 	d, failure := deriver.derive(ctx, live, local)
 	var differences []difference
@@ -160,16 +162,21 @@ func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, l
 		}
 		return nil // the explanation says it
 	}
-	if e.Owner == "" && d.source != nil {
-		e.URL, e.Commit, e.Author = withoutCredentials(d.source.Git.URL), d.commit.Message, authored(d.commit)
+	if e.Owner == "" && len(d.reads) > 0 {
+		if commit := d.commit(); commit.Hash != "" {
+			e.Commit, e.Author = commit.Message, authored(commit)
+		}
+		if kind == kustomizations {
+			e.URL = d.reads[0].url
+		}
 	}
 	e.Delivers = fmt.Sprintf("%d objects", len(d.objects))
 	if d.behind() {
-		e.Delivers += " at revision " + shortHashes(d.revision) + ", which no run has taken up yet"
+		e.Delivers += " at revision " + shortHashes(d.revision()) + ", which no run has taken up yet"
 	}
 	if len(differences) > 0 {
 		e.Delivers += fmt.Sprintf("; %d differ from the cluster", len(differences))
-		e.Advice = append(e.Advice, fmt.Sprintf("see how with: plumb diff kustomization %s -n %s", live.GetName(), live.GetNamespace()))
+		e.Advice = append(e.Advice, "see how with: plumb diff "+called(kind, live))
 	}
 	return nil
 }
@@ -185,53 +192,59 @@ func authored(c model.Commit) string {
 // ownerOf finds the delivery of an object, and the delivered object itself,
 // which for a Pod is the workload that made it. Labels say so; the inventories
 // do where the labels are gone, and for an object that does not exist.
-func (c *cluster) ownerOf(ctx context.Context, live *unstructured.Unstructured, id object.ID) (delivered, owner *unstructured.Unstructured, err error) {
+func (c *cluster) ownerOf(ctx context.Context, live *unstructured.Unstructured, id object.ID, argoNamespace string) (delivered, owner *unstructured.Unstructured, err error) {
 	delivered = live
 	if live != nil {
-		ref, chain, found, err := c.deliveredBy(ctx, live)
+		by, chain, err := c.deliveredBy(ctx, live, argoNamespace)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(chain) > 0 && found {
+		// The last owner that was climbed carries the marks, unless the one that
+		// made it all is a delivery itself.
+		if len(chain) > 0 && by != nil {
 			delivered = chain[len(chain)-1]
 		}
-		if found {
-			owner, err = c.get(ctx, kustomizations, ref.namespace, ref.name)
+		if by != nil {
+			owner, err = c.get(ctx, by.kind, by.namespace, by.name)
 			if err == nil || !apierrors.IsNotFound(err) {
 				return delivered, owner, err
 			}
 		}
 	}
-	list, err := c.list(ctx, kustomizations, metav1.NamespaceAll, metav1.ListOptions{})
-	if meta.IsNoMatchError(err) || apierrors.IsForbidden(err) {
-		return delivered, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	for i := range list.Items {
-		claims, err := inventoryOf(&list.Items[i])
-		if err != nil || isRemote(&list.Items[i]) {
-			continue
-		}
-		for _, claim := range claims {
-			if claim == id {
-				return delivered, &list.Items[i], nil
-			}
+	for _, kind := range deliveryKinds() {
+		owner, err := c.claimant(ctx, kind, id)
+		if owner != nil || err != nil {
+			return delivered, owner, err
 		}
 	}
 	return delivered, nil, nil
 }
 
+// claimant is the delivery of a kind that lists an object as its own; nil when
+// none does, or when they may not be read.
+func (c *cluster) claimant(ctx context.Context, kind *declaredKind, id object.ID) (*unstructured.Unstructured, error) {
+	list, err := c.list(ctx, kind, metav1.NamespaceAll, metav1.ListOptions{})
+	if meta.IsNoMatchError(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		claims, err := kind.idiom.inventory(&list.Items[i])
+		if err == nil && !kind.idiom.remote(&list.Items[i]) && slices.Contains(claims, id) {
+			return &list.Items[i], nil
+		}
+	}
+	return nil, nil
+}
+
 // traceOrigin fills in what the delivery and its source say.
 func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner, delivered *unstructured.Unstructured, id object.ID, local string) error {
 	e.Owner = object.Of(owner).String()
-	ref := sourceOf(owner)
-	e.Source = ref.String()
-	e.Revision = text(owner, "status", "lastAppliedRevision")
-	if declared, err := c.source(ctx, ref); err == nil {
-		e.URL = withoutCredentials(text(declared, "spec", "url"))
-	}
+	idiom := idiomOf(owner)
+	e.Source, e.URL = idiom.origin(ctx, c, owner)
+	e.Revision = idiom.applied(owner)
 	deriver, closeDeriver, err := a.newDeriver(c)
 	if err != nil {
 		return err
@@ -246,7 +259,9 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 		}
 		return nil // the explanation says it
 	}
-	e.Author, e.Commit = authored(d.commit), d.commit.Message
+	if commit := d.commit(); commit.Hash != "" {
+		e.Author, e.Commit = authored(commit), commit.Message
+	}
 	w := d.find(id)
 	if w == nil {
 		e.State = d.unwantedState(id, delivered)
@@ -262,9 +277,11 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 }
 
 func (d *derivation) find(id object.ID) *wanted {
-	for i := range d.objects {
-		if d.objects[i].id == id {
-			return &d.objects[i]
+	for _, list := range [][]wanted{d.objects, d.hooks} {
+		for i := range list {
+			if list[i].id == id {
+				return &list[i]
+			}
 		}
 	}
 	return nil
@@ -277,12 +294,16 @@ func (d *derivation) unwantedState(id object.ID, live *unstructured.Unstructured
 			return "left out: it installs a controller that Plumb replaces"
 		}
 	}
-	switch {
-	case live == nil:
+	if live == nil {
 		return "does not exist, and is not in Git"
+	}
+	has, _ := d.words.Handling(live)
+	switch {
+	case !d.delivery.Policy.Prune && d.delivery.Sync.Staged:
+		return "not in Git any more; it stays until a sync prunes"
 	case !d.delivery.Policy.Prune:
 		return "not in Git any more; it stays, since its delivery does not prune"
-	case d.asks(live, d.delivery.Ownership.Control.Prune, "disabled"):
+	case has.Keep:
 		return "not in Git any more; it stays, since its annotation forbids pruning"
 	}
 	return "not in Git any more; it is going to be deleted"
@@ -290,7 +311,11 @@ func (d *derivation) unwantedState(id object.ID, live *unstructured.Unstructured
 
 // compareOne says how the cluster differs from what is wanted.
 func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, live *unstructured.Unstructured) error {
-	if live != nil && d.leftAlone(w.object, live) {
+	if w.stage.Hook() {
+		e.State = "a hook: it runs in " + phasesOf(w.stage) + " of a sync, and is not kept as it is in Git"
+		return nil
+	}
+	if live != nil && d.leftAlone(w, live) {
 		e.State = "left alone, as its annotations ask"
 		return nil
 	}
@@ -301,17 +326,17 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 	behind := d.behind()
 	switch {
 	case difference == nil && behind:
-		e.State = fmt.Sprintf("as in Git; revision %s does not change it", shortHashes(d.revision))
+		e.State = fmt.Sprintf("as in Git; revision %s does not change it", shortHashes(d.revision()))
 	case difference == nil:
 		e.State = "as in Git"
 	case live == nil:
 		e.State = "in Git, not on the cluster"
 	case difference.verb == "blocked":
 		e.State = "cannot be changed: " + difference.note
-		e.Advice = append(e.Advice, "an immutable field differs: let it be recreated with the annotation "+
-			d.delivery.Ownership.Control.Force+": enabled, or spec.force of "+d.delivery.ID.String())
+		e.Advice = append(e.Advice, "an immutable field differs: let it be recreated with "+
+			d.forceOption()+" of "+d.delivery.ID.String())
 	case behind:
-		e.State = fmt.Sprintf("revision %s is not applied yet", shortHashes(d.revision))
+		e.State = fmt.Sprintf("revision %s is not applied yet", shortHashes(d.revision()))
 	default:
 		e.State = "drifted from Git"
 		e.Writers = otherWriters(live, d.delivery.Ownership.FieldManager)
@@ -322,12 +347,19 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 	return nil
 }
 
+// forceOption is how an object is allowed to be recreated.
+func (d *derivation) forceOption() string {
+	if d.delivery.Sync.Staged {
+		return "its annotation argocd.argoproj.io/sync-options: Force=true,Replace=true, or the sync option Force=true"
+	}
+	return "the annotation " + d.delivery.Ownership.Control.Force + ": enabled, or spec.force"
+}
+
 // behind reports whether the source has a revision that no run has taken up
 // yet.
 func (d *derivation) behind() bool {
-	return d.revision != "" &&
-		text(d.declared, "status", "lastAppliedRevision") != d.revision &&
-		text(d.declared, "status", "lastAttemptedRevision") != d.revision
+	revision := d.revision()
+	return revision != "" && !idiomOf(d.declared).looked(d.declared, revision)
 }
 
 // otherWriters lists who else has written an object, last first.
@@ -349,20 +381,21 @@ func otherWriters(live *unstructured.Unstructured, own string) []string {
 // addStanding adds what the delivery as a whole says: whether it is suspended
 // or failing.
 func (a *app) addStanding(e *explanation, owner *unstructured.Unstructured) {
-	id := object.Of(owner)
+	kind := deliveryKindOf(object.Of(owner).GroupKind())
 	if suspended(owner) {
 		e.State += "; its delivery is suspended"
-		e.Advice = append(e.Advice, fmt.Sprintf("resume it with: plumb resume kustomization %s -n %s", id.Name, id.Namespace))
+		e.Advice = append(e.Advice, "resume it with: plumb resume "+called(kind, owner))
 	}
-	ready, ok := conditionOf(owner, "Ready")
+	if _, waits := kind.idiom.held(owner, ""); waits {
+		e.Advice = append(e.Advice, "look at what would be deleted, and agree: plumb approve "+called(kind, owner))
+	}
+	ready, ok := kind.idiom.standing(owner)
 	if !ok || ready.status == "True" {
 		return
 	}
-	e.State += fmt.Sprintf("; its delivery is not ready: %s: %s", ready.reason, shortHashes(ready.message))
-	if ready.reason == reasonHeld {
-		e.Advice = append(e.Advice, fmt.Sprintf("look at what would be deleted, and agree: plumb approve kustomization %s -n %s", id.Name, id.Namespace))
-	} else {
-		e.Advice = append(e.Advice, fmt.Sprintf("see its events with: plumb events --for Kustomization/%s -n %s", id.Name, id.Namespace))
+	e.State += "; its delivery is not ready: " + strings.TrimPrefix(fmt.Sprintf("%s: %s", ready.reason, shortHashes(ready.message)), ": ")
+	if ready.reason != reasonHeld {
+		e.Advice = append(e.Advice, fmt.Sprintf("see its events with: plumb events --for %s/%s -n %s", kind.group.Kind, owner.GetName(), owner.GetNamespace()))
 	}
 }
 
@@ -378,7 +411,7 @@ func (a *app) judge(ctx context.Context, c *cluster, e *explanation, live *unstr
 	}
 	judged := health.Deeper(live, children)
 	e.Health, e.Reason, e.Message = string(judged.State), judged.Reason, judged.Message
-	if object.Of(live).GroupKind() == kustomizations.group {
+	if deliveryKindOf(object.Of(live).GroupKind()) != nil {
 		if err := c.unwell(ctx, e, live); err != nil {
 			return err
 		}
@@ -431,8 +464,8 @@ func (c *cluster) children(ctx context.Context, o *unstructured.Unstructured) ([
 
 // unwell lists the objects of a delivery that are not healthy.
 func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstructured.Unstructured) error {
-	claims, err := inventoryOf(delivery)
-	if err != nil || isRemote(delivery) {
+	claims, err := idiomOf(delivery).inventory(delivery)
+	if err != nil || idiomOf(delivery).remote(delivery) {
 		return err
 	}
 	lines := make([]string, len(claims))
@@ -555,6 +588,9 @@ func first(i int, name string) string {
 func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstructured, h held) error {
 	if err := a.out("%s\n", printable(h.message)); err != nil {
 		return err
+	}
+	if len(h.objects) > 0 {
+		return a.out("%s\n", printable(strings.Join(h.objects, "\n")))
 	}
 	listed, err := c.heldObjects(ctx, o, h)
 	if err != nil && !apierrors.IsForbidden(err) {

@@ -8,6 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/dialect/argo"
+	"plumb.dev/plumb/internal/dialect/argo/appset"
+	"plumb.dev/plumb/internal/dialect/argo/status"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -16,10 +20,11 @@ func (a *app) exportCommand() *cobra.Command {
 		Use:   "export",
 		Short: "Print declared objects as they would stand in Git",
 		Example: `  plumb export source git --all > sources.yaml
-  plumb export kustomization apps`,
+  plumb export kustomization apps
+  plumb export application --all > applications.yaml`,
 	}
 	export.PersistentFlags().BoolVar(&all, "all", false, "every object of the kind in the namespace")
-	addKindCommands(export, false, func(kind *declaredKind) *cobra.Command {
+	addKindCommands(export, false, everyKind, func(kind *declaredKind) *cobra.Command {
 		return &cobra.Command{
 			Use:               "NAME...",
 			Short:             "Export " + kind.group.Kind + " objects",
@@ -40,18 +45,19 @@ func (a *app) export(ctx context.Context, kind *declaredKind, names []string) er
 	if err != nil {
 		return err
 	}
+	namespace := a.namespaceOf(kind)
 	var items []unstructured.Unstructured
 	if len(names) == 0 {
-		list, err := c.list(ctx, kind, a.kube.namespace, metav1.ListOptions{})
+		list, err := c.list(ctx, kind, namespace, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
 		if items = list.Items; len(items) == 0 {
-			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, a.kube.namespace)
+			return fmt.Errorf("no %s found in namespace %q", kind.group.Kind, namespace)
 		}
 	}
 	for _, name := range names {
-		o, err := c.get(ctx, kind, a.kube.namespace, name)
+		o, err := c.get(ctx, kind, namespace, name)
 		if err != nil {
 			return err
 		}
@@ -74,6 +80,10 @@ func (a *app) export(ctx context.Context, kind *declaredKind, names []string) er
 var machineAnnotations = []string{
 	requestedAt,
 	approveAnnotation,
+	argo.AnnotationQuarantine,
+	deletionApproved,
+	status.AnnotationRefresh,
+	appset.RefreshAnnotation,
 	"kubectl.kubernetes.io/last-applied-configuration",
 }
 
@@ -98,7 +108,7 @@ func asDeclared(o *unstructured.Unstructured) *unstructured.Unstructured {
 	}
 	for field, value := range o.Object {
 		switch field {
-		case "apiVersion", "kind", "metadata", "status":
+		case "apiVersion", "kind", "metadata", "status", "operation":
 		default:
 			clean.Object[field] = value
 		}

@@ -25,6 +25,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/dialect/argo"
 )
 
 // fakeAPI is an API server in memory: discovery, GET, LIST, WATCH, POST,
@@ -63,6 +65,9 @@ var fakeKinds = []fakeKind{
 	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "gitrepositories"}, "GitRepository", "gitrepo", true},
 	{schema.GroupVersionResource{Group: kustomizeGroup, Version: "v1", Resource: "kustomizations"}, "Kustomization", "ks", true},
 	{schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}, "HelmRelease", "hr", true},
+	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "applications"}, "Application", "app", true},
+	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "applicationsets"}, "ApplicationSet", "appset", true},
+	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "appprojects"}, "AppProject", "appproj", true},
 	{schema.GroupVersionResource{Version: "v1", Resource: "events"}, "Event", "ev", true},
 	{schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, "ConfigMap", "cm", true},
 	{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, "Secret", "", true},
@@ -73,6 +78,8 @@ var fakeKinds = []fakeKind{
 	{schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "Namespace", "ns", false},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "Deployment", "deploy", true},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}, "ReplicaSet", "rs", true},
+	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}, "StatefulSet", "sts", true},
+	{schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}, "Job", "", true},
 	{schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}, "Lease", "", true},
 	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}, "ClusterRoleBinding", "", false},
 	{schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}, "CustomResourceDefinition", "crd", false},

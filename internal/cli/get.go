@@ -36,6 +36,12 @@ func (a *app) getCommand() *cobra.Command {
 	get := &cobra.Command{
 		Use:   "get",
 		Short: "List sources and deliveries and how they are doing",
+		Long: `List what is declared, in the columns that users of its dialect know. Without
+--namespace, Flux's kinds are looked up in flux-system and those of Argo CD in
+argocd.
+
+--status-selector takes the type of a condition; for Applications also sync and
+health, as in sync=OutOfSync or health!=Healthy.`,
 		Example: `  # Everything that is declared, in every namespace
   plumb get all -A
 
@@ -46,7 +52,10 @@ func (a *app) getCommand() *cobra.Command {
   plumb get ks apps --watch
 
   # What is not ready
-  plumb get ks -A --status-selector ready=false`,
+  plumb get ks -A --status-selector ready=false
+
+  # Applications that differ from Git
+  plumb get applications --status-selector sync=OutOfSync`,
 	}
 	set := get.PersistentFlags()
 	set.BoolVarP(&flags.allNamespaces, "all-namespaces", "A", false, "list the objects of every namespace")
@@ -56,7 +65,7 @@ func (a *app) getCommand() *cobra.Command {
 	set.StringVarP(&flags.labelSelector, "label-selector", "l", "", "only objects whose labels match, such as team=a,env!=test")
 	set.StringVar(&flags.statusSelector, "status-selector", "", "only objects with this condition, such as ready=false or ready!=true")
 
-	sources := addKindCommands(get, true, func(kind *declaredKind) *cobra.Command {
+	sources := addKindCommands(get, true, everyKind, func(kind *declaredKind) *cobra.Command {
 		command := &cobra.Command{
 			Use:               "[NAME]",
 			Short:             "List objects of kind " + kind.group.Kind,
@@ -66,7 +75,7 @@ func (a *app) getCommand() *cobra.Command {
 				return a.get(cmd.Context(), *flags, []*declaredKind{kind}, args)
 			},
 		}
-		if kind == kustomizations {
+		if kind == kustomizations || kind == applications {
 			command.Flags().BoolVar(&flags.showSource, "show-source", false, "show the source that each reads")
 		}
 		return command
@@ -128,7 +137,7 @@ func (a *app) get(ctx context.Context, flags getFlags, kinds []*declaredKind, ar
 	defer cancel()
 	found := false
 	for _, kind := range kinds {
-		list, err := c.list(ctx, kind, a.scope(flags.allNamespaces), listOptions(flags, args))
+		list, err := c.list(ctx, kind, a.scopeOf(kind, flags.allNamespaces), listOptions(flags, args))
 		if several && meta.IsNoMatchError(err) {
 			continue
 		}
@@ -150,16 +159,28 @@ func (a *app) get(ctx context.Context, flags getFlags, kinds []*declaredKind, ar
 	return nil
 }
 
-func (a *app) scope(allNamespaces bool) string {
+// namespaceOf is the namespace that is meant for objects of a kind: the one that
+// was given, else where the kind's upstream keeps its own.
+func (a *app) namespaceOf(kind *declaredKind) string {
+	if a.kube.chosen || a.kube.namespaceGiven() {
+		return a.kube.namespace
+	}
+	return kind.idiom.namespace(&a.kube)
+}
+
+func (a *app) scopeOf(kind *declaredKind, allNamespaces bool) string {
 	if allNamespaces {
 		return metav1.NamespaceAll
 	}
-	return a.kube.namespace
+	return a.namespaceOf(kind)
 }
 
 // nothingFound fails for a name that is not there; an empty list is no failure.
 func (a *app) nothingFound(kinds []*declaredKind, flags getFlags, args []string) error {
-	where := fmt.Sprintf("in namespace %q", a.kube.namespace)
+	where := fmt.Sprintf("in namespace %q", a.namespaceOf(kinds[0]))
+	if len(kinds) > 1 && !a.kube.chosen {
+		where = fmt.Sprintf("in namespaces %q and %q", a.kube.namespace, a.kube.argoNamespace)
+	}
 	if flags.allNamespaces {
 		where = "in any namespace"
 	}
@@ -235,8 +256,8 @@ func parseStatusSelector(s string) (func(*unstructured.Unstructured) bool, error
 	}
 	kind, negated := strings.CutSuffix(kind, "!")
 	return func(o *unstructured.Unstructured) bool {
-		c, found := conditionOf(o, kind)
-		return (found && strings.EqualFold(c.status, status)) != negated
+		has, found := idiomOf(o).status(o, kind)
+		return (found && strings.EqualFold(has, status)) != negated
 	}, nil
 }
 
@@ -335,36 +356,62 @@ func resourceName(kind *declaredKind) string {
 	return strings.ToLower(kind.group.Kind) + "." + kind.group.Group
 }
 
+// column is one column of a table of declared objects.
+type column struct {
+	name string
+	when func(getFlags) bool // nil: always
+	cell func(*app, *unstructured.Unstructured) string
+}
+
+func wide(f getFlags) bool       { return f.output == "wide" }
+func withSource(f getFlags) bool { return f.showSource || wide(f) }
+
+// fluxColumns are those of flux get, with some in front that a kind adds.
+func fluxColumns(revision func(*unstructured.Unstructured) string, first ...column) []column {
+	return append(first,
+		column{name: "Revision", cell: func(_ *app, o *unstructured.Unstructured) string { return shortHashes(revision(o)) }},
+		column{name: "Suspended", cell: func(_ *app, o *unstructured.Unstructured) string { return yesNo(suspended(o)) }},
+		column{name: "Ready", cell: func(_ *app, o *unstructured.Unstructured) string {
+			status, _ := readiness(o)
+			return status
+		}},
+		ageColumn, messageColumn,
+	)
+}
+
+var ageColumn = column{name: "Age", when: wide, cell: func(a *app, o *unstructured.Unstructured) string {
+	return a.age(o.GetCreationTimestamp().Time)
+}}
+
+var messageColumn = column{name: "Message", cell: func(_ *app, o *unstructured.Unstructured) string {
+	_, message := readiness(o)
+	return shortHashes(message)
+}}
+
+// shown are the columns of a kind that the flags ask for.
+func (v *listing) shown(kind *declaredKind) []column {
+	var out []column
+	for _, c := range kind.columns {
+		if c.when == nil || c.when(v.flags) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 func (v *listing) header(kind *declaredKind) []string {
 	var h []string
 	if v.flags.allNamespaces {
 		h = append(h, "Namespace")
 	}
 	h = append(h, "Name")
-	if v.showsSource(kind) {
-		h = append(h, "Source")
+	for _, c := range v.shown(kind) {
+		h = append(h, c.name)
 	}
-	if v.flags.output == "wide" {
-		if kind == kustomizations {
-			h = append(h, "Path")
-		}
-		if kind == gitRepositories {
-			h = append(h, "URL")
-		}
-	}
-	h = append(h, "Revision", "Suspended", "Ready")
-	if v.flags.output == "wide" {
-		h = append(h, "Age")
-	}
-	return append(h, "Message")
-}
-
-func (v *listing) showsSource(kind *declaredKind) bool {
-	return kind == kustomizations && (v.flags.showSource || v.flags.output == "wide")
+	return h
 }
 
 func (v *listing) row(kind *declaredKind, o *unstructured.Unstructured) []string {
-	wide := v.flags.output == "wide"
 	var r []string
 	if v.flags.allNamespaces {
 		r = append(r, o.GetNamespace())
@@ -374,21 +421,10 @@ func (v *listing) row(kind *declaredKind, o *unstructured.Unstructured) []string
 		name = strings.ToLower(kind.group.Kind) + "/" + name
 	}
 	r = append(r, name)
-	if v.showsSource(kind) {
-		r = append(r, sourceOf(o).String())
+	for _, c := range v.shown(kind) {
+		r = append(r, c.cell(v.app, o))
 	}
-	if wide && kind == kustomizations {
-		r = append(r, text(o, "spec", "path"))
-	}
-	if wide && kind == gitRepositories {
-		r = append(r, withoutCredentials(text(o, "spec", "url")))
-	}
-	status, message := readiness(o)
-	r = append(r, shortHashes(kind.revision(o)), yesNo(suspended(o)), status)
-	if wide {
-		r = append(r, v.app.age(o.GetCreationTimestamp().Time))
-	}
-	return append(r, shortHashes(message))
+	return r
 }
 
 func (a *app) age(since time.Time) string {
@@ -427,7 +463,7 @@ func (v *listing) follow(ctx context.Context, c *cluster, kind *declaredKind, ar
 		lines.headless = true
 		return err
 	}
-	err = follow(ctx, resource.Namespace(v.app.scope(v.flags.allNamespaces)), listOptions(v.flags, args), follower{
+	err = follow(ctx, resource.Namespace(v.app.scopeOf(kind, v.flags.allNamespaces)), listOptions(v.flags, args), follower{
 		initial: func(items []unstructured.Unstructured) (bool, error) { return false, show(items...) },
 		change: func(change watch.EventType, o *unstructured.Unstructured) (bool, error) {
 			if change == watch.Deleted {

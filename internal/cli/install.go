@@ -42,6 +42,8 @@ type installation struct {
 	StorageClass          string
 	DefaultServiceAccount string
 	NoCrossNamespaceRefs  bool
+	ArgoNamespace         string
+	ApplicationNamespaces []string
 	Version               string
 }
 
@@ -53,16 +55,16 @@ func (a *app) installCommand() *cobra.Command {
 		Short: "Install Plumb into a cluster, or bring an installation up to date",
 		Long: `Install Plumb into a cluster: its kinds, a namespace, a service account with the
 rights of upstream's controllers, a volume, a Deployment with one replica and a
-Service for artifacts. Run again, it changes only what differs.
+Service for artifacts and webhooks. Run again, it changes only what differs.
 
-Where Flux runs, Plumb only watches until plumb adopt.`,
+Where Flux or Argo CD runs, Plumb only watches until plumb adopt.`,
 		Example: `  # Look at it first
   plumb install --image registry.example.com/plumb:v1.0.0 --export > plumb.yaml
 
   plumb install --image registry.example.com/plumb:v1.0.0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			in.Namespace, in.Version = a.kube.namespace, buildVersion()
+			in.Namespace, in.ArgoNamespace, in.Version = a.kube.namespace, a.kube.argoNamespace, buildVersion()
 			if err := in.validate(); err != nil {
 				return err
 			}
@@ -84,6 +86,7 @@ Where Flux runs, Plumb only watches until plumb adopt.`,
 	set.StringVar(&in.StorageClass, "storage-class", "", "storage class of the volume; empty for the cluster's default")
 	set.StringVar(&in.DefaultServiceAccount, "default-service-account", "", "act as this service account where a delivery names none")
 	set.BoolVar(&in.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to sources in other namespaces")
+	set.StringSliceVar(&in.ApplicationNamespaces, "application-namespaces", nil, "`NAMESPACES` (globs) in which Applications may live besides Argo CD's own")
 	return install
 }
 
@@ -100,6 +103,11 @@ func (in installation) validate() error {
 	case "debug", "info", "error":
 	default:
 		return fmt.Errorf("--log-level must be debug, info or error, not %q", in.LogLevel)
+	}
+	for _, namespaces := range in.ApplicationNamespaces {
+		if namespaces == "" || strings.Trim(namespaces, "abcdefghijklmnopqrstuvwxyz0123456789-*?[]{}") != "" {
+			return fmt.Errorf("--application-namespaces %q is no glob of namespaces", namespaces)
+		}
 	}
 	for flag, value := range map[string]string{
 		"image-pull-secret": in.ImagePullSecret, "storage-class": in.StorageClass,
@@ -166,13 +174,13 @@ func (a *app) install(ctx context.Context, in installation) error {
 			"see why with: plumb explain deployment/%s -n %s", deploymentName, in.Namespace)
 	}
 	a.say.success("Plumb is running")
-	found, err := c.upstream(ctx, a.kube.namespace)
+	found, err := a.upstream(ctx, c)
 	if err != nil {
 		return err
 	}
 	for _, u := range found {
 		if u.alive(a.now()) {
-			a.say.warning("%s is running: Plumb only watches until you take over with: plumb adopt", u.deployment)
+			a.say.warning("%s is running: Plumb only watches until you take over with: plumb adopt", u.workload)
 		}
 	}
 	return nil

@@ -12,8 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-
-	"plumb.dev/plumb/internal/dialect/flux"
 )
 
 // The groups of the kinds that Flux declares.
@@ -32,35 +30,95 @@ type declaredKind struct {
 	singular, plural string
 	aliases          []string
 	source           bool // stands under "source" and "sources"
+	delivery         bool // has objects of its own on a cluster
+	suspends         bool // can be told to rest
+	reconciles       bool // can be told to look again
+	// file is the flag that names a file with the declaration; "": none.
+	file string
 	// revision is what the object has arrived at, "" when it has not yet.
 	revision func(*unstructured.Unstructured) string
 	// done is what a finished reconciliation says.
 	done string
+	// columns are what "get" shows between the name and the message.
+	columns []column
+	idiom   idiom
 }
 
 var gitRepositories = &declaredKind{
-	group:    schema.GroupKind{Group: sourceGroup, Kind: "GitRepository"},
-	human:    "source git",
-	singular: "git",
-	plural:   "git",
-	source:   true,
-	revision: func(o *unstructured.Unstructured) string { return text(o, "status", "artifact", "revision") },
-	done:     "fetched revision",
+	group:      schema.GroupKind{Group: sourceGroup, Kind: "GitRepository"},
+	human:      "source git",
+	singular:   "git",
+	plural:     "git",
+	source:     true,
+	suspends:   true,
+	reconciles: true,
+	revision:   artifactRevision,
+	done:       "fetched revision",
+	idiom:      fluxIdiom{},
+	columns: fluxColumns(artifactRevision, column{name: "URL", when: wide, cell: func(_ *app, o *unstructured.Unstructured) string {
+		return withoutCredentials(text(o, "spec", "url"))
+	}}),
 }
 
 var kustomizations = &declaredKind{
-	group:    schema.GroupKind{Group: kustomizeGroup, Kind: "Kustomization"},
-	human:    "kustomization",
-	singular: "kustomization",
-	plural:   "kustomizations",
-	aliases:  []string{"ks"},
-	revision: func(o *unstructured.Unstructured) string { return text(o, "status", "lastAppliedRevision") },
-	done:     "applied revision",
+	group:      schema.GroupKind{Group: kustomizeGroup, Kind: "Kustomization"},
+	human:      "kustomization",
+	singular:   "kustomization",
+	plural:     "kustomizations",
+	aliases:    []string{"ks"},
+	delivery:   true,
+	suspends:   true,
+	reconciles: true,
+	file:       "kustomization-file",
+	revision:   appliedRevision,
+	done:       "applied revision",
+	idiom:      fluxIdiom{},
+	columns: fluxColumns(
+		appliedRevision,
+		column{name: "Source", when: withSource, cell: func(_ *app, o *unstructured.Unstructured) string { return sourceOf(o).String() }},
+		column{name: "Path", when: wide, cell: func(_ *app, o *unstructured.Unstructured) string { return text(o, "spec", "path") }},
+	),
 }
 
 // declaredKinds are the kinds with commands of their own, in the order in
 // which they are shown.
-var declaredKinds = []*declaredKind{gitRepositories, kustomizations}
+var declaredKinds = []*declaredKind{gitRepositories, kustomizations, applications, applicationSets, appProjects}
+
+// deliveryKinds are those that have objects of their own on a cluster.
+func deliveryKinds() []*declaredKind {
+	var kinds []*declaredKind
+	for _, kind := range declaredKinds {
+		if kind.delivery {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// declaredKindOf is the kind with commands of its own that a group and kind
+// stand for; nil when it has none.
+func declaredKindOf(kind schema.GroupKind) *declaredKind {
+	for _, declared := range declaredKinds {
+		if declared.group == kind {
+			return declared
+		}
+	}
+	return nil
+}
+
+// deliveryKindOf is declaredKindOf for deliveries alone.
+func deliveryKindOf(kind schema.GroupKind) *declaredKind {
+	if declared := declaredKindOf(kind); declared != nil && declared.delivery {
+		return declared
+	}
+	return nil
+}
+
+// isDeclared reports whether objects of a kind are declared to Plumb or to an
+// upstream that it replaces.
+func isDeclared(kind schema.GroupKind) bool {
+	return strings.HasSuffix(kind.Group, fluxGroups) || declaredKindOf(kind) != nil
+}
 
 // listedKinds are the kinds that "get all" and "get sources all" show: those
 // with commands of their own, then the others that upstream has.
@@ -73,14 +131,25 @@ func listedKinds(sourcesOnly bool) []*declaredKind {
 			kinds = append(kinds, kind)
 		}
 	}
-	for _, k := range flux.New().Kinds() {
+	for _, k := range dialectKinds() {
 		source := k.GroupKind.Group == sourceGroup
 		if own[k.GroupKind] || (sourcesOnly && !source) {
 			continue
 		}
-		kinds = append(kinds, &declaredKind{group: k.GroupKind, human: strings.ToLower(k.GroupKind.Kind), source: source, revision: anyRevision})
+		kinds = append(kinds, &declaredKind{
+			group: k.GroupKind, human: strings.ToLower(k.GroupKind.Kind), source: source,
+			revision: anyRevision, columns: fluxColumns(anyRevision), idiom: fluxIdiom{},
+		})
 	}
 	return kinds
+}
+
+func artifactRevision(o *unstructured.Unstructured) string {
+	return text(o, "status", "artifact", "revision")
+}
+
+func appliedRevision(o *unstructured.Unstructured) string {
+	return text(o, "status", "lastAppliedRevision")
 }
 
 // anyRevision finds the revision in the places where upstream's kinds have it.
@@ -93,14 +162,23 @@ func anyRevision(o *unstructured.Unstructured) string {
 	return ""
 }
 
-// addKindCommands hangs one command per declared kind below parent; sources
-// hang below "source" ("sources" in the plural), as in flux.
-func addKindCommands(parent *cobra.Command, plural bool, build func(*declaredKind) *cobra.Command) *cobra.Command {
+// The kinds that a command takes.
+func everyKind(*declaredKind) bool           { return true }
+func suspendedKind(kind *declaredKind) bool  { return kind.suspends }
+func reconciledKind(kind *declaredKind) bool { return kind.reconciles }
+func deliveryKind(kind *declaredKind) bool   { return kind.delivery }
+
+// addKindCommands hangs one command per declared kind that is taken below
+// parent; sources hang below "source" ("sources" in the plural), as in flux.
+func addKindCommands(parent *cobra.Command, plural bool, takes func(*declaredKind) bool, build func(*declaredKind) *cobra.Command) *cobra.Command {
 	sources := &cobra.Command{Use: "source", Short: parent.Short + ": sources", Args: unknownSubcommand, RunE: showHelp}
 	if plural {
 		sources.Use, sources.Aliases = "sources", []string{"source"}
 	}
 	for _, kind := range declaredKinds {
+		if !takes(kind) {
+			continue
+		}
 		command := build(kind)
 		name := kind.singular
 		command.Aliases = append([]string(nil), kind.aliases...)
@@ -120,7 +198,9 @@ func addKindCommands(parent *cobra.Command, plural bool, build func(*declaredKin
 		}
 	}
 	parent.Args, parent.RunE = unknownSubcommand, showHelp
-	parent.AddCommand(sources)
+	if sources.HasSubCommands() {
+		parent.AddCommand(sources)
+	}
 	return sources
 }
 
@@ -176,14 +256,8 @@ func text(o *unstructured.Unstructured, fields ...string) string {
 	return s
 }
 
-func suspended(o *unstructured.Unstructured) bool {
-	b, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend")
-	return b
-}
-
-func lastHandled(o *unstructured.Unstructured) string {
-	return text(o, "status", "lastHandledReconcileAt")
-}
+// suspended reports whether an object rests, in the words of its dialect.
+func suspended(o *unstructured.Unstructured) bool { return idiomOf(o).suspended(o) }
 
 // condition is one entry of status.conditions.
 type condition struct {
@@ -221,31 +295,14 @@ func conditionOf(o *unstructured.Unstructured, kind string) (condition, bool) {
 	return condition{}, false
 }
 
-// readiness is the Ready condition in two words, as flux get prints it.
+// readiness is how an object is doing in two words: True, False or Unknown,
+// and why.
 func readiness(o *unstructured.Unstructured) (status, message string) {
-	if c, ok := conditionOf(o, "Ready"); ok {
-		return c.status, c.message
+	c, ok := idiomOf(o).standing(o)
+	if !ok {
+		return "False", "waiting to be reconciled"
 	}
-	return "False", "waiting to be reconciled"
-}
-
-// settled reports whether the object has been dealt with as it stands: its
-// Ready condition speaks of this generation and of no run in progress.
-func settled(o *unstructured.Unstructured) (ready condition, ok bool) {
-	ready, ok = conditionOf(o, "Ready")
-	if !ok || ready.status == "Unknown" {
-		return ready, false
-	}
-	if ready.generation != 0 && ready.generation != o.GetGeneration() {
-		return ready, false
-	}
-	if observed, found, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration"); ready.status == "True" && found && observed != o.GetGeneration() {
-		return ready, false
-	}
-	if c, running := conditionOf(o, "Reconciling"); running && c.status == "True" && c.reason == "Progressing" {
-		return ready, false
-	}
-	return ready, true
+	return c.status, c.message
 }
 
 // reference is an object that a field points at.

@@ -193,7 +193,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "plumb",
 		Short: "Keeps Kubernetes clusters true to Git",
 		Long: `Plumb keeps Kubernetes clusters true to Git. It takes the manifests you already
-have (Flux today) and drives them with one engine.`,
+have, of Flux and of Argo CD, and drives them with one engine.`,
 		Example: `  # A cluster on this machine, with a repository to commit to
   plumb up
 
@@ -202,6 +202,9 @@ have (Flux today) and drives them with one engine.`,
 
   # Why an object is as it is: owner, commit, file, line, health, drift
   plumb explain deployment/podinfo -n apps
+
+  # Sync an Application of Argo CD, and see how it goes
+  plumb sync application guestbook
 
   # What a local change would do to the live cluster
   plumb diff kustomization apps --path ./apps`,
@@ -234,8 +237,8 @@ have (Flux today) and drives them with one engine.`,
 		}
 	}
 	add(groupRun, a.upCommand(), a.statusCommand(), a.downCommand(), a.controllerCommand())
-	add(groupObserve, a.getCommand(), a.treeCommand(), a.eventsCommand(), a.traceCommand(), a.explainCommand(), a.exportCommand(), a.buildCommand(), a.diffCommand())
-	add(groupAct, a.reconcileCommand(), a.suspendCommand(), a.resumeCommand(), a.approveCommand())
+	add(groupObserve, a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(), a.traceCommand(), a.explainCommand(), a.exportCommand(), a.buildCommand(), a.diffCommand())
+	add(groupAct, a.reconcileCommand(), a.syncCommand(), a.terminateCommand(), a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(), a.approveCommand())
 	add(groupMove, a.checkCommand(), a.installCommand(), a.adoptCommand(), a.uninstallCommand())
 	root.AddCommand(a.versionCommand(), a.docsCommand())
 	return root
@@ -243,15 +246,19 @@ have (Flux today) and drives them with one engine.`,
 
 // settleNamespace decides which namespace a command means, as flux does: the
 // flag, else FLUX_SYSTEM_NAMESPACE, else flux-system; with
-// --ns-follows-kube-context the kubeconfig's own.
+// --ns-follows-kube-context the kubeconfig's own. Objects of Argo CD are in
+// its namespace instead when none was chosen.
 func (a *app) settleNamespace(*cobra.Command) error {
 	if a.kube.followContext && !a.kube.namespaceGiven() {
 		if ns, _, err := a.kube.loader(a).Namespace(); err == nil && ns != "" {
-			a.kube.namespace = ns
+			a.kube.namespace, a.kube.chosen = ns, true
 		}
 	}
-	if problems := validation.IsDNS1123Label(a.kube.namespace); len(problems) > 0 {
-		return fmt.Errorf("namespace %q is not a valid name: %s", a.kube.namespace, strings.Join(problems, "; "))
+	a.kube.chosen = a.kube.chosen || a.kube.namespaceGiven()
+	for _, namespace := range []string{a.kube.namespace, a.kube.argoNamespace} {
+		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+			return fmt.Errorf("namespace %q is not a valid name: %s", namespace, strings.Join(problems, "; "))
+		}
 	}
 	return nil
 }

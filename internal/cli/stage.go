@@ -19,14 +19,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/controlplane"
-	"plumb.dev/plumb/internal/dialect"
-	"plumb.dev/plumb/internal/dialect/flux"
 	"plumb.dev/plumb/internal/gitserve"
 )
 
@@ -380,9 +379,9 @@ func (s *stage) startEngine(starting, working context.Context) error {
 	s.parts.Go(func() {
 		defer func() { _ = log.Close() }()
 		err := s.controller(working, control.Options{
-			Config: s.cluster.config, Dialects: []dialect.Dialect{flux.New()}, Log: logger,
+			Config: s.cluster.config, Dialects: dialects(), Log: logger,
 			DataDir: dir, InstallKinds: true,
-			MetricsAddr: "127.0.0.1:0", HealthAddr: "127.0.0.1:0",
+			MetricsAddr: "127.0.0.1:0", HealthAddr: "127.0.0.1:0", APIAddr: apiAddr(),
 			Ready: func(r *control.Running) {
 				select {
 				case ready <- r:
@@ -570,7 +569,13 @@ func (a *app) upObjects(ctx context.Context, state upState) ([]upObject, error) 
 	}
 	objects := []upObject{}
 	for _, kind := range declaredKinds {
+		if !kind.source && !kind.delivery {
+			continue
+		}
 		list, err := c.list(ctx, kind, metav1.NamespaceAll, metav1.ListOptions{})
+		if meta.IsNoMatchError(err) {
+			continue // a cluster of before there was this kind
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -75,16 +75,16 @@ func columnWidths(lines [][]string, widths []int) []int {
 // cellColor marks the words that tell good from bad, in the columns that do.
 func cellColor(column, cell string) color {
 	switch column {
-	case "Ready", "Health", "Type":
+	case "Ready", "Health", "Type", "Sync status", "Health status", "Up to date", "Status", "Outcome":
 	default:
 		return noColor
 	}
 	switch cell {
-	case "True", "Current":
+	case "True", "Current", "Synced", "Healthy", "Succeeded", "Pruned":
 		return green
-	case "False", "Failed", "Warning", "NotFound":
+	case "False", "Failed", "Warning", "NotFound", "Degraded", "Missing", "SyncFailed", "Error":
 		return red
-	case "Unknown", "InProgress", "Terminating":
+	case "Unknown", "InProgress", "Terminating", "OutOfSync", "Progressing", "Suspended", "Running", "PruneSkipped":
 		return yellow
 	}
 	return noColor

@@ -3,16 +3,27 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/restmapper"
 
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/object"
 )
+
+// namespaceFor is the namespace that is meant for objects of any kind.
+func (a *app) namespaceFor(kind schema.GroupKind) string {
+	if declared := declaredKindOf(kind); declared != nil {
+		return a.namespaceOf(declared)
+	}
+	return a.kube.namespace
+}
 
 // target is an object that the user names on the command line.
 type target struct {
@@ -38,7 +49,7 @@ const targetUsage = "name objects as KIND/NAME, KIND/NAMESPACE/NAME or KIND NAME
 // targets reads objects from arguments: kind/name and kind/namespace/name, or
 // a kind followed by names. Kinds may be given as kubectl takes them:
 // deployment, deploy, deployments.apps, Deployment.v1.apps.
-func (c *cluster) targets(args []string, namespace string) ([]target, error) {
+func (c *cluster) targets(args []string, namespace func(schema.GroupKind) string) ([]target, error) {
 	if len(args) == 0 {
 		return nil, advise(fmt.Errorf("no object is named"), "%s", targetUsage)
 	}
@@ -58,15 +69,15 @@ func (c *cluster) targets(args []string, namespace string) ([]target, error) {
 	}
 	for _, arg := range args {
 		parts := strings.Split(arg, "/")
-		ns := namespace
+		within := namespace
 		switch len(parts) {
 		case 2:
 		case 3:
-			ns = parts[1]
+			within = func(schema.GroupKind) string { return parts[1] }
 		default:
 			return nil, advise(fmt.Errorf("%q names no object", arg), "%s", targetUsage)
 		}
-		t, err := c.target(parts[0], ns, parts[len(parts)-1])
+		t, err := c.target(parts[0], within, parts[len(parts)-1])
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +86,7 @@ func (c *cluster) targets(args []string, namespace string) ([]target, error) {
 	return found, nil
 }
 
-func (c *cluster) target(kind, namespace, name string) (target, error) {
+func (c *cluster) target(kind string, within func(schema.GroupKind) string, name string) (target, error) {
 	if kind == "" || name == "" {
 		return target{}, advise(fmt.Errorf("%q names no object", kind+"/"+name), "%s", targetUsage)
 	}
@@ -83,6 +94,7 @@ func (c *cluster) target(kind, namespace, name string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	namespace := within(mapping.GroupVersionKind.GroupKind())
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		namespace = ""
 	}
@@ -124,50 +136,112 @@ func (c *cluster) live(ctx context.Context, t target) (*unstructured.Unstructure
 	return c.objects.Resource(t.mapping.Resource).Namespace(t.namespace).Get(ctx, t.name, metav1.GetOptions{})
 }
 
-// ownerLabels are the labels by which an object says which delivery applied it
-// (kustomize-controller sets them on everything).
-type ownerLabels struct{ name, namespace string }
-
-var kustomizationLabels = ownerLabels{
-	name:      kustomizeGroup + "/name",
-	namespace: kustomizeGroup + "/namespace",
-}
-
 // maxOwners bounds the way up through owner references.
 const maxOwners = 16
 
-// deliveredBy finds the Kustomization that delivered an object, or the object
-// that made it: the labels of the object itself or of the nearest of its
-// owners. The chain lists the owners that were climbed.
-func (c *cluster) deliveredBy(ctx context.Context, o *unstructured.Unstructured) (ks reference, chain []*unstructured.Unstructured, found bool, err error) {
+// deliverer is the delivery that an object comes from.
+type deliverer struct {
+	kind            *declaredKind
+	namespace, name string
+}
+
+// deliveredBy finds the delivery of an object, or of the object that made it:
+// by the marks of the object itself or of the nearest of its owners. The chain
+// lists the owners that were climbed.
+func (c *cluster) deliveredBy(ctx context.Context, o *unstructured.Unstructured, argoNamespace string) (by *deliverer, chain []*unstructured.Unstructured, err error) {
 	at := o
 	for range maxOwners {
-		labels := at.GetLabels()
-		if name := labels[kustomizationLabels.name]; name != "" {
-			return reference{kind: kustomizations.group.Kind, namespace: labels[kustomizationLabels.namespace], name: name}, chain, true, nil
+		if by, err = c.markedBy(ctx, at, argoNamespace); by != nil || err != nil {
+			return by, chain, err
 		}
 		owner := controllerOf(at)
 		if owner == nil {
-			return reference{}, chain, false, nil
+			return nil, chain, nil
 		}
 		gv, err := schema.ParseGroupVersion(owner.APIVersion)
 		if err != nil {
-			return reference{}, chain, false, err
+			return nil, chain, err
 		}
 		mapping, err := c.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: owner.Kind}, gv.Version)
 		if err != nil {
-			return reference{}, chain, false, err
+			return nil, chain, err
 		}
 		next := target{mapping: mapping, name: owner.Name}
 		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 			next.namespace = at.GetNamespace()
 		}
 		if at, err = c.live(ctx, next); err != nil {
-			return reference{}, chain, false, err
+			return nil, chain, err
 		}
 		chain = append(chain, at)
 	}
-	return reference{}, chain, false, nil
+	return nil, chain, nil
+}
+
+// The marks by which an object says which delivery applied it: the labels of
+// kustomize-controller, and what Argo CD tracks by.
+const (
+	kustomizationName      = kustomizeGroup + "/name"
+	kustomizationNamespace = kustomizeGroup + "/namespace"
+	trackingID             = "argocd.argoproj.io/tracking-id"
+	instanceLabel          = "app.kubernetes.io/instance"
+)
+
+// markedBy reads the marks on one object; nil when it carries none that hold.
+func (c *cluster) markedBy(ctx context.Context, o *unstructured.Unstructured, argoNamespace string) (*deliverer, error) {
+	if owner := controllerOf(o); owner != nil && owner.Kind == applicationSetKind && strings.HasPrefix(owner.APIVersion, argo.Group+"/") {
+		return &deliverer{kind: applicationSets, namespace: o.GetNamespace(), name: owner.Name}, nil
+	}
+	if by := trackedBy(o, argoNamespace); by != nil {
+		return by, nil
+	}
+	labels := o.GetLabels()
+	if name := labels[kustomizationName]; name != "" {
+		return &deliverer{kind: kustomizations, namespace: labels[kustomizationNamespace], name: name}, nil
+	}
+	// The label is everybody's: only an Application that lists the object has
+	// put it there.
+	if name := labels[instanceLabel]; name != "" {
+		by := applicationCalled(name, argoNamespace)
+		lists, err := c.lists(ctx, by, object.Of(o))
+		if lists || err != nil {
+			return by, err
+		}
+	}
+	return nil, nil
+}
+
+// trackedBy reads the annotation that Argo CD tracks by. One that names another
+// object was copied from there, and says nothing.
+func trackedBy(o *unstructured.Unstructured, argoNamespace string) *deliverer {
+	owner, rest, ok := strings.Cut(o.GetAnnotations()[trackingID], ":")
+	id := object.Of(o)
+	if !ok || owner == "" || rest != fmt.Sprintf("%s/%s:%s/%s", id.Group, id.Kind, id.Namespace, id.Name) {
+		return nil
+	}
+	return applicationCalled(owner, argoNamespace)
+}
+
+// applicationCalled is the Application that marks call by a name: with its
+// namespace in front where that is not Argo CD's own.
+func applicationCalled(owner, argoNamespace string) *deliverer {
+	if namespace, name, elsewhere := strings.Cut(owner, "_"); elsewhere {
+		return &deliverer{kind: applications, namespace: namespace, name: name}
+	}
+	return &deliverer{kind: applications, namespace: argoNamespace, name: owner}
+}
+
+// lists reports whether a delivery exists and lists an object as its own.
+func (c *cluster) lists(ctx context.Context, by *deliverer, id object.ID) (bool, error) {
+	declared, err := c.get(ctx, by.kind, by.namespace, by.name)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || meta.IsNoMatchError(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	claims, err := by.kind.idiom.inventory(declared)
+	return slices.Contains(claims, id), err
 }
 
 // controllerOf is the owner that made an object: its controller, else its

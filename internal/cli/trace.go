@@ -31,7 +31,7 @@ cluster alone knows. For commit, author, file, line and health, use plumb explai
 			if err != nil {
 				return err
 			}
-			objects, err := c.traced(args, a.kube.namespace, kind, apiVersion)
+			objects, err := c.traced(args, a.namespaceFor, kind, apiVersion)
 			if err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ cluster alone knows. For commit, author, file, line and health, use plumb explai
 	return trace
 }
 
-func (c *cluster) traced(args []string, namespace, kind, apiVersion string) ([]target, error) {
+func (c *cluster) traced(args []string, namespace func(schema.GroupKind) string, kind, apiVersion string) ([]target, error) {
 	if kind == "" {
 		return c.targets(args, namespace)
 	}
@@ -77,50 +77,33 @@ func (a *app) trace(ctx context.Context, c *cluster, t target) error {
 	if err != nil {
 		return err
 	}
-	ref, chain, found, err := c.deliveredBy(ctx, o)
+	by, chain, err := c.deliveredBy(ctx, o, a.kube.argoNamespace)
 	if err != nil {
 		return err
 	}
-	if !found {
-		return advise(fmt.Errorf("not delivered by Plumb or Flux"), "neither it nor an owner of it carries the label %s", kustomizationLabels.name)
+	if by == nil {
+		return advise(fmt.Errorf("not delivered by Plumb, Flux or Argo CD"), "neither it nor an owner of it carries the label %s or the annotation %s", kustomizationName, trackingID)
 	}
 	about := sheet{{"Object", t.id().Kind + "/" + t.name}}
 	about.add("Namespace", t.namespace)
 	if len(chain) > 0 {
 		o = chain[len(chain)-1]
 	}
-	about.add("Status", "Managed by "+manager(o))
-	blocks := []sheet{about}
-
-	delivery, err := c.get(ctx, kustomizations, ref.namespace, ref.name)
+	about.add("Status", "Managed by "+manager(o, by))
+	delivery, err := c.get(ctx, by.kind, by.namespace, by.name)
 	if err != nil {
 		return err
 	}
-	block := sheet{{"Kustomization", ref.name}}
-	block.add("Namespace", ref.namespace)
-	block.add("Target", text(delivery, "spec", "targetNamespace"))
-	block.add("Path", text(delivery, "spec", "path"))
-	block.add("Revision", text(delivery, "status", "lastAppliedRevision"))
-	blocks = append(blocks, append(block, statusFields(delivery)...))
-
-	source := sourceOf(delivery)
-	block = sheet{{source.kind, source.name}}
-	block.add("Namespace", source.namespace)
-	origin, err := c.source(ctx, source)
-	switch {
-	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
-		block.add("Status", "Not found")
-	case err != nil:
-		return err
-	default:
-		block.add("URL", withoutCredentials(text(origin, "spec", "url")))
-		for _, part := range []string{"tag", "semver", "branch", "name", "commit"} {
-			block.add(strings.ToUpper(part[:1])+part[1:], text(origin, "spec", "ref", part))
+	blocks := []sheet{about}
+	if by.kind == kustomizations {
+		block, err := c.traceSource(ctx, sourceOf(delivery))
+		if err != nil {
+			return err
 		}
-		block.add("Revision", text(origin, "status", "artifact", "revision"))
-		block = append(block, statusFields(origin)...)
+		blocks = append(blocks, traceKustomization(delivery), block)
+	} else {
+		blocks = append(blocks, traceArgo(by.kind, delivery)...)
 	}
-	blocks = append(blocks, block)
 	for i, b := range blocks {
 		if i > 0 {
 			if err := a.out("---\n"); err != nil {
@@ -134,6 +117,65 @@ func (a *app) trace(ctx context.Context, c *cluster, t target) error {
 	return nil
 }
 
+func traceKustomization(delivery *unstructured.Unstructured) sheet {
+	block := sheet{{"Kustomization", delivery.GetName()}}
+	block.add("Namespace", delivery.GetNamespace())
+	block.add("Target", text(delivery, "spec", "targetNamespace"))
+	block.add("Path", text(delivery, "spec", "path"))
+	block.add("Revision", text(delivery, "status", "lastAppliedRevision"))
+	return append(block, statusFields(delivery)...)
+}
+
+func (c *cluster) traceSource(ctx context.Context, source reference) (sheet, error) {
+	block := sheet{{source.kind, source.name}}
+	block.add("Namespace", source.namespace)
+	origin, err := c.source(ctx, source)
+	switch {
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		block.add("Status", "Not found")
+		return block, nil
+	case err != nil:
+		return nil, err
+	}
+	block.add("URL", withoutCredentials(text(origin, "spec", "url")))
+	for _, part := range []string{"tag", "semver", "branch", "name", "commit"} {
+		block.add(strings.ToUpper(part[:1])+part[1:], text(origin, "spec", "ref", part))
+	}
+	block.add("Revision", text(origin, "status", "artifact", "revision"))
+	return append(block, statusFields(origin)...), nil
+}
+
+// traceArgo is a block for the delivery, and one for each of its sources, with
+// the revision that it was compared with.
+func traceArgo(kind *declaredKind, delivery *unstructured.Unstructured) []sheet {
+	block := sheet{{kind.group.Kind, delivery.GetName()}}
+	block.add("Namespace", delivery.GetNamespace())
+	if kind != applications {
+		return []sheet{append(block, statusFields(delivery)...)}
+	}
+	block.add("Project", text(delivery, "spec", "project"))
+	block.add("Target", destinationOf(delivery))
+	block.add("Sync", text(delivery, "status", "sync", "status"))
+	block.add("Health", text(delivery, "status", "health", "status"))
+	blocks := []sheet{append(block, statusFields(delivery)...)}
+	spec, _, _ := unstructured.NestedMap(delivery.Object, "spec")
+	sync, _, _ := unstructured.NestedMap(delivery.Object, "status", "sync")
+	revisions := revisionsIn(sync)
+	for i, source := range sourcesIn(spec) {
+		part := func(name string) string { s, _ := source[name].(string); return s }
+		block := sheet{{"Source", withoutCredentials(part("repoURL"))}}
+		block.add("Path", part("path"))
+		block.add("Chart", part("chart"))
+		block.add("Ref", part("ref"))
+		block.add("Target", part("targetRevision"))
+		if i < len(revisions) {
+			block.add("Revision", revisions[i])
+		}
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
 // source reads a source of any kind of the source group.
 func (c *cluster) source(ctx context.Context, ref reference) (*unstructured.Unstructured, error) {
 	resource, _, err := c.resource(schema.GroupKind{Group: sourceGroup, Kind: ref.kind})
@@ -144,16 +186,19 @@ func (c *cluster) source(ctx context.Context, ref reference) (*unstructured.Unst
 }
 
 // manager is who looks after an object now.
-func manager(o *unstructured.Unstructured) string {
-	if o.GetLabels()[watchLabel] != "" {
+func manager(o *unstructured.Unstructured, by *deliverer) string {
+	switch {
+	case o.GetLabels()[watchLabel] != "":
 		return "Plumb"
+	case by.kind == kustomizations:
+		return "Flux"
 	}
-	return "Flux"
+	return "Argo CD"
 }
 
 // statusFields tell how a declared object is doing.
 func statusFields(o *unstructured.Unstructured) sheet {
-	ready, ok := conditionOf(o, "Ready")
+	ready, ok := idiomOf(o).standing(o)
 	var f sheet
 	switch {
 	case suspended(o):
@@ -161,9 +206,9 @@ func statusFields(o *unstructured.Unstructured) sheet {
 	case !ok:
 		f.add("Status", "Unknown")
 	case ready.status == "False":
-		f.add("Status", "Last reconciliation failed at "+ready.since)
+		f.add("Status", strings.TrimSuffix("Last reconciliation failed at "+ready.since, " at "))
 	default:
-		f.add("Status", "Last reconciled at "+ready.since)
+		f.add("Status", strings.TrimSuffix("Last reconciled at "+ready.since, " at "))
 	}
 	f.add("Message", ready.message)
 	return f

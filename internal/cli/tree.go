@@ -47,50 +47,55 @@ func (a *app) treeCommand() *cobra.Command {
 	tree := &cobra.Command{
 		Use:   "tree",
 		Short: "Show what a delivery owns, and what that owns in turn",
-		Args:  unknownSubcommand,
-		RunE:  showHelp,
-	}
-	compact, output := false, ""
-	ks := &cobra.Command{
-		Use:     "kustomization NAME",
-		Aliases: []string{"ks", "kustomizations"},
-		Short:   "Show the inventory of a Kustomization as a tree",
+		Long: `Show what a delivery owns as a tree. Deliveries that it owns are followed,
+whichever dialect they are of: Kustomizations that deliver Applications, and
+Applications of Applications.`,
 		Example: `  # Everything below the root Kustomization
   plumb tree kustomization flux-system
 
-  # Only what is itself declared to Plumb or Flux
-  plumb tree ks flux-system --compact`,
-		Args:              exactlyOneName(kustomizations),
-		ValidArgsFunction: a.completeNames(kustomizations),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "" && output != "json" && output != "yaml" {
-				return fmt.Errorf("--output must be json or yaml, not %q", output)
-			}
-			ctx, cancel := a.within(cmd.Context())
-			defer cancel()
-			c, err := a.connect()
-			if err != nil {
-				return err
-			}
-			root, err := c.tree(ctx, a.kube.namespace, args[0], compact)
-			if err != nil {
-				return err
-			}
-			if output != "" {
-				return a.printDocument(output, root)
-			}
-			return a.out("%s", root.print())
-		},
+  # Only what is itself declared to Plumb, Flux or Argo CD
+  plumb tree ks flux-system --compact
+
+  # An app of apps
+  plumb tree application apps`,
 	}
-	ks.Flags().BoolVar(&compact, "compact", false, "show only objects that are themselves declared to Plumb or Flux")
-	ks.Flags().StringVarP(&output, "output", "o", "", "json or yaml instead of a drawing")
-	tree.AddCommand(ks)
+	addKindCommands(tree, false, deliveryKind, func(kind *declaredKind) *cobra.Command {
+		compact, output := false, ""
+		command := &cobra.Command{
+			Use:               "NAME",
+			Short:             "Show the inventory of " + article(kind.group.Kind) + " as a tree",
+			Args:              exactlyOneName(kind),
+			ValidArgsFunction: a.completeNames(kind),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if output != "" && output != "json" && output != "yaml" {
+					return fmt.Errorf("--output must be json or yaml, not %q", output)
+				}
+				ctx, cancel := a.within(cmd.Context())
+				defer cancel()
+				c, err := a.connect()
+				if err != nil {
+					return err
+				}
+				root, err := c.tree(ctx, kind, a.namespaceOf(kind), args[0], compact)
+				if err != nil {
+					return err
+				}
+				if output != "" {
+					return a.printDocument(output, root)
+				}
+				return a.out("%s", root.print())
+			},
+		}
+		command.Flags().BoolVar(&compact, "compact", false, "show only objects that are themselves declared to Plumb, Flux or Argo CD")
+		command.Flags().StringVarP(&output, "output", "o", "", "json or yaml instead of a drawing")
+		return command
+	})
 	return tree
 }
 
-// tree follows inventories down from one Kustomization.
-func (c *cluster) tree(ctx context.Context, namespace, name string, compact bool) (*node, error) {
-	declared, err := c.get(ctx, kustomizations, namespace, name)
+// tree follows inventories down from one delivery.
+func (c *cluster) tree(ctx context.Context, kind *declaredKind, namespace, name string, compact bool) (*node, error) {
+	declared, err := c.get(ctx, kind, namespace, name)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +105,7 @@ func (c *cluster) tree(ctx context.Context, namespace, name string, compact bool
 }
 
 // grower builds a tree. above are the objects between the root and where it
-// works, so that Kustomizations that own each other end.
+// works, so that deliveries that own each other end.
 type grower struct {
 	cluster *cluster
 	compact bool
@@ -111,25 +116,26 @@ func (g grower) below(ctx context.Context, at *node, declared *unstructured.Unst
 	id := at.id()
 	g.above[id] = true
 	defer delete(g.above, id)
-	claims, err := inventoryOf(declared)
+	claims, err := idiomOf(declared).inventory(declared)
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}
-	remote := isRemote(declared)
+	remote := idiomOf(declared).remote(declared)
 	for _, claim := range claims {
-		if claim == id || (g.compact && !strings.HasSuffix(claim.Group, fluxGroups)) {
+		if claim == id || (g.compact && !isDeclared(claim.GroupKind())) {
 			continue
 		}
 		child := newNode(claim)
 		at.Resources = append(at.Resources, child)
-		if claim.GroupKind() != kustomizations.group || remote {
+		kind := deliveryKindOf(claim.GroupKind())
+		if kind == nil || remote {
 			continue
 		}
 		if g.above[claim] {
 			child.note = "owns what owns it"
 			continue
 		}
-		inner, err := g.cluster.get(ctx, kustomizations, claim.Namespace, claim.Name)
+		inner, err := g.cluster.get(ctx, kind, claim.Namespace, claim.Name)
 		if apierrors.IsNotFound(err) {
 			child.note = "not found"
 			continue
@@ -142,32 +148,6 @@ func (g grower) below(ctx context.Context, at *node, declared *unstructured.Unst
 		}
 	}
 	return nil
-}
-
-// isRemote reports whether a delivery goes to another cluster, whose objects
-// the one at hand knows nothing of.
-func isRemote(declared *unstructured.Unstructured) bool {
-	_, found, _ := unstructured.NestedMap(declared.Object, "spec", "kubeConfig")
-	return found
-}
-
-// inventoryOf reads status.inventory of a delivery.
-func inventoryOf(declared *unstructured.Unstructured) ([]object.ID, error) {
-	entries, _, err := unstructured.NestedSlice(declared.Object, "status", "inventory", "entries")
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]object.ID, 0, len(entries))
-	for _, entry := range entries {
-		fields, _ := entry.(map[string]any)
-		written, _ := fields["id"].(string)
-		id, err := object.ParseInventory(written)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
 }
 
 // print draws the tree.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/client-go/discovery"
 
 	"plumb.dev/plumb/internal/control"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo/status"
 	"plumb.dev/plumb/internal/dialect/flux"
 )
 
@@ -31,7 +34,9 @@ conditions and finalizers are taken off, and controllers that plumb adopt has
 scaled down get their replicas back.
 
 With --crds the kinds go too, and with them the declared objects. What those
-delivered stays all the same: they are released first.`,
+delivered stays all the same: they are released first. Of Argo CD these are
+Application, AppProject and ApplicationSet; other kinds of its group, such as
+Rollout and Workflow, are never touched.`,
 		Example: `  plumb uninstall
   plumb uninstall --crds --silent`,
 		Args: cobra.NoArgs,
@@ -53,13 +58,13 @@ func (a *app) uninstall(ctx context.Context, silent, removeKinds bool) error {
 	if err != nil {
 		return err
 	}
-	adopted, err := c.upstream(ctx, a.kube.namespace)
+	adopted, err := a.upstream(ctx, c)
 	if err != nil {
 		return err
 	}
 	if removeKinds && len(adopted) > 0 {
-		return advise(fmt.Errorf("%s needs the kinds that --crds removes", adopted[0].deployment),
-			"uninstall without --crds: Flux goes on with them")
+		return advise(fmt.Errorf("%s needs the kinds that --crds removes", adopted[0]),
+			"uninstall without --crds: it goes on with them")
 	}
 	if !silent {
 		question := "Remove Plumb from this cluster? What it delivered stays."
@@ -210,7 +215,7 @@ func (a *app) patchable(c *cluster) ([]schema.GroupVersionResource, error) {
 // annotations, finalizers and conditions. With release, upstream's finalizer
 // goes too, so that the objects can be deleted without pruning anything.
 func (a *app) releaseDeclared(ctx context.Context, c *cluster, release bool) error {
-	for _, kind := range flux.New().Kinds() {
+	for _, kind := range dialectKinds() {
 		resource, mapping, err := c.resource(kind.GroupKind)
 		if meta.IsNoMatchError(err) {
 			continue
@@ -230,7 +235,7 @@ func (a *app) releaseDeclared(ctx context.Context, c *cluster, release bool) err
 					return fmt.Errorf("%s: %w", kind.GroupKind.Kind, err)
 				}
 			}
-			if err := dropOwnConditions(ctx, objects, o); err != nil && !apierrors.IsNotFound(err) {
+			if err := dropOwnConditions(ctx, objects, kind, o); err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("%s: %w", kind.GroupKind.Kind, err)
 			}
 		}
@@ -254,7 +259,7 @@ func ownMarks(o *unstructured.Unstructured, release bool) map[string]any {
 	before := o.GetFinalizers()
 	kept := []string{}
 	for _, finalizer := range before {
-		if strings.HasPrefix(finalizer, plumbPrefix) || (release && finalizer == flux.Finalizer) {
+		if strings.HasPrefix(finalizer, plumbPrefix) || (release && prunes(finalizer)) {
 			continue
 		}
 		kept = append(kept, finalizer)
@@ -269,14 +274,26 @@ func ownMarks(o *unstructured.Unstructured, release bool) map[string]any {
 	return map[string]any{"metadata": metadata}
 }
 
+// prunes reports whether a finalizer is one of upstream's that deletes what an
+// object has delivered, or runs hooks, before it lets it go.
+func prunes(finalizer string) bool {
+	return finalizer == flux.Finalizer || slices.ContainsFunc(
+		[]string{status.FinalizerResources, status.FinalizerPreDelete, status.FinalizerPostDelete},
+		func(own string) bool { return finalizer == own || strings.HasPrefix(finalizer, own+"/") })
+}
+
+// ownConditions are the types that only Plumb writes, besides those that begin
+// with its name.
+var ownConditions = []string{status.ConditionWarning, status.ConditionHeld, status.ConditionInfo, status.ConditionWaiting}
+
 // dropOwnConditions removes conditions that only Plumb writes; upstream would
 // carry them along for ever.
-func dropOwnConditions(ctx context.Context, objects patcher, o *unstructured.Unstructured) error {
+func dropOwnConditions(ctx context.Context, objects patcher, kind dialect.Kind, o *unstructured.Unstructured) error {
 	list, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	kept := []any{}
 	for _, item := range list {
 		fields, _ := item.(map[string]any)
-		if kind, _ := fields["type"].(string); strings.HasPrefix(kind, plumbPrefix) {
+		if name, _ := fields["type"].(string); strings.HasPrefix(name, plumbPrefix) || slices.Contains(ownConditions, name) {
 			continue
 		}
 		kept = append(kept, item)
@@ -288,7 +305,11 @@ func dropOwnConditions(ctx context.Context, objects patcher, o *unstructured.Uns
 	if err != nil {
 		return err
 	}
-	_, err = objects.Patch(ctx, o.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, "status")
+	var subresource []string
+	if !kind.Whole {
+		subresource = []string{"status"}
+	}
+	_, err = objects.Patch(ctx, o.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, subresource...)
 	return err
 }
 
@@ -300,7 +321,7 @@ type patcher interface {
 // removeKinds deletes the CRDs that the dialects understand and waits until
 // they are gone.
 func (a *app) removeKinds(ctx context.Context, c *cluster) error {
-	for _, kind := range flux.New().Kinds() {
+	for _, kind := range dialectKinds() {
 		name := kind.Plural + "." + kind.GroupKind.Group
 		err := c.objects.Resource(crds).Delete(ctx, name, metav1.DeleteOptions{})
 		if apierrors.IsNotFound(err) {
@@ -364,11 +385,10 @@ func (a *app) giveBack(ctx context.Context, c *cluster, adopted []upstreamContro
 		if u.replicas == 0 {
 			patch["spec"] = map[string]any{"replicas": u.adopted}
 		}
-		objects := c.objects.Resource(deployments).Namespace(u.deployment.Namespace)
-		if err := mergePatch(ctx, objects, u.deployment.Name, patch); err != nil {
-			return fmt.Errorf("%s: %w", u.deployment, err)
+		if err := mergePatch(ctx, c.workloads(u.workload), u.workload.Name, patch); err != nil {
+			return fmt.Errorf("%s: %w", u.workload, err)
 		}
-		a.say.success("%s has its %d replicas back", u.deployment, u.adopted)
+		a.say.success("%s has its %d replicas back", u.workload, u.adopted)
 	}
 	return nil
 }

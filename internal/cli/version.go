@@ -77,14 +77,23 @@ func (a *app) clusterVersions(ctx context.Context, info map[string]string) error
 		return err
 	}
 	info["kubernetes"] = server.GitVersion
-	running, err := c.partOf(ctx, a.kube.namespace)
-	if err != nil {
-		return err
-	}
-	for i := range running {
-		for _, image := range imagesOf(&running[i]) {
-			name, tag := splitImage(image)
-			info[name] = tag
+	for _, installed := range []struct {
+		resource        schema.GroupVersionResource
+		namespace, part string
+	}{
+		{deployments, a.kube.namespace, partOfFlux},
+		{deployments, a.kube.argoNamespace, partOfArgo},
+		{statefulSets, a.kube.argoNamespace, partOfArgo},
+	} {
+		running, err := c.partOf(ctx, installed.resource, installed.namespace, installed.part)
+		if err != nil {
+			return err
+		}
+		for i := range running {
+			for _, image := range imagesOf(&running[i]) {
+				name, tag := splitImage(image)
+				info[name] = tag
+			}
 		}
 	}
 	return nil
@@ -97,12 +106,13 @@ var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Reso
 const (
 	partOfLabel = "app.kubernetes.io/part-of"
 	partOfFlux  = "flux"
+	partOfArgo  = "argocd"
 )
 
-// partOf lists the controllers in a namespace, ours and Flux's. A user who may
-// not look sees none.
-func (c *cluster) partOf(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
-	list, err := listPages(ctx, c.objects.Resource(deployments).Namespace(namespace), labelled(partOfLabel+"="+partOfFlux))
+// partOf lists the workloads of an installation in a namespace; ours are part of
+// Flux's. A user who may not look sees none.
+func (c *cluster) partOf(ctx context.Context, resource schema.GroupVersionResource, namespace, part string) ([]unstructured.Unstructured, error) {
+	list, err := listPages(ctx, c.objects.Resource(resource).Namespace(namespace), labelled(partOfLabel+"="+part))
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -16,6 +16,7 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/generate"
 	"plumb.dev/plumb/internal/journal"
 	"plumb.dev/plumb/internal/plan"
 	"plumb.dev/plumb/internal/source"
@@ -42,6 +43,8 @@ type Options struct {
 	// StorageAdvertised is what consumers are told instead, such as
 	// "source-controller.flux-system.svc.cluster.local.".
 	StorageAddr, StorageAdvertised string
+	// APIAddr answers webhooks at /api/webhook; empty: off.
+	APIAddr string
 	// MetricsAddr serves /metrics, HealthAddr /healthz and /readyz; empty: off.
 	MetricsAddr, HealthAddr string
 	// Pprof adds /debug/pprof to MetricsAddr.
@@ -61,6 +64,7 @@ type Running struct {
 	ArtifactAddr string
 	MetricsAddr  string
 	HealthAddr   string
+	APIAddr      string
 
 	engine *engine.Engine
 }
@@ -158,6 +162,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	declared.writer = newWriter(declared, log)
 	eng := engine.New(ctx, engine.Options{
 		Clusters: clusters, Sources: store, Journal: books, Reporter: declared.writer, Declared: declared,
+		Words: words{declared}, Asker: generate.New(generate.Options{}),
 		Meter: metrics, Log: log, Key: key, Workers: opts.Workers, Guard: opts.Guard,
 		Withhold: func(o *unstructured.Unstructured) bool {
 			for _, d := range opts.Dialects {
@@ -174,6 +179,10 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 		return fmt.Errorf("read the journal: %w", err)
 	}
 	server.serveArtifacts(store.Handler())
+	if opts.APIAddr != "" {
+		declared.webhookSecrets() // watched from now on
+		server.serveWebhooks(&webhooks{engine: eng, secrets: declared.webhookSecrets, log: log})
+	}
 
 	var work sync.WaitGroup
 	work.Go(eng.Run)
@@ -181,7 +190,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	declared.follow(ctx)
 	server.ready.Store(true)
 	if opts.Ready != nil {
-		opts.Ready(&Running{ArtifactAddr: server.artifacts, MetricsAddr: server.metrics, HealthAddr: server.health, engine: eng})
+		opts.Ready(&Running{ArtifactAddr: server.artifacts, MetricsAddr: server.metrics, HealthAddr: server.health, APIAddr: server.api, engine: eng})
 	}
 	var back error
 	select {

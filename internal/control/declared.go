@@ -24,7 +24,7 @@ import (
 type Engine interface {
 	SetSource(model.Source, []model.Finding)
 	DropSource(object.ID)
-	SetDelivery(model.Delivery, model.Facts, []model.Finding)
+	SetDelivery(model.Delivery, []model.Source, model.Facts, []model.Finding)
 	DropDelivery(object.ID)
 	// Heard tells that Unheard of the declarations has got shorter.
 	Heard()
@@ -290,7 +290,7 @@ func (ds *declarations) compile(d *declared) {
 		return
 	}
 	o := d.current.Load()
-	digest := meaning(o)
+	digest := meaning(o, d.kind.Whole)
 	if digest == d.digest {
 		return
 	}
@@ -301,7 +301,7 @@ func (ds *declarations) compile(d *declared) {
 	for {
 		var needs []model.Need
 		intent, needs, findings, err = d.dialect.Compile(o, known, ds.settings)
-		needs = append(needs, unmet(intent.Delivery, known)...)
+		needs = append(unmet(needs, known), referred(intent.Delivery, known)...)
 		if len(needs) == 0 {
 			break
 		}
@@ -317,19 +317,36 @@ func (ds *declarations) compile(d *declared) {
 		return
 	}
 	d.refused.Store(false)
+	if intent.Source == nil && intent.Delivery == nil {
+		ds.writer.tell(o, findings) // nothing else will ever be reported of it
+	}
 	if intent.Source != nil {
 		d.source = true
 		ds.engine.SetSource(*intent.Source, findings)
 	}
 	if intent.Delivery != nil {
 		d.deliver = true
-		ds.engine.SetDelivery(*intent.Delivery, known, findings)
+		edges, more := dialect.DependsOn(o)
+		intent.Delivery.DependsOn = append(intent.Delivery.DependsOn, edges...)
+		ds.engine.SetDelivery(*intent.Delivery, intent.Implied, known, append(findings, more...))
 	}
 }
 
-// unmet lists the objects that a delivery refers to, besides what its dialect
-// asked for, and that are not among the facts yet.
-func unmet(d *model.Delivery, known model.Facts) []model.Need {
+// unmet leaves out the needs that are answered already: a dialect may go on
+// naming everything that it reads.
+func unmet(needs []model.Need, known model.Facts) []model.Need {
+	open := needs[:0]
+	for _, n := range needs {
+		if _, ok := known[n]; !ok {
+			open = append(open, n)
+		}
+	}
+	return open
+}
+
+// referred lists the objects that a delivery refers to, besides what its
+// dialect asked for, and that are not among the facts yet.
+func referred(d *model.Delivery, known model.Facts) []model.Need {
 	if d == nil {
 		return nil
 	}
@@ -339,12 +356,14 @@ func unmet(d *model.Delivery, known model.Facts) []model.Need {
 			needs = append(needs, n)
 		}
 	}
-	if sub := d.Render.Substitution; sub != nil {
-		for _, from := range sub.From {
-			ask(from.Need)
+	for i := range d.Inputs {
+		if sub := d.Inputs[i].Render.Substitution; sub != nil {
+			for _, from := range sub.From {
+				ask(from.Need)
+			}
 		}
 	}
-	if !d.Target.Cluster.Local() {
+	if d.Target.Cluster.Need != (model.Need{}) {
 		ask(d.Target.Cluster.Need)
 	}
 	return needs
@@ -388,14 +407,19 @@ func (ds *declarations) drop(id object.ID) {
 }
 
 // meaning digests what a compilation depends on: everything but the status and
-// what the server keeps. Generation alone would miss annotations, and kinds
-// without a status subresource.
-func meaning(o *unstructured.Unstructured) string {
+// what the server keeps. Generation alone would miss annotations; where the
+// status is no subresource (whole) it says nothing, since every status raises it.
+func meaning(o *unstructured.Unstructured, whole bool) string {
 	part := map[string]any{
 		"uid":         string(o.GetUID()),
-		"generation":  o.GetGeneration(),
 		"annotations": toAny(o.GetAnnotations()),
 		"deleting":    deletion(o.GetDeletionTimestamp()),
+	}
+	if whole {
+		phase, _, _ := unstructured.NestedString(o.Object, "status", "operationState", "phase")
+		part["labels"], part["finalizers"], part["terminating"] = toAny(o.GetLabels()), o.GetFinalizers(), phase == "Terminating"
+	} else {
+		part["generation"] = o.GetGeneration()
 	}
 	for k, v := range o.Object {
 		if k != "status" && k != "metadata" {

@@ -62,6 +62,19 @@ func (es *events) add(about *unstructured.Unstructured, list []model.Event) {
 	es.nudge()
 }
 
+// tell makes events of findings about an object that no report is made of.
+func (w *writer) tell(about *unstructured.Unstructured, findings []model.Finding) {
+	list := make([]model.Event, 0, len(findings))
+	for _, f := range findings {
+		kind := "Warning"
+		if f.Severity == model.Info {
+			kind = "Normal"
+		}
+		list = append(list, model.Event{Type: kind, Reason: f.Reason, Message: f.Origin.Field + ": " + f.Message})
+	}
+	w.events.add(about, list)
+}
+
 func (es *events) nudge() {
 	select {
 	case es.changed <- struct{}{}:

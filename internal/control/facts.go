@@ -2,9 +2,12 @@ package control
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -34,6 +37,10 @@ type fact struct {
 	stop  func()
 	known bool
 	fact  model.Fact
+
+	// Of a need with a selector.
+	objects map[string]*unstructured.Unstructured
+	synced  bool
 }
 
 func newFacts(ctx context.Context, c *cluster.Cluster, tell func(object.ID)) *facts {
@@ -55,11 +62,15 @@ func (fs *facts) answer(id object.ID, needs []model.Need, known model.Facts) boo
 		if f == nil {
 			f = &fact{fs: fs, need: need, users: map[object.ID]bool{}}
 			fs.watch[need] = f
-			f.stop = fs.cluster.Watch(fs.ctx, cluster.WatchSpec{
-				GVK:           schema.GroupVersionKind{Group: need.Group, Version: need.Version, Kind: need.Kind},
-				Namespace:     need.Namespace,
-				FieldSelector: "metadata.name=" + need.Name,
-			}, f)
+			spec := cluster.WatchSpec{GVK: fs.kindOf(need), Namespace: need.Namespace}
+			switch need.Selector {
+			case "":
+				spec.FieldSelector = "metadata.name=" + need.Name
+			case "*":
+			default:
+				spec.LabelSelector = need.Selector
+			}
+			f.stop = fs.cluster.Watch(fs.ctx, spec, f)
 		}
 		f.users[id] = true
 		if f.known {
@@ -69,6 +80,26 @@ func (fs *facts) answer(id object.ID, needs []model.Need, known model.Facts) boo
 		}
 	}
 	return complete
+}
+
+// kindOf is the kind of a need. Where only the plural name is known, it is the
+// served kind that is called so.
+func (fs *facts) kindOf(need model.Need) schema.GroupVersionKind {
+	gvk := schema.GroupVersionKind{Group: need.Group, Version: need.Version, Kind: need.Kind}
+	if need.Resource == "" || need.Kind != "" {
+		return gvk
+	}
+	served, err := fs.cluster.APIs(fs.ctx)
+	if err != nil {
+		return gvk // the watch tells that there is no such kind
+	}
+	for _, kind := range served.Kinds {
+		plural, _ := meta.UnsafeGuessKindToResource(kind)
+		if kind.Group == need.Group && (need.Version == "" || kind.Version == need.Version) && plural.Resource == strings.ToLower(need.Resource) {
+			return kind
+		}
+	}
+	return gvk
 }
 
 // retain forgets what a declared object needed before and does not need now.
@@ -108,7 +139,7 @@ func (fs *facts) forget(id object.ID, need model.Need) {
 // set keeps an answer and tells those who need it.
 func (f *fact) set(answer model.Fact) {
 	f.fs.mu.Lock()
-	if f.known && f.fact.State == answer.State && f.fact.Object == answer.Object {
+	if f.known && f.fact.State == answer.State && f.fact.Object == answer.Object && slices.Equal(f.fact.Objects, answer.Objects) {
 		f.fs.mu.Unlock()
 		return
 	}
@@ -125,6 +156,10 @@ func (f *fact) set(answer model.Fact) {
 
 // Event keeps the object.
 func (f *fact) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	if f.need.Selector != "" {
+		f.list(typ, o)
+		return
+	}
 	if typ == watch.Deleted {
 		f.set(model.Fact{State: model.Absent})
 		return
@@ -134,6 +169,11 @@ func (f *fact) Event(typ watch.EventType, o *unstructured.Unstructured) {
 
 // Synced tells that the object does not exist, if it has not been seen.
 func (f *fact) Synced() {
+	if f.need.Selector != "" {
+		f.synced = true
+		f.set(f.all())
+		return
+	}
 	f.fs.mu.Lock()
 	known := f.known && f.fact.State == model.Present
 	f.fs.mu.Unlock()
@@ -142,12 +182,46 @@ func (f *fact) Synced() {
 	}
 }
 
+// list keeps one of many objects. Only the watch's own goroutine touches them.
+func (f *fact) list(typ watch.EventType, o *unstructured.Unstructured) {
+	if f.objects == nil {
+		f.objects = map[string]*unstructured.Unstructured{}
+	}
+	name := o.GetNamespace() + "/" + o.GetName()
+	if typ == watch.Deleted {
+		delete(f.objects, name)
+	} else {
+		f.objects[name] = slim(o)
+	}
+	if f.synced {
+		f.set(f.all())
+	}
+}
+
+// all is the answer of a need with a selector.
+func (f *fact) all() model.Fact {
+	names := make([]string, 0, len(f.objects))
+	for name := range f.objects {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	answer := model.Fact{State: model.Present, Objects: make([]*unstructured.Unstructured, len(names))}
+	for i, name := range names {
+		answer.Objects[i] = f.objects[name]
+	}
+	return answer
+}
+
 // Gone keeps apart what is forbidden and what merely failed; neither is absent.
 // A fact that was known stays known while the watch comes back.
 func (f *fact) Gone(err error) {
 	f.fs.mu.Lock()
 	known := f.known && f.fact.State == model.Present
 	f.fs.mu.Unlock()
+	if f.synced {
+		// What comes again is told anew; what does not is gone.
+		f.synced, f.objects = false, nil
+	}
 	switch {
 	case apierrors.IsForbidden(err):
 		f.set(model.Fact{State: model.Forbidden, Message: "Plumb may not read " + f.need.String()})

@@ -23,6 +23,7 @@ type metrics struct {
 	renders   *prometheus.CounterVec
 	heals     prometheus.Counter
 	workqueue *prometheus.HistogramVec // workqueue_work_duration_seconds
+	argo      *argoMetrics
 }
 
 func newMetrics() *metrics {
@@ -55,8 +56,10 @@ func newMetrics() *metrics {
 			Name: "workqueue_work_duration_seconds", Help: "How long in seconds processing an item from workqueue takes.", Buckets: buckets,
 		}, []string{"name"}),
 	}
+	m.argo = newArgoMetrics()
 	m.registry.MustRegister(
 		m.duration, m.time, m.total, m.requests, m.latency, m.renders, m.heals, m.workqueue,
+		m.argo.reconcile, m.argo.syncs, m.argo.syncTime, m.argo.git, m.argo.gitTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -73,6 +76,9 @@ func (m *metrics) Ran(kind, namespace, name string, took time.Duration, ok bool)
 	m.time.WithLabelValues(controller).Observe(s)
 	m.total.WithLabelValues(controller, result).Inc()
 	m.workqueue.WithLabelValues(controller).Observe(s)
+	if kind == kindApplication {
+		m.argo.reconcile.WithLabelValues(namespace, m.argo.server(namespace, name)).Observe(s)
+	}
 }
 
 func controllerLabel(kind string) string {
@@ -113,8 +119,11 @@ func (m *metrics) leading(q queueLength, ds *declarations) (done func()) {
 	}, func() float64 { return float64(q.Queued()) })
 	info := &resourceInfo{ds: ds, desc: prometheus.NewDesc("gotk_resource_info", "The current state of a declared object.",
 		[]string{"customresource_group", "customresource_version", "customresource_kind", "exported_namespace", "name", "ready", "suspended", "revision"}, nil)}
-	m.registry.MustRegister(depth, info)
+	apps := newApplicationInfo(ds)
+	m.argo.declared.Store(ds)
+	m.registry.MustRegister(depth, info, apps)
 	return func() {
+		m.registry.Unregister(apps)
 		m.registry.Unregister(depth)
 		m.registry.Unregister(info)
 	}
@@ -139,6 +148,9 @@ func (r *resourceInfo) Collect(out chan<- prometheus.Metric) {
 	r.ds.mu.RUnlock()
 	for _, o := range all {
 		gvk := o.GroupVersionKind()
+		if gvk.Group == argoGroup {
+			continue // told in Argo CD's own words
+		}
 		suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend")
 		out <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, 1,
 			gvk.Group, gvk.Version, gvk.Kind, o.GetNamespace(), o.GetName(),

@@ -20,6 +20,8 @@ type server struct {
 	advertised                 string
 	ready                      atomic.Bool
 	handler                    atomic.Pointer[http.Handler] // of artifacts
+	api                        string
+	hooks                      atomic.Pointer[http.Handler] // of webhooks
 	running                    []*http.Server
 }
 
@@ -61,6 +63,13 @@ func listen(opts Options, m *metrics) (*server, error) {
 	}
 	s.artifacts = addr
 	mx.HandleFunc("/", s.artifact)
+	if opts.APIAddr != "" {
+		if mx, s.api, err = mux(opts.APIAddr); err != nil {
+			s.close()
+			return nil, err
+		}
+		mx.HandleFunc("/api/webhook", s.webhook)
+	}
 	if opts.MetricsAddr != "" {
 		if mx, s.metrics, err = mux(opts.MetricsAddr); err != nil {
 			s.close()
@@ -97,6 +106,17 @@ func (s *server) serveArtifacts(h http.Handler) { s.handler.Store(&h) }
 
 func (s *server) artifact(w http.ResponseWriter, r *http.Request) {
 	h := s.handler.Load()
+	if h == nil {
+		http.Error(w, "not leading", http.StatusServiceUnavailable)
+		return
+	}
+	(*h).ServeHTTP(w, r)
+}
+
+func (s *server) serveWebhooks(h http.Handler) { s.hooks.Store(&h) }
+
+func (s *server) webhook(w http.ResponseWriter, r *http.Request) {
+	h := s.hooks.Load()
 	if h == nil {
 		http.Error(w, "not leading", http.StatusServiceUnavailable)
 		return

@@ -203,8 +203,8 @@ func (w *writer) write(ctx context.Context, j job) error {
 		return err
 	}
 	session := w.ds.cluster.As(model.Identity{}).Background()
-	if edits.Status != nil {
-		if err := w.status(ctx, session, kind, d, previous, edits.Status); err != nil {
+	if edits.Status != nil || len(edits.Fields) > 0 {
+		if err := w.status(ctx, session, kind, d, previous, edits); err != nil {
 			return gone(err)
 		}
 	}
@@ -233,22 +233,39 @@ func gone(err error) error {
 	return err
 }
 
-// status patches the parts of a status that differ.
-func (w *writer) status(ctx context.Context, session *cluster.Session, kind cluster.Kind, d *declared, previous *unstructured.Unstructured, status map[string]any) error {
-	was, _, _ := unstructured.NestedMap(previous.Object, "status")
-	normal, err := roundTrip(status)
-	if err != nil {
-		return fmt.Errorf("encode status: %w", err)
+// status patches the parts of a status that differ, and other fields of the
+// object. A field is only taken away from the very version that it was read of:
+// what somebody has asked for meanwhile stays.
+func (w *writer) status(ctx context.Context, session *cluster.Session, kind cluster.Kind, d *declared, previous *unstructured.Unstructured, edits model.Edits) error {
+	patch := map[string]any{}
+	if edits.Status != nil {
+		was, _, _ := unstructured.NestedMap(previous.Object, "status")
+		normal, err := roundTrip(edits.Status)
+		if err != nil {
+			return fmt.Errorf("encode status: %w", err)
+		}
+		if changes := difference(was, normal); len(changes) > 0 {
+			patch["status"] = changes
+		}
 	}
-	patch := difference(was, normal)
+	for field, value := range edits.Fields {
+		if _, there := previous.Object[field]; there || value != nil {
+			patch[field] = value
+			patch["metadata"] = map[string]any{"resourceVersion": previous.GetResourceVersion()}
+		}
+	}
 	if len(patch) == 0 {
 		return nil
 	}
-	body, err := json.Marshal(map[string]any{"status": patch})
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
-	answer, err := session.Patch(ctx, kind, d.id.Namespace, d.id.Name, cluster.PatchOptions{Subresource: "status", Manager: w.manager}, body)
+	where := cluster.PatchOptions{Subresource: "status", Manager: w.manager}
+	if d.kind.Whole {
+		where.Subresource = ""
+	}
+	answer, err := session.Patch(ctx, kind, d.id.Namespace, d.id.Name, where, body)
 	if err != nil {
 		return err
 	}
@@ -302,6 +319,11 @@ func (w *writer) metadata(ctx context.Context, session *cluster.Session, kind cl
 			return err
 		}
 	}
+	for name, want := range edits.Finalizers {
+		if err := w.finalizer(ctx, session, kind, d, name, want); err != nil {
+			return err
+		}
+	}
 	current := d.current.Load().GetAnnotations()
 	patch := map[string]any{}
 	for k, v := range edits.Annotations {
@@ -324,6 +346,41 @@ func (w *writer) metadata(ctx context.Context, session *cluster.Session, kind cl
 		return err
 	}
 	d.advance(slim(answer))
+	return nil
+}
+
+// Persist writes the report of a delivery before it returns.
+func (w *writer) Persist(ctx context.Context, r *model.Report) error {
+	d := w.ds.get(r.Delivery)
+	if d == nil || d.refused.Load() {
+		return fmt.Errorf("%s is gone, or was refused", r.Delivery)
+	}
+	for {
+		err := w.write(ctx, job{delivery: r, about: d})
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		if err := w.refetch(ctx, d); err != nil {
+			return err
+		}
+	}
+}
+
+// refetch reads a declared object that somebody else has changed.
+func (w *writer) refetch(ctx context.Context, d *declared) error {
+	was := d.current.Load()
+	kind, err := w.ds.cluster.Resolve(ctx, schema.FromAPIVersionAndKind(was.GetAPIVersion(), was.GetKind()))
+	if err != nil {
+		return err
+	}
+	o, err := w.ds.cluster.As(model.Identity{}).Get(ctx, kind, d.id.Namespace, d.id.Name)
+	if err != nil {
+		return err
+	}
+	if o.GetUID() != was.GetUID() {
+		return fmt.Errorf("%s was deleted and created anew", d.id)
+	}
+	d.advance(slim(o))
 	return nil
 }
 

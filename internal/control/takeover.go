@@ -95,7 +95,7 @@ func (u *upstream) follow(ctx context.Context, c *cluster.Cluster, controller di
 	u.watched++
 	u.mu.Unlock()
 	c.Watch(ctx, cluster.WatchSpec{
-		GVK:       schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"},
+		GVK:       schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: workload(controller.Deployment.Kind)},
 		Namespace: namespace, FieldSelector: "metadata.name=" + deployment,
 	}, &aliveWatch{u: u, name: deployment, judge: availableDeployment})
 	if controller.Lease == "" {
@@ -108,6 +108,14 @@ func (u *upstream) follow(ctx context.Context, c *cluster.Cluster, controller di
 		GVK:       schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"},
 		Namespace: namespace, FieldSelector: "metadata.name=" + controller.Lease,
 	}, &aliveWatch{u: u, name: deployment + " (lease)", judge: heldLease})
+}
+
+// workload is the kind that an upstream controller runs as.
+func workload(kind string) string {
+	if kind == "" {
+		return "Deployment"
+	}
+	return kind
 }
 
 // state says whether to wait, for whom, and when to look again at the latest.

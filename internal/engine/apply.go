@@ -15,166 +15,39 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/differ"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
-	"plumb.dev/plumb/internal/plan"
 )
 
 // parallel is how many requests one run makes at a time.
 const parallel = 8
 
-// observed is what a look at one object found.
-type observed struct {
-	plan.Seen
-	live *unstructured.Unstructured
-}
-
-// observe looks at every object that the run has to decide about and of which
-// nothing is known. Without a baseline, live state is never trusted.
-func (r *run) observe(ctx context.Context) error {
-	r.report.Phase = model.PhasePlan
-	targets := r.unknown()
-	r.seen = make(map[object.ID]observed, len(targets))
-	if len(targets) == 0 {
-		return nil
-	}
-	var mu sync.Mutex
-	var first error
-	each(targets, func(c model.Claim) {
-		o, err := r.lookAt(ctx, c)
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil && first == nil {
-			first = err
-		}
-		r.seen[c.ID] = o
-	})
-	return first
-}
-
-// unknown lists the objects that have to be looked at.
-func (r *run) unknown() []model.Claim {
-	e, d := r.e, r.d
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var targets []model.Claim
-	wants := make(map[object.ID]bool, len(d.desired))
-	for i := range d.desired {
-		want := &d.desired[i]
-		wants[want.ID] = true
-		if !want.Handle.Disabled && (d.recheck || e.doubtful(e.book.entries[key{d.cluster, want.ID}], want) || e.distrusted(r.cluster, want.ID, want.Version)) {
-			targets = append(targets, model.Claim{ID: want.ID, Version: want.Version})
-		}
-	}
-	// No deletion rests on memory: an annotation that keeps the object, another
-	// owner's labels or another incarnation may have come a moment ago.
-	for k, version := range e.book.owned[d.spec.ID] {
-		if k.cluster == d.cluster && !wants[k.id] {
-			targets = append(targets, model.Claim{ID: k.id, Version: version})
-		}
-	}
-	return targets
-}
-
-// doubtful reports whether an object has to be looked at before a decision:
-// nothing is known of it, or it would be changed and nobody has read yet what
-// its annotations ask for. The caller holds e.mu.
-func (e *Engine) doubtful(en *entry, want *model.Desired) bool {
-	return en == nil || !en.hasBase() || !en.read && (en.seen || en.base.Inputs != want.Digest)
-}
-
-// distrusted reports whether no watch vouches for an object's baseline. The
-// caller holds e.mu.
-func (e *Engine) distrusted(c *cluster.Cluster, id object.ID, version string) bool {
-	kw := e.follow(c, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind})
-	return kw.failed != nil
-}
-
-// served resolves the kind of an object, in whatever version it is served now:
-// an object outlives the version that it was applied in.
-func (r *run) served(ctx context.Context, id object.ID, version string) (cluster.Kind, error) {
-	kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind})
-	var unknown *cluster.UnknownKindError
-	if errors.As(err, &unknown) {
-		return r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: id.Group, Kind: id.Kind})
-	}
-	return kind, err
-}
-
-// lookAt reads one object as the delivery's identity and judges it.
-func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
-	kind, err := r.served(ctx, c.ID, c.Version)
-	var unknown *cluster.UnknownKindError
-	if errors.As(err, &unknown) {
-		return observed{Seen: plan.Seen{Presence: plan.Missing}}, nil // no such kind, no such object
-	}
-	if err != nil {
-		return observed{}, cluster.Explain(err, "discover", c.ID, model.Origin{})
-	}
-	if kind.Namespaced != (c.ID.Namespace != "") {
-		// The scope of the kind is another by now. Without its namespace the
-		// identity would name an object that is not meant.
-		return observed{Seen: plan.Seen{Presence: plan.Missing}}, nil
-	}
-	live, err := r.session.Get(ctx, kind, c.ID.Namespace, c.ID.Name)
-	switch {
-	case apierrors.IsNotFound(err):
-		o := observed{Seen: plan.Seen{Presence: plan.Missing}}
-		r.e.mu.Lock()
-		if en := r.e.book.entries[key{r.d.cluster, c.ID}]; en != nil {
-			o.Inputs = en.base.Inputs
-			en.missing = true
-			if o.Inputs != "" {
-				en.drift = "it was deleted"
-			}
-		}
-		r.e.mu.Unlock()
-		return o, nil
-	case err != nil:
-		return observed{}, cluster.Explain(err, "get", c.ID, model.Origin{})
-	}
-	o := observed{live: live, Seen: plan.Seen{
-		Presence: plan.Present,
-		UID:      string(live.GetUID()),
-		Deleting: live.GetDeletionTimestamp() != nil,
-		Foreign:  !marked(live, r.spec.Ownership.Labels),
-		Handle:   handling(live, r.spec.Ownership.Control),
-	}}
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	k := key{r.d.cluster, c.ID}
-	en := r.e.book.entries[k]
-	switch {
-	case en == nil || en.owner != r.spec.ID:
-	case en.hasBase():
-		_, _ = r.e.judge(k, en, live) // this is the run it calls for
-		o.Inputs, o.Drift = en.base.Inputs, en.drift
-		if en.drift == "" {
-			o.Presence = plan.Trusted
-		}
-	case en.base.Inputs != "" && en.base.UID == o.UID:
-		// Our watch lost sight of it and it is still there: somebody took the
-		// label off.
-		en.missing, en.drift = false, "its labels were changed"
-		o.Inputs, o.Drift = en.base.Inputs, en.drift
-	}
-	return o, nil
-}
-
-// apply runs the plan, wave by wave.
+// apply runs the plan: all of it, or nothing of what the API server refuses
+// when it is asked beforehand.
 func (r *run) apply(ctx context.Context) error {
+	if faults := r.predict(ctx); len(faults) > 0 {
+		r.release()
+		return r.several(faults)
+	}
+	if err := r.change(ctx); err != nil {
+		return err
+	}
+	return r.verdict()
+}
+
+// change makes the changes of the plan, wave by wave, and ends the hold on
+// their objects. What went wrong with an object is told in its outcome.
+func (r *run) change(ctx context.Context) error {
 	defer r.release()
 	if len(r.plan.Waves) == 0 {
-		return r.verdict()
+		return nil
 	}
 	if err := r.finalize(ctx); err != nil {
 		return err
 	}
 	if err := r.announce(ctx); err != nil {
 		return err
-	}
-	if faults := r.predict(ctx); len(faults) > 0 {
-		return r.several(faults)
 	}
 	established := true
 	for _, wave := range r.plan.Waves {
@@ -194,7 +67,7 @@ func (r *run) apply(ctx context.Context) error {
 		}
 		established = !wave.Established || !r.stumbled()
 	}
-	return r.verdict()
+	return nil
 }
 
 func phaseOf(w model.Wave) model.Phase {
@@ -291,7 +164,9 @@ func (r *run) predictOne(ctx context.Context, c model.Change) *model.Fault {
 }
 
 // forces reports whether an immutable conflict may be solved by recreation.
-func (r *run) forces(want *model.Desired) bool { return r.spec.Policy.Force || want.Handle.Force }
+func (r *run) forces(want *model.Desired) bool {
+	return r.spec.Policy.Force || want.Handle.Force || r.spec.Sync.Staged && (want.Handle.Replace || r.options(r.d.sync).Force || r.options(r.d.sync).Replace)
+}
 
 // wave makes the changes of one wave in parallel.
 func (r *run) wave(ctx context.Context, w model.Wave) {
@@ -299,15 +174,15 @@ func (r *run) wave(ctx context.Context, w model.Wave) {
 	defer cancel()
 	var mu sync.Mutex
 	each(w.Changes, func(c model.Change) {
-		out := r.change(within, c)
+		out := r.one(within, c)
 		mu.Lock()
 		r.report.Objects = append(r.report.Objects, out)
 		mu.Unlock()
 	})
 }
 
-// change makes one change.
-func (r *run) change(ctx context.Context, c model.Change) model.Outcome {
+// one makes one change.
+func (r *run) one(ctx context.Context, c model.Change) model.Outcome {
 	out := model.Outcome{Object: c.Object, Verb: c.Verb, Why: c.Why}
 	var err error
 	switch c.Verb {
@@ -452,6 +327,9 @@ func definition(want *model.Desired) (schema.GroupKind, bool) {
 // an existing object keeps what it has there: a value that somebody else owns
 // is left out, one that only we own is sent as it is.
 func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]byte, error) {
+	if r.spec.Sync.Staged {
+		return r.leaving(ctx, kind, c)
+	}
 	if len(r.spec.Policy.Ignore) == 0 {
 		return c.Want.JSON, nil
 	}
@@ -476,6 +354,44 @@ func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]by
 	return object.Canonical(want.Object)
 }
 
+// leaving is the body of a staged delivery's change. Ignored differences are
+// left alone where the policy says so (RespectIgnoreDifferences), and where the
+// delivery itself wants an autoscaler.
+func (r *run) leaving(ctx context.Context, kind cluster.Kind, c model.Change) ([]byte, error) {
+	rules := r.respected()
+	if rules == nil || c.Verb == model.Create {
+		return c.Want.JSON, nil
+	}
+	want := &unstructured.Unstructured{}
+	if err := want.UnmarshalJSON(c.Want.JSON); err != nil {
+		return nil, err
+	}
+	if !rules.Any(want) {
+		return c.Want.JSON, nil
+	}
+	live, err := r.session.Get(ctx, kind, c.Object.Namespace, c.Object.Name)
+	if apierrors.IsNotFound(err) {
+		return c.Want.JSON, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := rules.Copy(want, live); err != nil {
+		return nil, err
+	}
+	return object.Canonical(want.Object)
+}
+
+// respected are the rules whose paths are not written; nil when there are none.
+func (r *run) respected() *differ.Rules {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.options(r.d.sync).LeaveIgnored {
+		return r.d.judgement.rules
+	}
+	return r.d.judgement.implicit
+}
+
 // recreate deletes an object and applies it anew, because a field that cannot
 // change has to.
 func (r *run) recreate(ctx context.Context, kind cluster.Kind, c model.Change, body []byte, opts cluster.ApplyOptions) (*unstructured.Unstructured, error) {
@@ -483,20 +399,14 @@ func (r *run) recreate(ctx context.Context, kind cluster.Kind, c model.Change, b
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err
 	}
-	for pause := 20 * time.Millisecond; ; pause = min(pause*2, time.Second) {
-		if _, err := r.session.Get(ctx, kind, c.Object.Namespace, c.Object.Name); apierrors.IsNotFound(err) {
-			return r.session.Apply(ctx, kind, body, opts)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, &model.Fault{
-				Reason: "ReconciliationFailed", Retry: true,
-				Message: fmt.Sprintf("%s has to be recreated; it is being deleted and not gone yet", c.Object),
-				Advice:  "look at its finalizers",
-			}
-		case <-time.After(pause):
+	if err := r.gone(ctx, kind, c.Object); err != nil {
+		return nil, &model.Fault{
+			Reason: "ReconciliationFailed", Retry: true,
+			Message: fmt.Sprintf("%s has to be recreated; it is being deleted and not gone yet", c.Object),
+			Advice:  "look at its finalizers",
 		}
 	}
+	return r.session.Apply(ctx, kind, body, opts)
 }
 
 // takeOver gives us the fields of kubectl and of earlier managers of an object
@@ -531,8 +441,11 @@ func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
 	}
 	delete(en.refused, r.spec.ID)
 	en.seen, en.read, en.missing, en.deleting, en.drift = true, true, false, live.GetDeletionTimestamp() != nil, ""
-	en.handle = handling(live, d.spec.Ownership.Control)
+	en.handle, en.wave = e.handling(d, live)
 	en.health = e.judgeHealth(d, live)
+	if d.spec.Sync.Staged {
+		en.links = linksOf(live)
+	}
 	en.made = live.GetGeneration()
 	if c.Verb == model.Correct {
 		en.heals++
@@ -607,7 +520,7 @@ func (r *run) delete(ctx context.Context, c model.Change) error {
 	if err != nil {
 		return err
 	}
-	err = r.session.Delete(ctx, kind, c.Object.Namespace, c.Object.Name, cluster.DeleteOptions{UID: c.UID, Propagation: metav1.DeletePropagationBackground})
+	err = r.session.Delete(ctx, kind, c.Object.Namespace, c.Object.Name, cluster.DeleteOptions{UID: c.UID, Propagation: r.propagation()})
 	switch {
 	case err == nil && r.spec.Deleting && r.spec.Policy.OnDelete == model.DeleteAndWait:
 		return nil // stays owned until the watch says that it is gone
@@ -616,6 +529,26 @@ func (r *run) delete(ctx context.Context, c model.Change) error {
 		return nil
 	}
 	return err
+}
+
+// propagation is how deletions reach what an object has made.
+func (r *run) propagation() metav1.DeletionPropagation {
+	wanted := ""
+	switch {
+	case r.spec.Deleting:
+		wanted = r.spec.Policy.Cascade
+	case r.spec.Sync.Staged:
+		if wanted = r.options(r.d.sync).Propagation; wanted == "" {
+			wanted = "foreground"
+		}
+	}
+	switch strings.ToLower(wanted) {
+	case "foreground":
+		return metav1.DeletePropagationForeground
+	case "orphan":
+		return metav1.DeletePropagationOrphan
+	}
+	return metav1.DeletePropagationBackground
 }
 
 func (r *run) forget(c model.Change) {
@@ -634,8 +567,18 @@ func (r *run) superseded() bool {
 	if r.d.version != r.version {
 		return true
 	}
-	s := r.e.book.sources[r.spec.Source]
-	return !r.spec.Deleting && s != nil && s.tree != r.tree && r.e.book.stale[r.spec.ID]
+	return !r.spec.Deleting && r.e.book.stale[r.spec.ID] && !r.pinned() && r.moved()
+}
+
+// moved reports whether one of the inputs has another tree by now. The caller
+// holds e.mu.
+func (r *run) moved() bool {
+	for i := range r.inputs {
+		if s := r.e.book.sources[r.inputs[i].Source]; s != nil && len(r.trees) > i && s.tree != r.trees[i] {
+			return true
+		}
+	}
+	return false
 }
 
 // stumbled reports whether a change has failed.

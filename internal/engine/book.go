@@ -3,7 +3,6 @@ package engine
 import (
 	"time"
 
-	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/source"
@@ -21,6 +20,9 @@ type book struct {
 	wants      map[key]map[object.ID]bool       // managed object → deliveries that want it
 	entries    map[key]*entry                   // managed object → what is known of it
 	owned      map[object.ID]map[key]string     // delivery → objects it owns, with their version
+	unread     []object.ID                      // sources that have lost their last reader
+	unmarked   map[key]map[object.ID]bool       // object without the watch label → deliveries that compare it
+	hooks      map[key]*hook                    // object that runs as a hook → what is known of it
 }
 
 func newBook() book {
@@ -34,6 +36,8 @@ func newBook() book {
 		wants:      map[key]map[object.ID]bool{},
 		entries:    map[key]*entry{},
 		owned:      map[object.ID]map[key]string{},
+		unmarked:   map[key]map[object.ID]bool{},
+		hooks:      map[key]*hook{},
 	}
 }
 
@@ -55,6 +59,8 @@ type sourceState struct {
 	artifact *model.Artifact
 	wake     chan struct{}
 	stop     func()
+	asked    uint64 // counts the requests to look
+	answered uint64 // asked, when the last look that has ended began
 }
 
 // delivery is one declared delivery.
@@ -65,8 +71,9 @@ type delivery struct {
 	version  uint64 // grows with every change of spec or facts: a run that began before is superseded
 
 	// What the last evaluation answered.
-	tree     *source.Tree    // evaluated against
+	trees    []*source.Tree  // evaluated against, one for each input
 	at       uint64          // version it answers
+	own      bool            // of the inputs that an operation brought
 	desired  []model.Desired // JSON may be dropped under pressure: rendered again when needed
 	digest   string          // of the desired set
 	fault    *model.Fault    // why the evaluation failed; desired is then the last good set
@@ -74,12 +81,30 @@ type delivery struct {
 	unplaced bool            // some desired objects are of kinds whose scope is not known yet
 	cluster  string          // key of the target cluster
 
-	exprs     []*health.Expr // compiled spec.Policy.HealthExprs, in their order
-	badExpr   *model.Fault   // why one of them cannot be compiled
-	kindWaits []func()       // stop waiting for kinds that are not served
+	hooks    []model.Desired // run in syncs, neither compared nor owned
+	inputs   []model.InputReport
+	images   []string
+	orphans  []object.ID           // in the target's namespace, as last looked for
+	asks     []object.ID         // sources that an expansion asked to read
+	answers  map[string]answered // to questions of an expansion
+	implicit []model.IgnoreRule  // rules that follow from what is wanted
 
-	ranTree    *source.Tree // of the last run that ended
+	judgement judgement
+	badRules  *model.Fault           // why the rules of health or of comparison cannot be used
+	compared  map[object.ID]observed // objects without the watch label, as they were found
+	kindWaits []func()               // stop waiting for kinds that are not served
+
+	ranTrees   []*source.Tree // of the last run that ended
 	ranVersion uint64
+
+	sync     *syncing               // the operation that is under way
+	ending   *syncing               // the hooks of the deletion
+	last     *model.OperationReport // the last one that has ended
+	done     string                 // ID of the last requested operation that has ended
+	swept    time.Time              // start of the last operation whose hooks have been cleaned up
+	failed   attempt                // the last automated sync that failed
+	next     time.Duration          // until the next run that a sync asks for; 0: none
+	awaiting map[object.ID]uint64   // looks at sources that somebody asked for
 
 	claimed  bool // claims of the status and the journal have been taken into the book
 	followed bool // the kinds of what was claimed are watched

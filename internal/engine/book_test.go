@@ -30,6 +30,19 @@ func (w *world) Object(id object.ID) *unstructured.Unstructured {
 func (w *world) Ready(object.ID) bool { return false }
 func (w *world) Unheard() string      { return w.unheard }
 
+// silent is a dialect whose objects ask for nothing but to be kept.
+type silent struct{}
+
+func (silent) Handling(_ string, o *unstructured.Unstructured) (model.Handling, model.Stage) {
+	return model.Handling{Keep: o.GetAnnotations()["example.org/prune"] == "disabled"}, model.Stage{}
+}
+func (silent) Override(_ string, r model.Render, _ string, _ []byte) (model.Render, error) {
+	return r, nil
+}
+func (silent) Expand(object.ID, model.Facts, map[string]model.Answer) ([]model.Rendered, []model.Question, []model.Finding, error) {
+	return nil, nil, nil, nil
+}
+
 // bookOf is an engine that never runs: tests look at what it would decide.
 func bookOf(t *testing.T) (*Engine, *world) {
 	t.Helper()
@@ -44,7 +57,7 @@ func bookOf(t *testing.T) (*Engine, *world) {
 	}
 	t.Cleanup(func() { _ = books.Close() })
 	w := &world{objects: map[object.ID]bool{}}
-	return New(context.Background(), Options{Clusters: clusters, Journal: books, Declared: w, Log: slog.New(slog.DiscardHandler)}), w
+	return New(context.Background(), Options{Clusters: clusters, Journal: books, Declared: w, Words: silent{}, Log: slog.New(slog.DiscardHandler)}), w
 }
 
 var (
@@ -53,11 +66,11 @@ var (
 )
 
 func declare(e *Engine, name string, claims ...object.ID) *delivery {
-	spec := model.Delivery{ID: named(name), UID: "uid-" + name, Source: repository, Policy: model.Policy{Prune: true, OnDelete: model.DeleteObjects, Drift: model.Heal}}
+	spec := model.Delivery{ID: named(name), UID: "uid-" + name, Inputs: []model.Input{{Source: repository}}, Policy: model.Policy{Prune: true, OnDelete: model.DeleteObjects, Drift: model.Heal}}
 	for _, id := range claims {
 		spec.Claims = append(spec.Claims, model.Claim{ID: id, Version: "v1"})
 	}
-	e.SetDelivery(spec, nil, nil)
+	e.SetDelivery(spec, nil, nil, nil)
 	return e.book.deliveries[spec.ID]
 }
 
@@ -223,7 +236,7 @@ func TestAnotherObjectOfTheSameNameStartsAnew(t *testing.T) {
 	version := first.version
 	spec := first.spec
 	spec.UID, spec.Claims = "another", nil
-	e.SetDelivery(spec, nil, nil)
+	e.SetDelivery(spec, nil, nil, nil)
 	second := e.book.deliveries[spec.ID]
 	if second == first || first.version == version {
 		t.Error("a run of the first goes on")
@@ -292,8 +305,7 @@ func TestAWeightCountsDeliveriesOfDeliveries(t *testing.T) {
 // annotations ask for has to be known all the same.
 func TestAnEventThatConfirmsTheBaselineIsReadForItsAnnotations(t *testing.T) {
 	e, _ := bookOf(t)
-	d := declare(e, "app", thing)
-	d.spec.Ownership.Control.Prune = "example.org/prune"
+	declare(e, "app", thing)
 	k := key{"", thing}
 	en := e.book.entries[k]
 	en.base = model.Baseline{UID: "u", ResourceVersion: "7", Inputs: "old", Cut: "cut"}

@@ -27,6 +27,24 @@ type Reporter interface {
 	Source(*model.SourceReport)
 	// Finalize puts the finalizer on the declared object, now.
 	Finalize(ctx context.Context, declared object.ID, finalizer string) error
+	// Persist writes a report before it returns: what follows must not happen
+	// twice, and only the declared object can tell that it happened.
+	Persist(context.Context, *model.Report) error
+}
+
+// Words are what the engine asks the dialect of a delivery.
+type Words interface {
+	// Handling reads what the annotations of an object ask for.
+	Handling(dialect string, o *unstructured.Unstructured) (model.Handling, model.Stage)
+	// Override changes how an input is rendered by a file in its directory.
+	Override(dialect string, render model.Render, file string, content []byte) (model.Render, error)
+	// Expand makes the objects of a delivery that is rendered by expansion.
+	Expand(delivery object.ID, facts model.Facts, answers map[string]model.Answer) ([]model.Rendered, []model.Question, []model.Finding, error)
+}
+
+// Asker answers questions that the outside has to answer.
+type Asker interface {
+	Ask(context.Context, model.Question) model.Answer
 }
 
 // Declared answers questions about declared objects as they would be read
@@ -46,6 +64,10 @@ type Meter interface {
 	Ran(kind, namespace, name string, took time.Duration, ok bool)
 	Rendered(hit bool)
 	Healed()
+	// Synced counts an operation that has ended.
+	Synced(delivery object.ID, op *model.OperationReport)
+	// Looked counts a look at a source; moved: something was fetched.
+	Looked(url string, took time.Duration, moved bool)
 }
 
 // Options are what an engine is made of.
@@ -55,6 +77,8 @@ type Options struct {
 	Journal  *journal.Journal
 	Reporter Reporter
 	Declared Declared
+	Words    Words
+	Asker    Asker
 	Meter    Meter
 	Log      *slog.Logger
 
@@ -161,11 +185,15 @@ func (e *Engine) Run() {
 // Queued is the number of deliveries that wait for a worker.
 func (e *Engine) Queued() int { return e.queue.depth() }
 
-// SetDelivery declares a delivery, or changes what is declared of it.
-func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []model.Finding) {
-	exprs, fault := expressions(&spec)
+// SetDelivery declares a delivery, or changes what is declared of it. implied
+// are the sources that it reads and that nobody declares.
+func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts model.Facts, findings []model.Finding) {
+	rules, fault := judgements(&spec)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, s := range implied {
+		e.setSource(s, nil)
+	}
 	d := e.book.deliveries[spec.ID]
 	if d != nil && d.spec.UID != spec.UID {
 		e.drop(d) // another object of the same name
@@ -182,18 +210,25 @@ func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []
 		// A request to look, or another judgement of health, that concerns
 		// objects which were judged before.
 		asked := spec.Wake != "" && spec.Wake != d.spec.Wake && d.report != nil
-		d.recheck = d.recheck || asked || !reflect.DeepEqual(d.spec.Policy.HealthExprs, spec.Policy.HealthExprs)
-		if spec.Suspended || d.spec.Identity != spec.Identity || d.spec.Target != spec.Target || !reflect.DeepEqual(d.spec.Policy, spec.Policy) {
+		d.recheck = d.recheck || asked || !reflect.DeepEqual(d.spec.Policy.HealthExprs, spec.Policy.HealthExprs) || !sameRules(d.spec.Policy.HealthRules, spec.Policy.HealthRules)
+		if spec.Suspended || d.spec.Identity != spec.Identity || !reflect.DeepEqual(d.spec.Target, spec.Target) || !reflect.DeepEqual(d.spec.Policy, spec.Policy) {
 			d.endHealth() // what is watched was allowed to another identity, or is not asked for
 		}
+		if asked {
+			e.lookAgain(d, &spec)
+		}
 	}
-	d.spec, d.findings, d.exprs, d.badExpr = spec, findings, exprs, fault
+	if spec.Operation == nil {
+		d.done = "" // what comes next is another request, even of the same content
+	}
+	d.spec, d.findings, d.judgement, d.badRules = spec, findings, rules, fault
 	if spec.Target.Cluster.Local() {
 		e.claim(d, "")
 	}
 	d.facts = facts
 	d.version++
 	e.linkDelivery(d)
+	e.endUnread()
 	if !spec.Suspended && !spec.Deleting {
 		e.book.stale[spec.ID] = true
 	}
@@ -211,32 +246,99 @@ func (e *Engine) SetDelivery(spec model.Delivery, facts model.Facts, findings []
 // fact may have changed only in what nobody reads of it.
 func sameDelivery(d *delivery, spec *model.Delivery, facts model.Facts, findings []model.Finding) bool {
 	was, now := d.spec, *spec
-	was.Claims, was.Applied, was.Finalized = nil, "", false // written by ourselves
-	now.Claims, now.Applied, now.Finalized = nil, "", false
+	was.Claims, was.Applied, was.Finalized, was.Finished = nil, "", false, nil // written by ourselves
+	now.Claims, now.Applied, now.Finalized, now.Finished = nil, "", false, nil
+	was.Operation, now.Operation = nil, nil
+	if !sameOperation(d.spec.Operation, spec.Operation) {
+		return false
+	}
 	if !reflect.DeepEqual(was, now) || !reflect.DeepEqual(d.findings, findings) || len(d.facts) != len(facts) {
 		return false
 	}
 	for need, fact := range facts {
 		before, ok := d.facts[need]
-		if !ok || before.State != fact.State || (before.Object == nil) != (fact.Object == nil) {
+		if !ok || before.State != fact.State || !sameContent(before.Object, fact.Object) || len(before.Objects) != len(fact.Objects) {
 			return false
 		}
-		if fact.Object != nil && !reflect.DeepEqual(before.Object.Object["data"], fact.Object.Object["data"]) {
-			return false
+		for i := range fact.Objects {
+			if !sameContent(before.Objects[i], fact.Objects[i]) {
+				return false
+			}
 		}
 	}
 	return true
 }
 
+// sameContent reports whether two objects that facts brought say the same to
+// those who read facts while they render. What a dialect reads when it compiles
+// shows in what it compiles.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a == b || reflect.DeepEqual(a.Object["data"], b.Object["data"]) && reflect.DeepEqual(a.Object["status"], b.Object["status"]) &&
+		reflect.DeepEqual(a.Object["spec"], b.Object["spec"]) && reflect.DeepEqual(a.GetLabels(), b.GetLabels()) && reflect.DeepEqual(a.GetAnnotations(), b.GetAnnotations())
+}
+
+func sameRules(a, b *model.HealthRules) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Digest == b.Digest
+}
+
+// sameOperation leaves out what the engine itself has written of it.
+func sameOperation(a, b *model.Operation) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	was, now := *a, *b
+	was.Started, was.Results, was.Retries = time.Time{}, nil, 0
+	now.Started, now.Results, now.Retries = time.Time{}, nil, 0
+	return reflect.DeepEqual(was, now)
+}
+
+// reads lists the sources of a delivery: those of its inputs, of an operation
+// that brings its own, and those that it was asked to read while it expanded.
+func (d *delivery) reads() []object.ID {
+	var ids []object.ID
+	seen := map[object.ID]bool{}
+	add := func(id object.ID) {
+		if !seen[id] && !id.IsZero() {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	for i := range d.spec.Inputs {
+		add(d.spec.Inputs[i].Source)
+	}
+	if op := d.spec.Operation; op != nil {
+		for i := range op.Inputs {
+			add(op.Inputs[i].Source)
+		}
+	}
+	for _, id := range d.asks {
+		add(id)
+	}
+	return ids
+}
+
 func (e *Engine) linkDelivery(d *delivery) {
-	link(e.book.readers, d.spec.Source, d.spec.ID)
+	for _, id := range d.reads() {
+		link(e.book.readers, id, d.spec.ID)
+	}
 	for _, dep := range d.spec.DependsOn {
 		link(e.book.dependants, dep.On, d.spec.ID)
 	}
 }
 
 func (e *Engine) unlinkDelivery(d *delivery) {
-	unlink(e.book.readers, d.spec.Source, d.spec.ID)
+	for _, id := range d.reads() {
+		unlink(e.book.readers, id, d.spec.ID)
+		if len(e.book.readers[id]) == 0 {
+			e.book.unread = append(e.book.unread, id)
+		}
+	}
 	for _, dep := range d.spec.DependsOn {
 		unlink(e.book.dependants, dep.On, d.spec.ID)
 	}
@@ -252,6 +354,7 @@ func (e *Engine) DropDelivery(id object.ID) {
 		return
 	}
 	e.drop(d)
+	e.endUnread()
 	e.evaluated()
 	e.edges(id)
 }
@@ -271,6 +374,7 @@ func (e *Engine) drop(d *delivery) {
 	}
 	d.endHealth()
 	d.endKindWaits()
+	e.dropHooks(id)
 	e.index.Remove(id)
 	delete(e.book.deliveries, id)
 	delete(e.book.stale, id)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -8,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"plumb.dev/plumb/internal/cluster"
-	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -25,6 +25,8 @@ type entry struct {
 	drift    string // how it differs from the baseline
 	culprit  string // field manager that changed it last
 	handle   model.Handling
+	wave     int      // of a sync, as the live object names it
+	links    []string // where people reach it
 	health   model.Health
 	refused  map[object.ID]bool         // deliveries that want it and were not allowed to write it
 	busy     bool                       // a write is under way: events wait for its answer
@@ -42,9 +44,64 @@ type watches struct {
 	e       *Engine
 	cluster *cluster.Cluster
 	kinds   map[schema.GroupVersionKind]*kindWatch
+	plain   map[spot]func() // watches without the label, and how to stop them
 	// resolved maps kinds to resources, for those that have been placed.
 	resolved map[schema.GroupKind]schema.GroupResource
 }
+
+// unmarked watches a kind in one namespace without regard to the watch label:
+// objects that are compared before anybody has asked for a sync. The caller
+// holds e.mu.
+func (w *watches) unmarked(gvk schema.GroupVersionKind, namespace string) {
+	at := spot{gvk, namespace}
+	if w.plain == nil {
+		w.plain = map[spot]func(){}
+	}
+	if w.plain[at] != nil {
+		return
+	}
+	w.plain[at] = w.cluster.Watch(w.e.ctx, cluster.WatchSpec{GVK: gvk, Namespace: namespace, MetadataOnly: true}, &plainWatch{w: w})
+}
+
+// spot is a kind in a namespace.
+type spot struct {
+	gvk       schema.GroupVersionKind
+	namespace string
+}
+
+// plainWatch wakes the deliveries that compare an object which does not carry
+// the watch label; they look at it themselves, as who they are.
+type plainWatch struct {
+	w     *watches
+	ready bool
+}
+
+// Event wakes whoever compares the object.
+func (p *plainWatch) Event(_ watch.EventType, o *unstructured.Unstructured) {
+	e := p.w.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !p.ready {
+		return // as it was when they looked
+	}
+	k := key{p.w.cluster.Key(), object.Of(o)}
+	for id := range e.book.unmarked[k] {
+		if d := e.book.deliveries[id]; d != nil {
+			delete(d.compared, k.id)
+			e.queue.add(id, routine)
+		}
+	}
+}
+
+// Synced ends the initial state.
+func (p *plainWatch) Synced() {
+	p.w.e.mu.Lock()
+	defer p.w.e.mu.Unlock()
+	p.ready = true
+}
+
+// Gone needs nothing: the interval looks.
+func (p *plainWatch) Gone(error) {}
 
 type kindWatch struct {
 	w      *watches
@@ -71,6 +128,10 @@ func (kw *kindWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 	k := key{kw.w.cluster.Key(), object.Of(o)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if h := e.book.hooks[k]; h != nil {
+		e.hearHook(h, o, typ == watch.Deleted)
+		return
+	}
 	en := e.book.entries[k]
 	if en == nil || en.version != kw.gvk.Version {
 		return // labelled, but in no inventory: not ours
@@ -142,7 +203,7 @@ func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bo
 	}
 	e.healthOf(k, en, o)
 	en.read = true
-	en.handle = handling(o, d.spec.Ownership.Control)
+	en.handle, en.wave = e.handling(d, o)
 	wasDeleting := en.deleting
 	en.deleting = o.GetDeletionTimestamp() != nil
 	if !en.hasBase() {
@@ -195,9 +256,9 @@ func (e *Engine) baseline(d *delivery, live *unstructured.Unstructured, want fun
 		paths = object.Leaves(o)
 	}
 	cut := live
-	if pointers := ignored(d.spec.Policy.Ignore, live); len(pointers) > 0 {
+	if d.judgement.rules.Any(live) {
 		cut = live.DeepCopy()
-		if err := object.RemovePaths(cut.Object, pointers); err != nil {
+		if _, err := d.judgement.rules.Strip(cut); err != nil {
 			return model.Baseline{}, false
 		}
 	}
@@ -218,21 +279,17 @@ func (e *Engine) healthOf(k key, en *entry, o *unstructured.Unstructured) {
 			p.see(o)
 		}
 	}
-	now := e.judgeHealth(d, o)
-	if now == en.health {
+	now, links := e.judgeHealth(d, o), en.links
+	if d.spec.Sync.Staged {
+		links = linksOf(o)
+	}
+	if now == en.health && slices.Equal(links, en.links) {
 		return
 	}
-	en.health = now
+	en.health, en.links = now, links
 	if d.awaits(k.id) {
 		e.queue.add(en.owner, changed)
 	}
-}
-
-func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.Health {
-	if expr := d.expression(o); expr != nil {
-		return expr.Judge(o)
-	}
-	return health.Of(o)
 }
 
 // lastManager names the field manager of the newest entry that is not ours.

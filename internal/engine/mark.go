@@ -3,10 +3,11 @@ package engine
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -16,24 +17,16 @@ import (
 // inventory alone.
 const WatchLabel = "plumb.dev/managed"
 
-// mark turns a rendered object into a desired one: the delivery's labels and
-// the watch label are set, and what its annotations ask for is read.
+// mark turns a rendered object into a desired one: the delivery's marks and the
+// watch label are set, and what its annotations ask for is read.
 func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, error) {
 	o := &unstructured.Unstructured{}
 	if err := o.UnmarshalJSON(r.JSON); err != nil {
 		return model.Desired{}, &model.Fault{Reason: "BuildFailed", Message: fmt.Sprintf("%s cannot be decoded: %v", r.ID, err), Origin: r.Origin, Object: r.ID}
 	}
-	handle := handling(o, d.Ownership.Control)
+	handle, stage := e.opts.Words.Handling(d.Origin.Dialect, o)
 	object.FoldStringData(o)
-	ls := o.GetLabels()
-	if ls == nil {
-		ls = map[string]string{}
-	}
-	for k, v := range d.Ownership.Labels {
-		ls[k] = v
-	}
-	ls[WatchLabel] = "true"
-	o.SetLabels(ls)
+	Mark(&d.Ownership, o)
 	body, err := object.Canonical(o.Object)
 	if err != nil {
 		return model.Desired{}, fmt.Errorf("%s: %w", r.ID, err)
@@ -46,35 +39,64 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 		Origin:  r.Origin,
 		Secret:  r.Secret || (r.ID.Group == "" && r.ID.Kind == "Secret"),
 		Handle:  handle,
+		Stage:   stage,
 	}, nil
 }
 
-// marked reports whether a live object carries the labels of its owner. Without
-// them it is not deleted (fluxcd/pkg ssa, DeleteOptions.Inclusions): an
-// inventory that came out of a backup, or of another cluster, is no proof.
-func marked(live *unstructured.Unstructured, want map[string]string) bool {
+// Mark sets on an object what ties it to the delivery that owns it: labels, the
+// tracking annotation, the owner reference, and the label that it is watched by.
+func Mark(owner *model.Ownership, o *unstructured.Unstructured) {
+	ls := o.GetLabels()
+	if ls == nil {
+		ls = map[string]string{}
+	}
+	for k, v := range owner.Labels {
+		ls[k] = v
+	}
+	ls[WatchLabel] = "true"
+	o.SetLabels(ls)
+	if t := owner.Tracking; t.Annotation != "" {
+		annotations := o.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[t.Annotation] = trackingID(t.Owner, o)
+		if t.InstallationID != "" {
+			annotations[t.InstallationAnnotation] = t.InstallationID
+		}
+		o.SetAnnotations(annotations)
+	}
+	if ref := owner.Reference; ref != nil {
+		yes := true
+		o.SetOwnerReferences([]metav1.OwnerReference{{
+			APIVersion: ref.APIVersion, Kind: ref.Kind, Name: ref.Name, UID: types.UID(ref.UID), Controller: &yes, BlockOwnerDeletion: &yes,
+		}})
+	}
+}
+
+// trackingID names an object and its owner (Argo CD, "Resource Tracking").
+func trackingID(owner string, o *unstructured.Unstructured) string {
+	gk := o.GroupVersionKind().GroupKind()
+	return fmt.Sprintf("%s:%s/%s:%s/%s", owner, gk.Group, gk.Kind, o.GetNamespace(), o.GetName())
+}
+
+// marked reports whether a live object carries the marks of its owner. Without
+// them it is not deleted (fluxcd/pkg ssa, DeleteOptions.Inclusions; Argo CD,
+// tracking): an inventory that came out of a backup, or of another cluster, is
+// no proof.
+func marked(live *unstructured.Unstructured, owner *model.Ownership) bool {
 	has := live.GetLabels()
-	for k, v := range want {
+	for k, v := range owner.Labels {
 		if has[k] != v {
 			return false
 		}
 	}
-	return true
-}
-
-// handling reads the control annotations of one object. Labels of the same
-// names count too, as upstream has it.
-func handling(o *unstructured.Unstructured, names model.Annotations) model.Handling {
-	is := func(name, want string) bool {
-		return name != "" && (strings.EqualFold(o.GetAnnotations()[name], want) || strings.EqualFold(o.GetLabels()[name], want))
+	t := owner.Tracking
+	if t.Annotation == "" {
+		return true
 	}
-	return model.Handling{
-		Disabled:     is(names.Reconcile, "disabled") || is(names.SSA, "Ignore"),
-		Keep:         is(names.Prune, "disabled"),
-		Merge:        is(names.SSA, "Merge"),
-		IfNotPresent: is(names.SSA, "IfNotPresent"),
-		Force:        is(names.Force, "enabled"),
-	}
+	notes := live.GetAnnotations()
+	return notes[t.Annotation] == trackingID(t.Owner, live) && (t.InstallationID == "" || notes[t.InstallationAnnotation] == t.InstallationID)
 }
 
 // ignored lists the JSON pointers that the delivery's rules leave to others on
@@ -82,7 +104,7 @@ func handling(o *unstructured.Unstructured, names model.Annotations) model.Handl
 func ignored(rules []model.IgnoreRule, o *unstructured.Unstructured) []string {
 	var paths []string
 	for _, rule := range rules {
-		if rule.Target == nil || selects(rule.Target, o) {
+		if !rule.CompareOnly && (rule.Target == nil || selects(rule.Target, o)) {
 			paths = append(paths, rule.Paths...)
 		}
 	}

@@ -15,6 +15,11 @@ import (
 // remove ends a delivery whose declared object is being deleted.
 func (r *run) remove(ctx context.Context) error {
 	r.report.Phase = model.PhaseDelete
+	if !r.orphans() {
+		if done, err := r.deleteHooks(ctx, model.PreDelete); err != nil || !done {
+			return err
+		}
+	}
 	r.endWants()
 	if r.orphans() {
 		r.report.Deleted = true
@@ -40,7 +45,63 @@ func (r *run) remove(ctx context.Context) error {
 	if left := r.left(); left > 0 {
 		return &model.Fault{Reason: "PruneWaits", Waiting: true, Message: fmt.Sprintf("%d objects are being deleted and not gone yet", left)}
 	}
+	if done, err := r.deleteHooks(ctx, model.PostDelete); err != nil || !done {
+		return err
+	}
 	r.report.Deleted = true
+	return nil
+}
+
+// deleteHooks runs the hooks of a deletion (Argo CD, PreDelete and PostDelete),
+// and reports whether all of them are complete.
+func (r *run) deleteHooks(ctx context.Context, phase model.SyncPhase) (done bool, err error) {
+	if !r.spec.Sync.Staged {
+		return true, nil
+	}
+	if err := r.knowHooks(ctx); err != nil {
+		return false, err
+	}
+	d := r.d
+	r.e.mu.Lock()
+	if d.ending == nil {
+		d.ending = &syncing{started: r.spec.DeletedAt, results: map[resultKey]model.SyncResult{}}
+	}
+	op, found := d.ending, map[place]*step{}
+	r.addHooks(func(p place) *step {
+		if found[p] == nil {
+			found[p] = &step{at: p}
+		}
+		return found[p]
+	}, phase)
+	r.e.mu.Unlock()
+	for _, s := range sorted(found) {
+		if err := r.runHooks(ctx, op, &s); err != nil {
+			return false, err
+		}
+		waiting, err := r.settledStep(op, &s, false)
+		if err != nil {
+			return false, err
+		}
+		if waiting != "" {
+			r.report.Running, r.report.Message = true, waiting
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// knowHooks evaluates a delivery that was declared as deleted: its hooks are in
+// Git. One whose source cannot be read any more has none.
+func (r *run) knowHooks(ctx context.Context) error {
+	r.e.mu.Lock()
+	known := r.d.at > 0
+	r.e.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := r.evaluate(ctx); errors.Is(err, errNotYet) || errors.Is(err, errSuperseded) || ctx.Err() != nil {
+		return err
+	}
 	return nil
 }
 
@@ -95,7 +156,7 @@ func (r *run) unreachable(ctx context.Context, err error) error {
 		return err
 	}
 	r.report.Deleted = true
-	r.report.Findings = append(r.report.Findings, model.Finding{
+	r.find(model.Finding{
 		Severity: model.Warning, Reason: "Orphaned", Origin: r.spec.Origin,
 		Message: "objects are left behind, because their deletion is not allowed: " + f.Message,
 	})

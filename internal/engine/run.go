@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,13 +32,17 @@ type run struct {
 	spec    model.Delivery // as it was when the run began
 	facts   model.Facts
 	version uint64
-	tree    *source.Tree
+	inputs  []model.Input  // what is rendered: the delivery's, or an operation's own
+	trees   []*source.Tree // one for each input; nil when one is missing
 
 	cluster *cluster.Cluster
 	session *cluster.Session
 	seen    map[object.ID]observed // what observe found
 	plan    *model.Plan
 	report  *model.Report
+	found   []model.Finding // in this run
+	consent plan.Consent
+	asked   *model.Operation // the operation that this run begins or goes on with
 
 	// Objects of others that the plan took hold of, and those of them that may
 	// have been written by now. Engine.mu guards both.
@@ -81,16 +86,19 @@ func (e *Engine) begin(id object.ID) *run {
 	r := &run{
 		e: e, d: d, spec: d.spec, facts: d.facts, version: d.version,
 		report: &model.Report{
-			Delivery: id, Generation: d.spec.Generation, Started: now, Source: d.spec.Source,
-			Phase: model.PhaseResolve, Findings: d.findings, Suspended: d.spec.Suspended,
+			Delivery: id, Generation: d.spec.Generation, Started: now, Facts: d.facts,
+			Phase: model.PhaseResolve, Findings: d.standingFindings(), Suspended: d.spec.Suspended,
 		},
 	}
-	if s := e.book.sources[d.spec.Source]; s != nil {
-		r.tree = s.tree
+	r.inputs = r.requested()
+	if len(r.inputs) > 0 {
+		r.report.Source = r.inputs[0].Source
 	}
+	r.trees = e.treesOf(r.inputs)
 	if last := d.report; last != nil {
 		r.report.Applied, r.report.Inventory, r.report.Digest = last.Applied, last.Inventory, last.Digest
-		r.report.Revision, r.report.Commit = last.Revision, last.Commit
+		r.report.Revision, r.report.Commit, r.report.Inputs = last.Revision, last.Commit, last.Inputs
+		r.report.Sync, r.report.Resources, r.report.Images = last.Sync, last.Resources, last.Images
 	} else {
 		r.report.Applied = d.spec.Applied
 	}
@@ -110,6 +118,9 @@ func (r *run) phases(ctx context.Context) error {
 	if r.spec.Deleting {
 		return r.remove(ctx)
 	}
+	if r.waits() {
+		return errNotYet
+	}
 	evaluation := r.evaluate(ctx)
 	if errors.Is(evaluation, errSuperseded) || errors.Is(evaluation, errNotYet) {
 		return evaluation
@@ -124,6 +135,10 @@ func (r *run) phases(ctx context.Context) error {
 	if err := r.observe(ctx); err != nil {
 		return err
 	}
+	if r.spec.Sync.Staged {
+		return r.synchronize(ctx)
+	}
+	r.consent = plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, Prune: true}
 	if err := r.decide(); err != nil {
 		return err
 	}
@@ -133,6 +148,28 @@ func (r *run) phases(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
+// treesOf are the trees of some inputs; nil when one of them has none yet. The
+// caller holds e.mu.
+func (e *Engine) treesOf(inputs []model.Input) []*source.Tree {
+	trees := make([]*source.Tree, len(inputs))
+	for i := range inputs {
+		s := e.book.sources[inputs[i].Source]
+		if s == nil || s.tree == nil {
+			return nil
+		}
+		trees[i] = s.tree
+	}
+	return trees
+}
+
+// waits reports whether a look that a person asked for is under way: what
+// there is to say without it is not what was asked.
+func (r *run) waits() bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.e.looking(r.d)
+}
+
 // resolve finds the cluster that the delivery goes to and the identity it has
 // there.
 func (r *run) resolve(context.Context) error {
@@ -140,7 +177,10 @@ func (r *run) resolve(context.Context) error {
 	target := r.spec.Target.Cluster
 	r.cluster = r.e.opts.Clusters.Local()
 	var content model.Secret
-	if !target.Local() {
+	switch {
+	case target.Kubeconfig != nil:
+		content = *target.Kubeconfig
+	case !target.Local():
 		var err error
 		if content, err = kubeconfig(target, r.facts); err != nil {
 			return err
@@ -161,8 +201,8 @@ func (r *run) resolve(context.Context) error {
 	}
 	r.session = r.cluster.As(r.spec.Identity)
 	r.e.claim(r.d, r.cluster.Key())
-	if r.d.badExpr != nil {
-		return r.d.badExpr
+	if r.d.badRules != nil {
+		return r.d.badRules
 	}
 	return nil
 }
@@ -176,7 +216,7 @@ func (r *run) unresolved(err error) error {
 	if d.version != r.version {
 		return errSuperseded
 	}
-	d.tree, d.at, d.fault = r.tree, r.version, asFault(err, "ReconciliationFailed")
+	d.trees, d.at, d.fault = r.trees, r.version, asFault(err, "ReconciliationFailed")
 	e.answered(d, false)
 	return err
 }
@@ -273,8 +313,11 @@ func (e *Engine) ready(r *run, dep *model.Dependency) (bool, string) {
 	if last == nil || last.Phase != model.PhaseDone || last.Generation != other.spec.Generation || other.at != other.version {
 		return false, fmt.Sprintf("dependency '%s' is not ready", name(dep.On))
 	}
-	if other.spec.Source == r.spec.Source && r.tree != nil && last.Applied != r.tree.Revision() {
+	if len(r.trees) == 1 && len(other.spec.Inputs) == 1 && other.spec.Inputs[0].Source == r.inputs[0].Source && last.Applied != r.trees[0].Revision() {
 		return false, fmt.Sprintf("dependency '%s' revision is not up to date", name(dep.On))
+	}
+	if other.spec.Sync.Staged && (last.Sync != model.Synced || last.Healthy == nil || !*last.Healthy) {
+		return false, fmt.Sprintf("dependency '%s' is not synced and healthy", name(dep.On))
 	}
 	return true, ""
 }
@@ -374,6 +417,7 @@ func (r *run) input() plan.Input {
 		Standing: func(id object.ID) plan.Standing { return e.standing(d, id, peer) },
 		Weight:   e.weight,
 		Guard:    e.opts.Guard,
+		Consent:  r.consent,
 	}
 }
 
@@ -394,7 +438,7 @@ func (r *run) sight(id object.ID, en *entry) plan.Seen {
 	if en == nil {
 		return plan.Seen{}
 	}
-	s := plan.Seen{Inputs: en.base.Inputs, UID: en.base.UID, Deleting: en.deleting, Handle: en.handle, Drift: en.drift}
+	s := plan.Seen{Inputs: en.base.Inputs, UID: en.base.UID, Deleting: en.deleting, Handle: en.handle, Wave: en.wave, Drift: en.drift}
 	switch {
 	case en.missing:
 		s.Presence = plan.Missing
@@ -402,6 +446,19 @@ func (r *run) sight(id object.ID, en *entry) plan.Seen {
 		s.Presence = plan.Trusted
 	}
 	return s
+}
+
+// find adds to the account something a user should know.
+func (r *run) find(f model.Finding) {
+	r.found = append(r.found, f)
+	r.report.Findings = append(r.report.Findings, f)
+}
+
+// standingFindings are those that hold until the next declaration or evaluation.
+// The caller holds e.mu.
+func (d *delivery) standingFindings() []model.Finding {
+	all := append([]model.Finding{}, d.findings...)
+	return append(append(all, d.judgement.findings...), d.withheld...)
 }
 
 // finish completes the report, keeps it, and arranges what comes next.
@@ -413,9 +470,9 @@ func (r *run) finish(err error) {
 		e.mu.Unlock()
 		return // the declared object is gone, or another one has its name
 	}
-	if d.at == r.version && d.tree != nil && d.tree != r.tree && !e.book.stale[r.spec.ID] {
-		r.tree = d.tree // a commit came meanwhile that changes nothing for it
-		rep.Revision, rep.Commit = r.tree.Revision(), r.tree.Commit()
+	if d.at == r.version && len(d.trees) > 0 && !slices.Equal(d.trees, r.trees) && !e.book.stale[r.spec.ID] {
+		r.trees = d.trees // a commit came meanwhile that changes nothing for it
+		d.describe(rep)
 	}
 	rep.At = now
 	rep.Fault = asFault(err, "ReconciliationFailed")
@@ -427,16 +484,18 @@ func (r *run) finish(err error) {
 	}
 	if r.plan != nil {
 		rep.Inventory = r.inventory()
-		rep.Hold = r.plan.Held
+		rep.Hold, rep.Pending = r.plan.Held, r.plan.Pending
 	}
-	rep.Findings = append(append([]model.Finding{}, d.findings...), d.withheld...)
-	rep.Findings = append(rep.Findings, e.fights(d)...)
+	if r.spec.Sync.Staged {
+		r.account()
+	}
+	rep.Findings = append(append(d.standingFindings(), r.found...), e.fights(d)...)
 	rep.Handled = r.spec.Wake
 	d.handled = r.spec.Wake
 	d.recheck = d.recheck && (d.version != r.version || r.plan == nil)
 	d.report = rep
-	if d.ranTree != r.tree || d.ranVersion != r.version {
-		d.ranTree, d.ranVersion = r.tree, r.version
+	if !slices.Equal(d.ranTrees, r.trees) || d.ranVersion != r.version {
+		d.ranTrees, d.ranVersion = r.trees, r.version
 		e.evaluated() // what it declares has been applied, or has failed
 	}
 	r.schedule(rep)
@@ -479,6 +538,8 @@ func (r *run) schedule(rep *model.Report) {
 		return
 	case rep.Running && d.health != nil:
 		pause, urge = max(time.Until(d.health.deadline), time.Millisecond), changed
+	case f == nil && d.next > 0:
+		pause, d.next = d.next, 0
 	case f == nil:
 		d.failures = 0
 		if rep.Suspended {
@@ -494,6 +555,9 @@ func (r *run) schedule(rep *model.Report) {
 		d.failures++
 	default:
 		pause = r.spec.Policy.RetryInterval
+	}
+	if again := d.askAgain(); again > 0 && (pause == 0 || again < pause) {
+		pause = again
 	}
 	if lag := d.nextHeal(e); lag > 0 && (pause == 0 || lag < pause) {
 		pause, urge = lag, urgent

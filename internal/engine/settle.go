@@ -267,34 +267,6 @@ func causes(bad []model.Outcome) string {
 	return strings.Join(parts, ", ")
 }
 
-// expression is the CEL judgement for an object's kind; nil when there is none.
-// The caller holds e.mu.
-func (d *delivery) expression(o *unstructured.Unstructured) *health.Expr {
-	for _, x := range d.exprs {
-		if x.Matches(o.GroupVersionKind().GroupKind()) {
-			return x
-		}
-	}
-	return nil
-}
-
-// expressions compiles the CEL judgements of a delivery. They are compiled
-// before the first event is judged.
-func expressions(spec *model.Delivery) ([]*health.Expr, *model.Fault) {
-	var exprs []*health.Expr
-	for i, he := range spec.Policy.HealthExprs {
-		x, err := health.CompileExpr(he)
-		if err != nil {
-			f := asFault(err, "InvalidCELExpression")
-			f.Origin.Declared = spec.ID
-			f.Origin.Field = fmt.Sprintf("spec.healthCheckExprs[%d].%s", i, f.Origin.Field)
-			return nil, f
-		}
-		exprs = append(exprs, x)
-	}
-	return exprs, nil
-}
-
 // podWatch follows what an unhealthy workload has made while its health is
 // awaited: its pods know why.
 type podWatch struct {

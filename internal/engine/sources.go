@@ -23,6 +23,11 @@ const (
 func (e *Engine) SetSource(spec model.Source, findings []model.Finding) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.setSource(spec, findings)
+}
+
+// setSource is SetSource. The caller holds e.mu.
+func (e *Engine) setSource(spec model.Source, findings []model.Finding) {
 	s := e.book.sources[spec.ID]
 	if s != nil {
 		if reflect.DeepEqual(s.spec, spec) {
@@ -54,16 +59,66 @@ func (e *Engine) DropSource(id object.ID) {
 	}
 }
 
-// Wake looks at a source now.
-func (e *Engine) Wake(id object.ID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s := e.book.sources[id]; s != nil {
-		s.nudge()
+// endUnread forgets the implied sources that nobody reads any more. The caller
+// holds e.mu.
+func (e *Engine) endUnread() {
+	for _, id := range e.book.unread {
+		if s := e.book.sources[id]; s != nil && s.spec.Implied && len(e.book.readers[id]) == 0 {
+			s.stop()
+			delete(e.book.sources, id)
+		}
+	}
+	e.book.unread = nil
+}
+
+// lookAgain looks at the implied sources of a delivery because a person asked
+// for a refresh; its run waits for the answers. The caller holds e.mu.
+func (e *Engine) lookAgain(d *delivery, spec *model.Delivery) {
+	for i := range spec.Inputs {
+		if s := e.book.sources[spec.Inputs[i].Source]; s != nil && s.spec.Implied {
+			s.nudge()
+			if d.awaiting == nil {
+				d.awaiting = map[object.ID]uint64{}
+			}
+			d.awaiting[s.spec.ID] = s.asked
+		}
+	}
+	if spec.WakeHard {
+		d.trees, d.answers = nil, nil // what is remembered of renders holds by what they read
 	}
 }
 
+// looking reports whether a look that the delivery waits for is under way. The
+// caller holds e.mu.
+func (e *Engine) looking(d *delivery) bool {
+	for id, asked := range d.awaiting {
+		s := e.book.sources[id]
+		if s != nil && s.answered < asked {
+			return true
+		}
+		delete(d.awaiting, id)
+	}
+	return false
+}
+
+// WakeSources looks now at every source that matches, and asks again what the
+// expansions of its readers asked the outside. It returns how many matched.
+func (e *Engine) WakeSources(matches func(*model.Source) bool) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, s := range e.book.sources {
+		if matches(&s.spec) {
+			s.nudge()
+			n++
+		}
+	}
+	return n
+}
+
+// nudge asks for a look. The caller holds e.mu.
 func (s *sourceState) nudge() {
+	s.asked++
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -102,6 +157,7 @@ func (e *Engine) tend(ctx context.Context, s *sourceState) {
 func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval time.Duration) {
 	e.mu.Lock()
 	spec, last := s.spec, s.tree
+	asked := s.asked
 	included, missing := e.included(spec)
 	e.mu.Unlock()
 
@@ -109,14 +165,19 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		e.rest(ctx, s, spec, included, last)
 		return true, spec.Interval
 	}
+	defer e.looked(s, asked)
 	var tree *source.Tree
 	var err error
 	if missing != nil {
 		err = missing
 	} else {
 		within, cancel := context.WithTimeout(ctx, spec.Timeout)
+		began := time.Now()
 		tree, err = e.opts.Sources.Fetch(within, spec, included, last)
 		cancel()
+		if spec.Git != nil {
+			e.opts.Meter.Looked(spec.Git.URL, time.Since(began), err == nil && tree != last)
+		}
 	}
 	recalled := e.recall(ctx, spec, included, last, err)
 	if ctx.Err() != nil {
@@ -126,6 +187,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.mu.Lock()
 	first := !s.looked
 	s.looked = true
+	s.answered = asked
 	before := s.fault
 	s.fault = asFault(err, "GitOperationFailed")
 	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled || spec.Generation != s.observed
@@ -137,14 +199,14 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		s.tree = tree
 		news = true
 		e.moved(spec.ID, last, tree)
-	} else if first {
+	} else if first || spec.Implied && !sameFault(before, s.fault) {
 		for reader := range e.book.readers[spec.ID] {
 			e.queue.add(reader, routine)
 		}
 	}
 	e.mu.Unlock()
 
-	if news {
+	if news && !spec.Implied {
 		select {
 		case e.archive <- spec.ID:
 		case <-ctx.Done():
@@ -223,7 +285,7 @@ func (e *Engine) moved(id object.ID, from, to *source.Tree) {
 		d := e.book.deliveries[reader]
 		switch {
 		case d == nil:
-		case known && !touched[reader] && d.tree == from && d.at == d.version && d.fault == nil:
+		case known && !touched[reader] && d.current(id, from):
 			unmoved = append(unmoved, d)
 		default:
 			e.book.stale[reader] = true
@@ -231,13 +293,17 @@ func (e *Engine) moved(id object.ID, from, to *source.Tree) {
 		}
 	}
 	for _, d := range unmoved {
-		d.tree = to
+		d.replace(id, to)
 		if d.report == nil || d.report.Phase != model.PhaseDone {
 			e.queue.add(d.spec.ID, routine)
 			continue
 		}
 		next := *d.report
-		next.Revision, next.Applied, next.Commit, next.Objects = to.Revision(), to.Revision(), to.Commit(), nil
+		next.Objects = nil
+		d.describe(&next)
+		if !d.spec.Sync.Staged {
+			next.Applied = next.Revision
+		}
 		next.At = time.Now()
 		d.report = &next
 		e.opts.Reporter.Delivery(&next)
@@ -329,4 +395,57 @@ func backoff(failures int, first, last time.Duration) time.Duration {
 		return last
 	}
 	return min(first<<failures, last)
+}
+
+// looked wakes the deliveries that a look was asked for: the answer is there,
+// whatever it is.
+func (e *Engine) looked(s *sourceState, asked uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.answered = max(s.answered, asked)
+	for reader := range e.book.readers[s.spec.ID] {
+		if d := e.book.deliveries[reader]; d != nil && d.awaiting[s.spec.ID] > 0 && d.awaiting[s.spec.ID] <= s.answered {
+			e.queue.add(reader, changed)
+		}
+	}
+}
+
+// current reports whether the last evaluation read exactly this tree of a
+// source, well, and nothing else has happened since.
+func (d *delivery) current(id object.ID, tree *source.Tree) bool {
+	if d.at != d.version || d.fault != nil || d.sync != nil || len(d.trees) != len(d.spec.Inputs) || len(d.asks) > 0 {
+		return false
+	}
+	for i := range d.spec.Inputs {
+		if d.spec.Inputs[i].Source == id && d.trees[i] != tree {
+			return false
+		}
+	}
+	return true
+}
+
+// replace notes that a newer tree of a source gives the same answer.
+func (d *delivery) replace(id object.ID, tree *source.Tree) {
+	trees := append([]*source.Tree(nil), d.trees...)
+	for i := range d.spec.Inputs {
+		if d.spec.Inputs[i].Source == id {
+			trees[i] = tree
+		}
+	}
+	d.trees = trees
+}
+
+// describe puts the revisions that the last evaluation read into a report.
+func (d *delivery) describe(rep *model.Report) {
+	if len(d.trees) == 0 || d.trees[0] == nil {
+		return
+	}
+	rep.Revision, rep.Commit = d.trees[0].Revision(), d.trees[0].Commit()
+	rep.Inputs = make([]model.InputReport, len(d.trees))
+	for i, tree := range d.trees {
+		if i < len(d.inputs) {
+			rep.Inputs[i] = d.inputs[i]
+		}
+		rep.Inputs[i].Revision, rep.Inputs[i].Commit = tree.Revision(), tree.Commit()
+	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 
 	"plumb.dev/plumb/internal/model"
@@ -31,7 +32,7 @@ func (e *Engine) standing(d *delivery, id object.ID, peer func() string) plan.St
 				}
 			case e.book.stale[en.owner] && !other.tried():
 				st.Pending = en.owner.String()
-			case other.fault != nil, other.spec.Suspended && other.tree == nil:
+			case other.fault != nil, other.spec.Suspended && other.trees == nil:
 				st.Wanted = true // one that failed, or was never asked, keeps what it had
 			}
 		}
@@ -111,7 +112,7 @@ func (e *Engine) pendingPeer(d *delivery) string {
 			continue
 		}
 		of := e.parent(id)
-		if peer.spec.Source == d.spec.Source || id == parent || of == d.spec.ID || (!parent.IsZero() && of == parent) {
+		if sharesSource(&peer.spec, &d.spec) || id == parent || of == d.spec.ID || (!parent.IsZero() && of == parent) {
 			if first.IsZero() || id.Less(first) {
 				first = id
 			}
@@ -146,12 +147,26 @@ func (e *Engine) undeclared(d *delivery, parent object.ID) object.ID {
 	}
 	look(d.spec.ID)
 	look(parent)
-	for id := range e.book.readers[d.spec.Source] {
-		if id != d.spec.ID && id != parent {
-			look(id)
+	for i := range d.spec.Inputs {
+		for id := range e.book.readers[d.spec.Inputs[i].Source] {
+			if id != d.spec.ID && id != parent {
+				look(id)
+			}
 		}
 	}
 	return first
+}
+
+// sharesSource reports whether two deliveries read one source.
+func sharesSource(a, b *model.Delivery) bool {
+	for i := range a.Inputs {
+		for j := range b.Inputs {
+			if a.Inputs[i].Source == b.Inputs[j].Source {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // onItsWay reports whether a delivery that p declares has yet to arrive in the
@@ -166,7 +181,7 @@ func (e *Engine) onItsWay(p *delivery, itself bool, want *model.Desired) bool {
 		return false
 	case en != nil && en.owner == p.spec.ID && en.base.Inputs == want.Digest:
 		return unknown && !en.missing || child != nil && child.spec.Generation < en.made
-	case !itself && p.ranTree == p.tree && p.ranVersion == p.version:
+	case !itself && slices.Equal(p.ranTrees, p.trees) && p.ranVersion == p.version:
 		return false
 	}
 	return unknown || en != nil && en.owner == p.spec.ID
@@ -187,7 +202,7 @@ func (d *delivery) tried() bool { return d.fault != nil && d.at == d.version }
 // awaits reports whether the delivery waits for the health of an object, or
 // answers for it after having waited.
 func (d *delivery) awaits(id object.ID) bool {
-	if d.spec.Policy.Wait {
+	if d.spec.Policy.Wait || d.spec.Sync.Staged {
 		return true
 	}
 	for i := range d.spec.Policy.HealthChecks {

@@ -25,6 +25,7 @@ var rooms = []room{
 	{path: "internal/plan", floor: 1, why: "deciding what to change needs the nouns only, so that every decision can be tested as a table"},
 	{path: "internal/health", floor: 1, why: "health is judged from one object; who asks and why is none of its business"},
 	{path: "internal/gate", floor: 1, why: "rules are judged over objects that are handed in"},
+	{path: "internal/differ", floor: 1, why: "what counts as a difference is judged from two objects and the rules, without a look at the cluster"},
 	{path: "internal/dialect", floor: 1, why: "the contract that every dialect keeps must not know any of them"},
 
 	{path: "internal/dialect/flux", floor: 2, why: "a dialect translates between upstream's words and the nouns; two dialects never know of each other"},
@@ -38,6 +39,8 @@ var rooms = []room{
 	{path: "internal/notify", floor: 3, why: "notifications are projections of reports and must not be able to change anything"},
 	{path: "internal/cluster", floor: 3, why: "the only writer of managed objects must not decide what is written"},
 	{path: "internal/journal", floor: 3, why: "history keeps what it is given and asks nobody"},
+
+	{path: "internal/webhook", floor: 3, why: "a payload is understood without knowing who is woken by it"},
 
 	{path: "internal/kinds", floor: 3, why: "definitions are data that a dialect explains; who installs them is above"},
 	{path: "internal/controlplane", floor: 3, why: "launching the embedded Kubernetes is a matter of processes; what runs on it comes later"},

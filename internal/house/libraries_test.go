@@ -18,6 +18,8 @@ type library struct {
 var libraries = []library{
 	{"k8s.io/client-go/", []string{"internal/cluster", "internal/control", "internal/cli", "internal/api", "scenario", "bench"}, "the cluster writer is the only one that changes managed objects, and the loop the only one that watches declared ones"},
 	{"github.com/go-git/", []string{"internal/source", "internal/cli"}, "content comes as a Tree; how it was fetched stays in source"},
+	{"github.com/google/go-jsonnet", []string{"internal/render"}, "objects come out of render; which renderer made them stays there"},
+	{"github.com/yuin/gopher-lua", []string{"internal/health"}, "scripts judge health and nothing else; their bounds are kept in one place"},
 	{"sigs.k8s.io/kustomize/", []string{"internal/render"}, "objects come out of render; which renderer made them stays there"},
 	{"modernc.org/sqlite", []string{"internal/journal"}, "the journal's store is the journal's business"},
 	{"database/sql", []string{"internal/journal"}, "the journal's store is the journal's business"},

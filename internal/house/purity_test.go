@@ -49,6 +49,13 @@ type stranger struct {
 
 var strangers = []stranger{
 	{"k8s.io/apimachinery/", "the shape of objects; no client in it"},
+	{"github.com/Masterminds/sprig/v3", "functions of templates; those that touch the world are taken out"},
+	{"github.com/gosimple/unidecode", "a table of letters"},
+	{"github.com/itchyny/gojq", "an interpreter that is given neither input nor environment"},
+	{"github.com/gobwas/glob/", "a grammar of patterns"},
+	{"github.com/robfig/cron/v3", "parses schedules; its clock and its runner are not used"},
+	{"github.com/yuin/gopher-lua", "an interpreter that is given no library but those that compute"},
+	{"github.com/yuin/gopher-lua/", "its syntax tree, which the bounds are woven into"},
 	{"k8s.io/api/", "types of the built-in kinds"},
 	{"k8s.io/apiextensions-apiserver/pkg/apis/", "types of CRDs"},
 	{"github.com/fluxcd/kustomize-controller/api/", "upstream's types, so that a field we forgot is a failing test"},

@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/render"
+	"plumb.dev/plumb/internal/source"
+)
+
+// answered is the answer to a question that the outside was asked.
+type answered struct {
+	question model.Question
+	answer   model.Answer
+	until    time.Time // ask again then; zero: never
+}
+
+// maxRounds is how often the generators of an expansion may ask for more.
+const maxRounds = 16
+
+// expands reports whether the dialect makes the objects itself.
+func (r *run) expands() bool { return r.spec.Expands }
+
+// expand asks the dialect for the objects, and answers what it has to know
+// until no question is open.
+func (r *run) expand(ctx context.Context, w *wanted) ([]model.Rendered, error) {
+	answers := map[string]model.Answer{}
+	for range maxRounds {
+		objects, questions, findings, err := r.e.opts.Words.Expand(r.spec.ID, r.facts, answers)
+		if err != nil {
+			return nil, err
+		}
+		if len(questions) == 0 {
+			w.withheld = append(w.withheld, findings...)
+			return objects, nil
+		}
+		for i := range questions {
+			answer, err := r.answer(ctx, w, &questions[i])
+			if err != nil {
+				return nil, err
+			}
+			answers[questions[i].Key] = answer
+		}
+	}
+	return nil, &model.Fault{
+		Reason: "ErrorOccurred", Origin: model.Origin{Declared: r.spec.ID},
+		Message: fmt.Sprintf("the generators ask for more than %d rounds of answers", maxRounds),
+		Advice:  "nest fewer generators",
+	}
+}
+
+// answer finds the answer to one question, in a tree or outside.
+func (r *run) answer(ctx context.Context, w *wanted, q *model.Question) (model.Answer, error) {
+	if q.Git != nil {
+		return r.answerFromTree(ctx, w, q)
+	}
+	e, d := r.e, r.d
+	e.mu.Lock()
+	known, ok := d.answers[q.Key]
+	e.mu.Unlock()
+	if ok && (known.until.IsZero() || time.Now().Before(known.until)) {
+		return known.answer, nil
+	}
+	if e.opts.Asker == nil {
+		return model.Answer{}, &model.Fault{Reason: "ErrorOccurred", Origin: q.Origin, Message: "this generator has to ask the outside, which is not possible here"}
+	}
+	answer := e.opts.Asker.Ask(ctx, *q)
+	if answer.Fault != nil {
+		return answer, nil // the dialect says what a failed answer means: never an empty one
+	}
+	known = answered{question: *q, answer: answer}
+	if q.Requeue > 0 {
+		known.until = time.Now().Add(q.Requeue)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.answers == nil {
+		d.answers = map[string]answered{}
+	}
+	d.answers[q.Key] = known
+	return answer, nil
+}
+
+// outdated reports whether one of the answers that the last evaluation rests on
+// has to be asked for again. The caller holds e.mu.
+func (d *delivery) outdated() bool {
+	now := time.Now()
+	for _, a := range d.answers {
+		if !a.until.IsZero() && now.After(a.until) {
+			return true
+		}
+	}
+	return false
+}
+
+// askAgain is how long until the first answer of the delivery is outdated; 0
+// when none ever is. The caller holds e.mu.
+func (d *delivery) askAgain() time.Duration {
+	var first time.Duration
+	for _, a := range d.answers {
+		if a.until.IsZero() {
+			continue
+		}
+		if left := max(time.Until(a.until), time.Millisecond); first == 0 || left < first {
+			first = left
+		}
+	}
+	return first
+}
+
+// answerFromTree reads the paths that a question names. A source that nobody
+// declares is declared while somebody asks.
+func (r *run) answerFromTree(ctx context.Context, w *wanted, q *model.Question) (model.Answer, error) {
+	tree := r.treeFor(q.Git.Input.Source)
+	if tree == nil {
+		w.asks = append(w.asks, q.Git.Source)
+		found, err := r.lookNow(q)
+		if err != nil {
+			return model.Answer{}, err
+		}
+		tree = found
+	} else if !r.reads(q.Git.Input.Source) {
+		w.asks = append(w.asks, q.Git.Source)
+	}
+	recorder := render.Record(ctx, tree, render.Limits{})
+	answer, err := render.Find(recorder, q.Git)
+	if err != nil {
+		return model.Answer{}, err
+	}
+	w.readings = append(w.readings, render.Reading{Source: q.Git.Input.Source, Trace: recorder.Trace()})
+	return answer, nil
+}
+
+// reads reports whether a source is one of the inputs.
+func (r *run) reads(id object.ID) bool {
+	for i := range r.inputs {
+		if r.inputs[i].Source == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) treeFor(id object.ID) *source.Tree {
+	for i := range r.inputs {
+		if r.inputs[i].Source == id {
+			return r.trees[i]
+		}
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if s := r.e.book.sources[id]; s != nil {
+		return s.tree
+	}
+	return nil
+}
+
+// lookNow declares the source that a question names and ends the run: the end
+// of the first look wakes the delivery.
+func (r *run) lookNow(q *model.Question) (*source.Tree, error) {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.book.sources[q.Git.Input.Source]
+	if s == nil {
+		link(e.book.readers, q.Git.Source.ID, d.spec.ID)
+		d.asks = append(d.asks, q.Git.Source.ID)
+		e.setSource(q.Git.Source, nil)
+		return nil, errNotYet
+	}
+	switch {
+	case s.tree != nil:
+		return s.tree, nil
+	case s.fault != nil:
+		f := *s.fault
+		f.Reason, f.Origin = "ErrorOccurred", q.Origin
+		return nil, &f
+	}
+	return nil, errNotYet
+}
+
+// ask replaces the sources that expansions of the delivery asked to read. The
+// caller holds e.mu.
+func (e *Engine) ask(d *delivery, sources []model.Source) {
+	if len(sources) == 0 && len(d.asks) == 0 {
+		return
+	}
+	e.unlinkDelivery(d)
+	d.asks = nil
+	for i := range sources {
+		d.asks = append(d.asks, sources[i].ID)
+	}
+	e.linkDelivery(d)
+	for i := range sources {
+		e.setSource(sources[i], nil)
+	}
+	e.endUnread()
+}
+
+// AskAgain asks the outside again what matches, for every delivery that rests
+// on such an answer. It returns how many answers that were.
+func (e *Engine) AskAgain(matches func(*model.Question) bool) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for id, d := range e.book.deliveries {
+		for key, a := range d.answers {
+			if matches(&a.question) {
+				a.until = time.Unix(1, 0)
+				d.answers[key] = a
+				n++
+				e.queue.add(id, changed)
+			}
+		}
+	}
+	return n
+}
