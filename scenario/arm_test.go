@@ -18,6 +18,7 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/flux"
 )
 
@@ -108,6 +109,8 @@ func playCharged(ctx context.Context, args []string, file string) error {
 	dir := flags.String("data-dir", "", "")
 	health := flags.String("health-addr", "", "")
 	metrics := flags.String("metrics-addr", "", "")
+	api := flags.String("api-addr", "", "")
+	namespaces := flags.String("application-namespaces", "", "")
 	storage := flags.String("storage-addr", "127.0.0.1:0", "")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -118,7 +121,8 @@ func playCharged(ctx context.Context, args []string, file string) error {
 	}
 	charged := &charge{file: file}
 	err = control.Run(ctx, control.Options{
-		Config: cfg, Dialects: []dialect.Dialect{flux.New()}, DataDir: *dir, InstallKinds: true,
+		Config: cfg, Dialects: []dialect.Dialect{flux.New(), argo.New()}, DataDir: *dir, InstallKinds: true,
+		APIAddr: *api, Settings: dialect.Settings{ApplicationNamespaces: []string{*namespaces}},
 		HealthAddr: *health, MetricsAddr: *metrics, StorageAddr: *storage,
 		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Intercept: charged.intercept(),

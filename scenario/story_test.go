@@ -170,7 +170,7 @@ func (s *story) openOwn(audit bool) error {
 func (s *story) settle() error {
 	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
 	defer cancel()
-	for _, text := range []string{namespaceText, sourceText} {
+	for _, text := range []string{namespaceText, sourceText, projectText} {
 		objects, err := stage.Decode([]byte(s.fill(text)))
 		if err != nil {
 			return err
@@ -206,6 +206,28 @@ spec:
   url: $REPO_URL
   ref:
     branch: main
+`
+
+// Applications of stories live in the namespace of their story, which their
+// project allows.
+const projectText = `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: argocd
+---
+apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata:
+  name: default
+  namespace: argocd
+spec:
+  sourceRepos: ["*"]
+  sourceNamespaces: ["*"]
+  destinations:
+  - {server: "*", namespace: "*"}
+  clusterResourceWhitelist:
+  - {group: "*", kind: "*"}
 `
 
 // fill replaces the names that the story knows, and no others: ${…} belongs to

@@ -1,7 +1,9 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,7 @@ type controller struct {
 	log     *stage.Log
 	addr    string // of health
 	metrics string
+	api     string // of webhooks
 	proc    *stage.Process
 	ended   bool // it was stopped or killed by the story
 }
@@ -136,6 +139,9 @@ func (c *controller) start(kubeconfig string) error {
 	if c.metrics, err = freeAddress(); err != nil {
 		return err
 	}
+	if c.api, err = freeAddress(); err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -143,6 +149,7 @@ func (c *controller) start(kubeconfig string) error {
 	args := append([]string{
 		self, "controller", "--kubeconfig", kubeconfig,
 		"--data-dir", c.dir, "--health-addr", address, "--metrics-addr", c.metrics,
+		"--api-addr", c.api, "--application-namespaces", "*",
 	}, c.flags...)
 	c.ended = false
 	c.proc, err = stage.Start(stage.Command{
@@ -188,6 +195,37 @@ func (c *controller) ready(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("plumb controller is not ready: %w; it said:\n%s", ctx.Err(), c.log.Tail(40))
+}
+
+// push tells the controllers of a commit, as a forge would. One that does not
+// lead says so: it looks by itself when it does.
+func (th *theatre) push(ctx context.Context, url string) error {
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	for name, c := range th.controllers {
+		if c.proc == nil || !c.proc.Running() {
+			continue
+		}
+		body, err := json.Marshal(map[string]string{"repoURL": url})
+		if err != nil {
+			return err
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.api+"/api/webhook", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return fmt.Errorf("webhook to controller %s: %w", name, err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusServiceUnavailable {
+			return fmt.Errorf("webhook to controller %s: %s", name, response.Status)
+		}
+	}
+	return nil
 }
 
 func (c *controller) kill() {

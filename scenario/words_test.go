@@ -191,9 +191,17 @@ func wakeWord(ts *testscript.TestScript, s *story, args []string) error {
 			targets = append(targets, stage.Name{Kind: "gitrepository", Namespace: source.GetNamespace(), Name: source.GetName()})
 		}
 	}
+	if len(args) == 0 {
+		if err := th.push(ctx, s.known["REPO_URL"]); err != nil {
+			return err
+		}
+	}
 	s.wakes++
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"wake-%d"}}}`, s.wakes)
 	for _, target := range targets {
+		if kind := strings.ToLower(target.Kind); strings.HasPrefix(kind, "application") && !strings.HasPrefix(kind, "applicationset") {
+			patch = `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"normal"}}}`
+		}
 		if err := th.kube.Patch(ctx, target, []byte(patch)); err != nil {
 			return fmt.Errorf("wake %s: %w", target, err)
 		}

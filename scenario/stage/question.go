@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -26,6 +27,10 @@ import (
 //	saying TEXT                the message of Ready holds the text
 //	at REVISION                it has applied, or for a source holds, the revision or a part of it
 //	attempted REVISION         it has tried the revision
+//	synced  out-of-sync        the sync status of an Application, compared with its present spec
+//	healthy degraded progressing missing suspended
+//	                           its health
+//	phase PHASE                of its last operation
 //	TYPE=STATUS                a condition, such as Healthy=True
 //	.path=VALUE  .path!=VALUE  a field, in the words of kubectl's jsonpath
 //	.path~REGEXP
@@ -74,6 +79,16 @@ func ParseQuestion(words []string) (Question, error) {
 				return q, err
 			}
 			add = saying(text)
+		case syncWords[word] != "":
+			add = synced(syncWords[word])
+		case healthWords[word] != "":
+			add = field("health", healthWords[word], "status", "health", "status")
+		case word == "phase":
+			phase, err := next()
+			if err != nil {
+				return q, err
+			}
+			add = field("the phase of the operation", phase, "status", "operationState", "phase")
 		case word == "at", word == "attempted":
 			revision, err := next()
 			if err != nil {
@@ -175,6 +190,41 @@ func readiness(o *unstructured.Unstructured) string {
 	return differs("condition Ready", condition(o, "Ready").status, "True")
 }
 
+// The words of Argo CD.
+var (
+	syncWords   = map[string]string{"synced": "Synced", "out-of-sync": "OutOfSync"}
+	healthWords = map[string]string{"healthy": "Healthy", "degraded": "Degraded", "progressing": "Progressing", "missing": "Missing", "suspended": "Suspended"}
+)
+
+// synced asks for the sync status of what the spec says now, once nobody waits
+// for a refresh or an operation any more.
+func synced(want string) check {
+	return func(o *unstructured.Unstructured) string {
+		if o.GetAnnotations()["argocd.argoproj.io/refresh"] != "" {
+			return "the refresh has not been handled"
+		}
+		if o.Object["operation"] != nil {
+			return "the operation has not been handled"
+		}
+		for _, part := range []string{"source", "sources", "destination"} {
+			compared, there, _ := unstructured.NestedFieldNoCopy(o.Object, "status", "sync", "comparedTo", part)
+			declared, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", part)
+			if there && !reflect.DeepEqual(compared, declared) {
+				return "its present " + part + " has not been compared"
+			}
+		}
+		got, _, _ := unstructured.NestedString(o.Object, "status", "sync", "status")
+		return differs("the sync status", got, want)
+	}
+}
+
+func field(what, want string, path ...string) check {
+	return func(o *unstructured.Unstructured) string {
+		got, _, _ := unstructured.NestedString(o.Object, path...)
+		return differs(what, got, want)
+	}
+}
+
 func readyIs(status, reason string) check {
 	return func(o *unstructured.Unstructured) string {
 		ready := condition(o, "Ready")
@@ -198,7 +248,7 @@ func saying(text string) check {
 }
 
 func revisionIs(word, want string) check {
-	paths := [][]string{{"status", "lastAppliedRevision"}, {"status", "artifact", "revision"}}
+	paths := [][]string{{"status", "lastAppliedRevision"}, {"status", "artifact", "revision"}, {"status", "sync", "revision"}}
 	if word == "attempted" {
 		paths = [][]string{{"status", "lastAttemptedRevision"}}
 	}
