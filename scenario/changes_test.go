@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"strings"
 )
 
 // changes are what TestCrashPoints plays. Together they have every kind of
@@ -83,6 +84,119 @@ var changes = []change{
 		done:      map[string]string{"kustomization/app": "ready at $HEAD", "deployment/web": ".spec.selector.matchLabels.app=web-new"},
 		recreated: []string{"deployment/web"},
 	},
+	{
+		name:     "argo-sync",
+		declared: application("app", ".", ""),
+		before: map[string]string{
+			"before.yaml": hookJob("before", "PreSync", "HookSucceeded"), "config.yaml": configMap("config", "hello"),
+			"after.yaml": annotated(configMap("after", "hello"), "argocd.argoproj.io/hook: PostSync"),
+		},
+		settled: map[string]string{"application/app": "synced healthy at $HEAD phase Succeeded", "job/before": "gone"},
+		after: map[string]string{
+			"before.yaml": hookJob("before", "PreSync", "HookSucceeded"), "config.yaml": configMap("config", "welcome"),
+			"web.yaml":   annotated(deployment("web", "1.0", ""), `argocd.argoproj.io/sync-wave: "1"`),
+			"last.yaml":  annotated(configMap("last", "hello"), `argocd.argoproj.io/sync-wave: "2"`),
+			"after.yaml": annotated(configMap("after", "hello"), "argocd.argoproj.io/hook: PostSync"),
+		},
+		done: map[string]string{
+			"application/app": "synced healthy at $HEAD phase Succeeded .status.operationState.syncResult.revision=$HEAD .status.history[1].revision=$HEAD .status.history[2].id=",
+			"configmap/last":  "exists", "configmap/after": "exists", "job/before": "gone",
+		},
+		recreated: []string{"configmap/after"},
+	},
+	{
+		name:     "argo-prune",
+		declared: application("app", ".", ""),
+		before: map[string]string{
+			"changed.yaml": configMap("changed", "hello"), "kept.yaml": configMap("kept", "hello"),
+			"gone.yaml": configMap("gone", "hello"), "gone-too.yaml": annotated(configMap("gone-too", "hello"), `argocd.argoproj.io/sync-wave: "1"`),
+		},
+		settled: map[string]string{"application/app": "synced healthy at $HEAD"},
+		after: map[string]string{
+			"changed.yaml": configMap("changed", "welcome"), "kept.yaml": configMap("kept", "hello"), "new.yaml": configMap("new", "hello"),
+		},
+		done: map[string]string{"application/app": "synced healthy at $HEAD", "configmap/gone": "gone", "configmap/gone-too": "gone", "configmap/new": "exists"},
+	},
+	{
+		name:     "argo-move",
+		declared: application("one", "one", "") + "---\n" + application("two", "two", ""),
+		before: map[string]string{
+			"one/one.yaml": configMap("one", "hello"), "one/mover.yaml": configMap("mover", "hello"), "two/two.yaml": configMap("two", "hello"),
+		},
+		settled: map[string]string{"application/one": "synced healthy at $HEAD", "application/two": "synced healthy at $HEAD"},
+		after: map[string]string{
+			"one/one.yaml": configMap("one", "hello"), "two/mover.yaml": configMap("mover", "hello"), "two/two.yaml": configMap("two", "welcome"),
+		},
+		done: map[string]string{"application/one": "synced healthy at $HEAD", "application/two": "synced healthy at $HEAD", "configmap/two": ".data.text=welcome"},
+	},
+	{
+		name:     "argo-root",
+		declared: application("root", "apps", cascading),
+		before: map[string]string{
+			"apps/one.yaml": application("one", "one", cascading), "apps/two.yaml": application("two", "two", cascading),
+			"one/one.yaml": configMap("one", "hello"), "two/two.yaml": configMap("two", "hello"),
+		},
+		settled: map[string]string{
+			"application/root": "synced healthy at $HEAD", "application/one": "synced healthy at $HEAD", "application/two": "synced healthy at $HEAD",
+		},
+		remove: []string{"application/root"},
+		done: map[string]string{
+			"application/root": "gone", "application/one": "gone", "application/two": "gone", "configmap/one": "gone", "configmap/two": "gone",
+		},
+	},
+}
+
+// cascading has an Application take its objects along when it goes.
+const cascading = "  finalizers:\n    - resources-finalizer.argocd.argoproj.io\n"
+
+func application(name, path, metadata string) string {
+	return fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata:
+  name: %s
+%sspec:
+  project: default
+  source:
+    repoURL: $REPO_URL
+    targetRevision: main
+    path: %s
+  destination:
+    server: https://kubernetes.default.svc
+    namespace: $NS
+  syncPolicy:
+    automated:
+      prune: true
+      selfHeal: true
+    retry:
+      limit: -1
+      backoff:
+        duration: 1s
+        factor: 1
+`, name, metadata, path)
+}
+
+// annotated adds an annotation to an object that has none.
+func annotated(object, annotation string) string {
+	return strings.Replace(object, "metadata:\n", "metadata:\n  annotations:\n    "+annotation+"\n", 1)
+}
+
+// hookJob runs for a moment in a phase of a sync.
+func hookJob(name, phase, policy string) string {
+	return fmt.Sprintf(`apiVersion: batch/v1
+kind: Job
+metadata:
+  name: %s
+  annotations:
+    argocd.argoproj.io/hook: %s
+    argocd.argoproj.io/hook-delete-policy: %s
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: main
+          image: registry.example/migrate:1.0
+`, name, phase, policy)
 }
 
 func kustomization(name, path, more string) string {

@@ -222,6 +222,9 @@ func (c *crashing) make(ctx context.Context, s *story) error {
 		if err := c.th.kube.Patch(ctx, source, []byte(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":"now"}}}`)); err != nil {
 			return err
 		}
+		if err := c.annotateApplications(ctx, s, `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"normal"}}}`); err != nil {
+			return err
+		}
 	}
 	for _, object := range c.change.remove {
 		name, err := stage.ParseName(object, s.known["NS"])
@@ -343,6 +346,19 @@ func (c *crashing) leave(ctx context.Context, s *story) error {
 			name := stage.Name{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 			all = errors.Join(all, c.th.kube.Patch(ctx, name, []byte(`{"spec":{"suspend":true}}`)))
 		}
+	}
+	return errors.Join(all, c.annotateApplications(ctx, s, `{"metadata":{"annotations":{"argocd.argoproj.io/skip-reconcile":"true"}}}`))
+}
+
+// annotateApplications patches every Application of the run.
+func (c *crashing) annotateApplications(ctx context.Context, s *story, patch string) error {
+	objects, err := c.th.kube.List(ctx, "application", s.known["NS"])
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, o := range objects {
+		all = errors.Join(all, c.th.kube.Patch(ctx, stage.Name{Kind: "application", Namespace: o.GetNamespace(), Name: o.GetName()}, []byte(patch)))
 	}
 	return all
 }

@@ -30,7 +30,8 @@
 //	patch [-status] KIND/NAME JSON
 //	                       edits by merge patch, as a hand would
 //	label, annotate KIND/NAME KEY=VALUE|KEY-
-//	delete KIND/NAME
+//	delete [-orphan] KIND/NAME
+//	                       (-orphan: as "kubectl delete --cascade=orphan")
 //	plumb ARG...           runs the command line
 //	own-cluster [-audit]   the story plays on a cluster of its own, without a controller
 //	start-controller [FLAG...], stop-controller, kill-controller, restart-controller
@@ -38,7 +39,12 @@
 //	lose-state             removes what a killed controller kept on disk
 //	restart-cluster        restarts the API server
 //	second-cluster         starts another cluster, with its kubeconfig in Secret "second";
-//	                       await, expect and patch reach it with "-on second"
+//	                       await, expect and patch reach it with "-on second"; a cluster
+//	                       Secret of Argo CD is written of $SECOND_SERVER and $SECOND_CONFIG
+//	web [-status CODE] [-token TOKEN] PATH [FILE]
+//	                       from now on a request for a path of $WEB_URL is answered with the
+//	                       file (-token: for those who have the token only); others get 404
+//	webhook HEADER FILE    posts the file to the controllers, as a forge does
 //	audit-mark             (own-cluster -audit)
 //	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
 //	                       prints what Plumb has written since the mark

@@ -59,6 +59,7 @@ type story struct {
 	own      bool        // the theatre is this story's alone
 	audited  int64       // where audit-mark stood
 	second   *stage.Kube // of second-cluster
+	web      *stage.Web  // once told what to answer
 	wakes    int
 	cleanups func(func())
 	known    map[string]string // what files may refer to by $NAME

@@ -197,22 +197,30 @@ func (c *controller) ready(ctx context.Context) error {
 	return fmt.Errorf("plumb controller is not ready: %w; it said:\n%s", ctx.Err(), c.log.Tail(40))
 }
 
-// push tells the controllers of a commit, as a forge would. One that does not
-// lead says so: it looks by itself when it does.
+// push tells the controllers of a commit, as a forge would.
 func (th *theatre) push(ctx context.Context, url string) error {
+	body, err := json.Marshal(map[string]string{"repoURL": url})
+	if err != nil {
+		return err
+	}
+	return th.post(ctx, nil, body)
+}
+
+// post sends the controllers a webhook. One that does not lead says so: it
+// looks by itself when it does.
+func (th *theatre) post(ctx context.Context, header http.Header, body []byte) error {
 	th.mu.Lock()
 	defer th.mu.Unlock()
 	for name, c := range th.controllers {
 		if c.proc == nil || !c.proc.Running() {
 			continue
 		}
-		body, err := json.Marshal(map[string]string{"repoURL": url})
-		if err != nil {
-			return err
-		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.api+"/api/webhook", bytes.NewReader(body))
 		if err != nil {
 			return err
+		}
+		for field, values := range header {
+			request.Header[http.CanonicalHeaderKey(field)] = values
 		}
 		request.Header.Set("Content-Type", "application/json")
 		response, err := http.DefaultClient.Do(request)

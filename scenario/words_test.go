@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
 	"plumb.dev/plumb/scenario/stage"
 )
@@ -47,6 +50,8 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"audit-writes":       plain(auditWrites),
 		"search-everything":  plain(searchEverything),
 		"second-cluster":     plain(secondCluster),
+		"web":                plain(webWord),
+		"webhook":            plain(webhookWord),
 		"lose-state":         plain(loseState),
 	}
 }
@@ -448,12 +453,17 @@ func deleteWord(_ *testscript.TestScript, s *story, args []string) error {
 	}
 	ctx, done := limit(awaitLimit)
 	defer done()
+	opts, args := options(args)
+	remove := th.kube.Delete
+	if _, orphan := opts["-orphan"]; orphan {
+		remove = th.kube.Orphan
+	}
 	for _, arg := range args {
 		name, err := stage.ParseName(arg, s.known["NS"])
 		if err != nil {
 			return err
 		}
-		if err := th.kube.Delete(ctx, name); err != nil {
+		if err := remove(ctx, name); err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
 	}
@@ -609,7 +619,7 @@ func auditWrites(ts *testscript.TestScript, s *story, args []string) error {
 
 // secondCluster starts another cluster without Plumb's kinds, and puts its
 // kubeconfig where the story's objects can name it.
-func secondCluster(_ *testscript.TestScript, s *story, _ []string) error {
+func secondCluster(ts *testscript.TestScript, s *story, _ []string) error {
 	th, err := s.stage()
 	if err != nil {
 		return err
@@ -632,6 +642,12 @@ func secondCluster(_ *testscript.TestScript, s *story, _ []string) error {
 	if s.second, err = stage.NewKube(cfg); err != nil {
 		return err
 	}
+	connection, err := clusterConfig(cfg)
+	if err != nil {
+		return err
+	}
+	s.learn(ts, "SECOND_SERVER", cfg.Host)
+	s.learn(ts, "SECOND_CONFIG", connection)
 	content, err := os.ReadFile(plane.Kubeconfig())
 	if err != nil {
 		return err
@@ -641,6 +657,65 @@ func secondCluster(_ *testscript.TestScript, s *story, _ []string) error {
 		"metadata":   map[string]any{"name": "second", "namespace": s.known["NS"]},
 		"stringData": map[string]any{"value": string(content)},
 	}}, storyManager)
+}
+
+// clusterConfig is the credential of a cluster as a cluster Secret of Argo CD
+// holds it (v1alpha1.ClusterConfig).
+func clusterConfig(cfg *rest.Config) (string, error) {
+	text, err := json.Marshal(map[string]any{
+		"bearerToken": cfg.BearerToken,
+		"tlsClientConfig": map[string]any{
+			"caData": cfg.CAData, "certData": cfg.CertData, "keyData": cfg.KeyData, "serverName": cfg.ServerName,
+		},
+	})
+	return string(text), err
+}
+
+// webWord tells the story's web server what it answers from now on.
+func webWord(ts *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args, "-status", "-token")
+	if len(args) < 1 || len(args) > 2 {
+		return errUsage
+	}
+	answer := stage.Answer{Token: opts["-token"], Status: http.StatusOK}
+	if text, given := opts["-status"]; given {
+		var err error
+		if answer.Status, err = strconv.Atoi(text); err != nil {
+			return err
+		}
+	}
+	if s.web == nil {
+		web, err := stage.NewWeb()
+		if err != nil {
+			return err
+		}
+		s.web = web
+		s.cleanups(web.Close)
+		s.learn(ts, "WEB_URL", web.URL())
+	}
+	if len(args) == 2 {
+		answer.Body = []byte(s.fill(ts.ReadFile(args[1])))
+	}
+	s.web.Tell(args[0], answer)
+	return nil
+}
+
+// webhookWord posts a payload to the controllers, as a forge does.
+func webhookWord(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) != 2 {
+		return errUsage
+	}
+	name, value, ok := strings.Cut(args[0], ": ")
+	if !ok {
+		return errUsage
+	}
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	return th.post(ctx, http.Header{name: {value}}, []byte(s.fill(ts.ReadFile(args[1]))))
 }
 
 // loseState removes what a controller that does not run keeps on disk.

@@ -254,8 +254,7 @@ func standingOfApplication(o *unstructured.Unstructured) (condition, bool) {
 		out.message = told.message
 	default:
 		out.reason = cmp.Or(told.kind, text(o, "status", "sync", "status"))
-		out.message = cmp.Or(told.message, text(o, "status", "health", "message"),
-			strings.TrimSpace(text(o, "status", "sync", "status")+" "+text(o, "status", "health", "status")))
+		out.message = cmp.Or(told.message, text(o, "status", "health", "message"))
 	}
 	return out, true
 }
@@ -403,6 +402,11 @@ func (argoIdiom) held(o *unstructured.Unstructured, now string) (held, bool) {
 			if h, ok := heldBy(c.message); ok {
 				return h, true
 			}
+		}
+	}
+	for _, c := range conditionsOf(o) {
+		if c.kind == status.ConditionWaiting && strings.Contains(c.message, deletionApproved) {
+			return held{annotation: deletionApproved, value: now, message: c.message}, true
 		}
 	}
 	var objects []string

@@ -4,10 +4,13 @@
 //
 //	run.go         Run: the one way in; streams, exit codes, how errors are printed
 //	connect.go     kubeconfig flags and the clients made from them
-//	kinds.go       the declared kinds that commands take, and what they say of themselves
+//	kinds.go       the declared kinds that commands take
+//	idiom.go       what their objects say of themselves, dialect by dialect; argo.go: Argo CD's
 //	terminal.go    progress lines, colours; table.go: aligned columns
 //	get … export   commands that need nothing but the Kubernetes API
-//	build, diff, explain   what a delivery renders and how the cluster differs, by package preview
+//	sync, terminate-op, history, rollback   operations of Applications
+//	derive.go, expand.go   what a delivery wants, worked out here
+//	build, diff, explain   that, and how the cluster differs from it
 //	up, down, status, controller   running Plumb itself
 //	install, uninstall, adopt, check   moving in and out of a cluster
 //

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -337,6 +338,10 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 			d.forceOption()+" of "+d.delivery.ID.String())
 	case behind:
 		e.State = fmt.Sprintf("revision %s is not applied yet", shortHashes(d.revision()))
+	case d.delivery.Sync.Manual:
+		e.State = "not as in Git; it waits for a sync"
+		e.Advice = append(e.Advice, "sync it with: plumb sync "+called(applications, d.declared))
+		e.Writers = otherWriters(live, d.delivery.Ownership.FieldManager)
 	default:
 		e.State = "drifted from Git"
 		e.Writers = otherWriters(live, d.delivery.Ownership.FieldManager)
@@ -393,7 +398,7 @@ func (a *app) addStanding(e *explanation, owner *unstructured.Unstructured) {
 	if !ok || ready.status == "True" {
 		return
 	}
-	e.State += "; its delivery is not ready: " + strings.TrimPrefix(fmt.Sprintf("%s: %s", ready.reason, shortHashes(ready.message)), ": ")
+	e.State += "; its delivery is not ready: " + strings.TrimSuffix(fmt.Sprintf("%s: %s", ready.reason, shortHashes(ready.message)), ": ")
 	if ready.reason != reasonHeld {
 		e.Advice = append(e.Advice, fmt.Sprintf("see its events with: plumb events --for %s/%s -n %s", kind.group.Kind, owner.GetName(), owner.GetNamespace()))
 	}
@@ -410,6 +415,11 @@ func (a *app) judge(ctx context.Context, c *cluster, e *explanation, live *unstr
 		return err
 	}
 	judged := health.Deeper(live, children)
+	if live.GroupVersionKind().Group == argo.Group {
+		if assessed, known := health.Assess(live); known {
+			judged = assessed
+		}
+	}
 	e.Health, e.Reason, e.Message = string(judged.State), judged.Reason, judged.Message
 	if deliveryKindOf(object.Of(live).GroupKind()) != nil {
 		if err := c.unwell(ctx, e, live); err != nil {
@@ -591,6 +601,9 @@ func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstruct
 	}
 	if len(h.objects) > 0 {
 		return a.out("%s\n", printable(strings.Join(h.objects, "\n")))
+	}
+	if h.annotation != approveAnnotation {
+		return nil // the message names what waits
 	}
 	listed, err := c.heldObjects(ctx, o, h)
 	if err != nil && !apierrors.IsForbidden(err) {

@@ -207,6 +207,12 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/version":
 		f.answer(w, http.StatusOK, map[string]any{"major": "1", "minor": "33", "gitVersion": "v1.33.1"})
 		return
+	case r.URL.Path == "/apis/authentication.k8s.io/v1/selfsubjectreviews":
+		f.answer(w, http.StatusCreated, map[string]any{
+			"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview",
+			"status": map[string]any{"userInfo": map[string]any{"username": "jane"}},
+		})
+		return
 	case r.URL.Path == "/api":
 		f.answer(w, http.StatusOK, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
 		return

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+
+	"plumb.dev/plumb/internal/model"
 )
 
 // The groups of the kinds that Flux declares.
@@ -263,6 +265,17 @@ func suspended(o *unstructured.Unstructured) bool { return idiomOf(o).suspended(
 type condition struct {
 	kind, status, reason, message, since string
 	generation                           int64
+}
+
+// failed reports whether a condition that is not True tells of a run that has
+// failed: an Application that differs from Git, or is not healthy, was looked at
+// all the same.
+func (c condition) failed() bool {
+	switch model.SyncState(c.reason) {
+	case model.Synced, model.OutOfSync:
+		return false
+	}
+	return !strings.HasSuffix(c.reason, "Warning")
 }
 
 func conditionsOf(o *unstructured.Unstructured) []condition {

@@ -433,6 +433,9 @@ func chosenResources(given []string, o *unstructured.Unstructured) ([]any, error
 	only := slices.ContainsFunc(filters, func(f resourceFilter) bool { return !f.exclude })
 	for _, fields := range resourcesIn(o) {
 		id := resourceID(o, fields)
+		if hook, _, _ := unstructured.NestedBool(fields, "hook"); hook {
+			continue // hooks do not run in a sync of some objects
+		}
 		in, excluded := !only, false
 		for _, f := range filters {
 			if f.matches(id.Group, id.Kind, id.Namespace, id.Name) {

@@ -205,7 +205,7 @@ func statusFields(o *unstructured.Unstructured) sheet {
 		f.add("Status", "Suspended")
 	case !ok:
 		f.add("Status", "Unknown")
-	case ready.status == "False":
+	case ready.status == "False" && ready.failed():
 		f.add("Status", strings.TrimSuffix("Last reconciliation failed at "+ready.since, " at "))
 	default:
 		f.add("Status", strings.TrimSuffix("Last reconciled at "+ready.since, " at "))

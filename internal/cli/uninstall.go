@@ -19,6 +19,7 @@ import (
 
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/argo/status"
 	"plumb.dev/plumb/internal/dialect/flux"
 )
@@ -230,6 +231,9 @@ func (a *app) releaseDeclared(ctx context.Context, c *cluster, release bool) err
 		for i := range list.Items {
 			o := &list.Items[i]
 			objects := c.objects.Resource(mapping.Resource).Namespace(o.GetNamespace())
+			if bad, set := o.GetAnnotations()[argo.AnnotationQuarantine]; set && automated(o) {
+				a.say.warning("%s, which %s %s/%s was rolled back from, may be synced automatically again", oneLine(bad), o.GetKind(), o.GetNamespace(), o.GetName())
+			}
 			if patch := ownMarks(o, release); patch != nil {
 				if err := mergePatch(ctx, objects, o.GetName(), patch); err != nil && !apierrors.IsNotFound(err) {
 					return fmt.Errorf("%s: %w", kind.GroupKind.Kind, err)

@@ -51,7 +51,7 @@ func (a *app) upstream(ctx context.Context, c *cluster) ([]upstreamController, e
 		if d.Name() == argo.Name {
 			namespace = a.kube.argoNamespace
 		}
-		for _, k := range d.Controllers() {
+		for _, k := range d.Controllers(dialect.Settings{ArgoNamespace: namespace}) {
 			if !slices.ContainsFunc(k.Kinds, handled) {
 				continue
 			}

@@ -108,14 +108,14 @@ func Run(ctx context.Context, opts Options) error {
 	defer clusters.Close()
 
 	work := func(ctx context.Context) error {
-		up := watchUpstream(ctx, clusters.Local(), opts.Dialects, opts.Log)
+		up := watchUpstream(ctx, clusters.Local(), opts.Dialects, opts.Settings, opts.Log)
 		for {
-			up.wait(ctx)
-			if ctx.Err() != nil {
+			mine := opts
+			if mine.Dialects = up.free(ctx); ctx.Err() != nil {
 				return nil //nolint:nilerr // told to stop while waiting
 			}
-			err := deliver(ctx, opts, dir, key, clusters, server, metrics, up)
-			if !errors.Is(err, errUpstreamBack) {
+			err := deliver(ctx, mine, dir, key, clusters, server, metrics, up)
+			if !errors.Is(err, errUpstreamMoved) {
 				return err
 			}
 		}
@@ -127,8 +127,8 @@ func Run(ctx context.Context, opts Options) error {
 	return lead(ctx, opts, clusters.Local().Config(), work)
 }
 
-// deliver is the work of the one replica that leads, while no upstream
-// controller is alive.
+// deliver is the work of the one replica that leads, on the dialects of which
+// no upstream controller is alive.
 func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters *cluster.Set, server *server, metrics *metrics, up *upstream) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -195,7 +195,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	var back error
 	select {
 	case <-ctx.Done():
-	case back = <-up.back(ctx):
+	case back = <-up.moved(ctx, opts.Dialects):
 	}
 	server.ready.Store(false)
 	stop()

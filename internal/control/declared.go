@@ -327,8 +327,11 @@ func (ds *declarations) compile(d *declared) {
 	if intent.Delivery != nil {
 		d.deliver = true
 		edges, more := dialect.DependsOn(o)
+		for i := range more {
+			more[i].Origin.Dialect = d.dialect.Name()
+		}
 		intent.Delivery.DependsOn = append(intent.Delivery.DependsOn, edges...)
-		ds.engine.SetDelivery(*intent.Delivery, intent.Implied, known, append(findings, more...))
+		ds.engine.SetDelivery(*intent.Delivery, intent.Implied, read(intent.Delivery, known), append(findings, more...))
 	}
 }
 
@@ -342,6 +345,22 @@ func unmet(needs []model.Need, known model.Facts) []model.Need {
 		}
 	}
 	return open
+}
+
+// read are the facts that a run reads. What only the compilation read shows in
+// the delivery, and need not be kept once for each of them.
+func read(d *model.Delivery, known model.Facts) model.Facts {
+	if d.Expands {
+		return known
+	}
+	var kept model.Facts
+	for _, need := range referred(d, nil) {
+		if kept == nil {
+			kept = model.Facts{}
+		}
+		kept[need] = known[need]
+	}
+	return kept
 }
 
 // referred lists the objects that a delivery refers to, besides what its

@@ -213,7 +213,7 @@ func (w *writer) component(about *unstructured.Unstructured) string {
 	if d == nil {
 		return w.manager
 	}
-	for _, c := range d.dialect.Controllers() {
+	for _, c := range d.dialect.Controllers(w.ds.settings) {
 		for _, gk := range c.Kinds {
 			if gk == d.kind.GroupKind {
 				return c.Deployment.Name

@@ -26,7 +26,7 @@ type facts struct {
 
 	mu     sync.Mutex
 	watch  map[model.Need]*fact
-	needed map[object.ID]map[model.Need]bool
+	needed map[object.ID]map[*fact]struct{}
 }
 
 // fact is one needed object.
@@ -44,7 +44,7 @@ type fact struct {
 }
 
 func newFacts(ctx context.Context, c *cluster.Cluster, tell func(object.ID)) *facts {
-	return &facts{ctx: ctx, cluster: c, tell: tell, watch: map[model.Need]*fact{}, needed: map[object.ID]map[model.Need]bool{}}
+	return &facts{ctx: ctx, cluster: c, tell: tell, watch: map[model.Need]*fact{}, needed: map[object.ID]map[*fact]struct{}{}}
 }
 
 // answer adds what is known of the needed objects to the facts, and reports
@@ -54,10 +54,6 @@ func (fs *facts) answer(id object.ID, needs []model.Need, known model.Facts) boo
 	defer fs.mu.Unlock()
 	complete := true
 	for _, need := range needs {
-		if fs.needed[id] == nil {
-			fs.needed[id] = map[model.Need]bool{}
-		}
-		fs.needed[id][need] = true
 		f := fs.watch[need]
 		if f == nil {
 			f = &fact{fs: fs, need: need, users: map[object.ID]bool{}}
@@ -73,6 +69,10 @@ func (fs *facts) answer(id object.ID, needs []model.Need, known model.Facts) boo
 			f.stop = fs.cluster.Watch(fs.ctx, spec, f)
 		}
 		f.users[id] = true
+		if fs.needed[id] == nil {
+			fs.needed[id] = map[*fact]struct{}{}
+		}
+		fs.needed[id][f] = struct{}{}
 		if f.known {
 			known[need] = f.fact
 		} else {
@@ -106,9 +106,9 @@ func (fs *facts) kindOf(need model.Need) schema.GroupVersionKind {
 func (fs *facts) retain(id object.ID, now model.Facts) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	for need := range fs.needed[id] {
-		if _, ok := now[need]; !ok {
-			fs.forget(id, need)
+	for f := range fs.needed[id] {
+		if _, ok := now[f.need]; !ok {
+			fs.forget(id, f)
 		}
 	}
 }
@@ -117,22 +117,21 @@ func (fs *facts) retain(id object.ID, now model.Facts) {
 func (fs *facts) release(id object.ID) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	for need := range fs.needed[id] {
-		fs.forget(id, need)
+	for f := range fs.needed[id] {
+		fs.forget(id, f)
 	}
 }
 
 // forget ends one need. The caller holds fs.mu.
-func (fs *facts) forget(id object.ID, need model.Need) {
-	delete(fs.needed[id], need)
+func (fs *facts) forget(id object.ID, f *fact) {
+	delete(fs.needed[id], f)
 	if len(fs.needed[id]) == 0 {
 		delete(fs.needed, id)
 	}
-	f := fs.watch[need]
 	delete(f.users, id)
 	if len(f.users) == 0 {
 		f.stop()
-		delete(fs.watch, need)
+		delete(fs.watch, f.need)
 	}
 }
 

@@ -59,7 +59,7 @@ func newMetrics() *metrics {
 	m.argo = newArgoMetrics()
 	m.registry.MustRegister(
 		m.duration, m.time, m.total, m.requests, m.latency, m.renders, m.heals, m.workqueue,
-		m.argo.reconcile, m.argo.syncs, m.argo.syncTime, m.argo.git, m.argo.gitTime,
+		m.argo.reconcile, m.argo.syncs, m.argo.syncTime, m.argo.git, m.argo.gitTime, m.argo.heard,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -72,13 +72,14 @@ func (m *metrics) Ran(kind, namespace, name string, took time.Duration, ok bool)
 		result = "error"
 	}
 	s := took.Seconds()
-	m.duration.WithLabelValues(kind, name, namespace).Observe(s)
 	m.time.WithLabelValues(controller).Observe(s)
 	m.total.WithLabelValues(controller, result).Inc()
 	m.workqueue.WithLabelValues(controller).Observe(s)
 	if kind == kindApplication {
 		m.argo.reconcile.WithLabelValues(namespace, m.argo.server(namespace, name)).Observe(s)
+		return // told in Argo CD's own words
 	}
+	m.duration.WithLabelValues(kind, name, namespace).Observe(s)
 }
 
 func controllerLabel(kind string) string {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,6 +23,10 @@ const (
 	localServer     = "https://kubernetes.default.svc"
 )
 
+// scrapeTimeout bounds what a scrape asks the API server for; usually both
+// answers are known.
+const scrapeTimeout = 2 * time.Second
+
 type argoMetrics struct {
 	declared  atomic.Pointer[declarations]
 	reconcile *prometheus.HistogramVec
@@ -29,6 +34,7 @@ type argoMetrics struct {
 	syncTime  *prometheus.CounterVec
 	git       *prometheus.CounterVec
 	gitTime   *prometheus.HistogramVec
+	heard     *prometheus.CounterVec
 }
 
 func newArgoMetrics() *argoMetrics {
@@ -46,6 +52,9 @@ func newArgoMetrics() *argoMetrics {
 		git: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argocd_git_request_total", Help: "Number of git requests performed.",
 		}, []string{"repo", "request_type"}),
+		heard: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "argocd_cluster_events_total", Help: "Number of processed k8s resource events.",
+		}, []string{"server", "group", "kind"}),
 		gitTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "argocd_git_request_duration_seconds", Help: "Git requests duration seconds.", Buckets: []float64{0.1, 0.25, .5, 1, 2, 4, 10, 20},
 		}, []string{"repo", "request_type"}),
@@ -61,6 +70,14 @@ func (m *metrics) Synced(id object.ID, op *model.OperationReport) {
 	labels := []string{id.Namespace, id.Name, projectOf(app), serverOf(app)}
 	m.argo.syncs.WithLabelValues(append(labels, string(op.Phase), strconv.FormatBool(op.Operation.DryRun))...).Inc()
 	m.argo.syncTime.WithLabelValues(labels...).Add(op.Finished.Sub(op.Started).Seconds())
+}
+
+// Heard counts a watch event.
+func (m *metrics) Heard(cluster string, kind schema.GroupKind) {
+	if cluster == "" {
+		cluster = localServer
+	}
+	m.argo.heard.WithLabelValues(cluster, kind.Group, kind.Kind).Inc()
 }
 
 // Looked counts a look at a repository.
@@ -115,8 +132,8 @@ func field(o *unstructured.Unstructured, path ...string) string {
 // applicationInfo is one series per Application and ApplicationSet, and one per
 // cluster, made when they are asked for.
 type applicationInfo struct {
-	ds                                         *declarations
-	info, condition, set, owned, server, kinds *prometheus.Desc
+	ds                                                 *declarations
+	info, condition, set, owned, server, kinds, served *prometheus.Desc
 }
 
 func newApplicationInfo(ds *declarations) *applicationInfo {
@@ -129,13 +146,14 @@ func newApplicationInfo(ds *declarations) *applicationInfo {
 		set:       prometheus.NewDesc("argocd_appset_info", "Information about ApplicationSets.", []string{"namespace", "name", "resource_update_status"}, nil),
 		owned:     prometheus.NewDesc("argocd_appset_owned_applications", "Number of applications owned by the applicationset.", []string{"namespace", "name"}, nil),
 		server:    prometheus.NewDesc("argocd_cluster_info", "Information about cluster.", []string{"server", "k8s_version", "name"}, nil),
+		served:    prometheus.NewDesc("argocd_cluster_api_resources", "Number of monitored kubernetes API resources.", []string{"server"}, nil),
 		kinds:     prometheus.NewDesc("argocd_cluster_api_resource_objects", "Number of k8s resource objects in the cache.", []string{"server"}, nil),
 	}
 }
 
 // Describe is prometheus.Collector.
 func (a *applicationInfo) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{a.info, a.condition, a.set, a.owned, a.server, a.kinds} {
+	for _, d := range []*prometheus.Desc{a.info, a.condition, a.set, a.owned, a.server, a.kinds, a.served} {
 		out <- d
 	}
 }
@@ -177,7 +195,13 @@ func (a *applicationInfo) Collect(out chan<- prometheus.Metric) {
 		gauge(a.set, 1, id.Namespace, id.Name, upToDate(a.ds.Object(id)))
 		gauge(a.owned, float64(owned[[2]string{id.Namespace, id.Name}]), id.Namespace, id.Name)
 	}
-	gauge(a.server, 1, localServer, "", "in-cluster")
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	version, _ := a.ds.cluster.Version(ctx) // "" while the API server does not answer
+	gauge(a.server, 1, localServer, version, "in-cluster")
+	if served, err := a.ds.cluster.APIs(ctx); err == nil {
+		gauge(a.served, float64(len(served.Kinds)), localServer)
+	}
 	gauge(a.kinds, float64(objects), localServer)
 }
 

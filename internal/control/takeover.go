@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,41 +16,40 @@ import (
 	"plumb.dev/plumb/internal/dialect"
 )
 
-// errUpstreamBack ends the work because an upstream controller came alive.
-var errUpstreamBack = errors.New("an upstream controller is alive again")
+// errUpstreamMoved ends the work because an upstream controller came alive, or
+// stopped: other dialects are to be delivered than before.
+var errUpstreamMoved = errors.New("an upstream controller came alive, or stopped")
 
 // watchUpstream follows the controllers of other projects that act on the same
-// objects. Two controllers with one field manager would undo each other. A
-// controller is alive while its Lease is renewed or its Deployment has
-// available pods.
-func watchUpstream(ctx context.Context, c *cluster.Cluster, dialects []dialect.Dialect, log *slog.Logger) *upstream {
-	u := &upstream{log: log, alive: map[string]bool{}, leaseEnd: map[string]time.Time{}, changed: make(chan struct{}, 1)}
+// objects. Two controllers with one field manager would undo each other, so
+// that the dialect of one that is alive is only read. A controller is alive
+// while its Lease is renewed or its workload has available pods.
+func watchUpstream(ctx context.Context, c *cluster.Cluster, dialects []dialect.Dialect, settings dialect.Settings, log *slog.Logger) *upstream {
+	u := &upstream{log: log, dialects: dialects, alive: map[claimant]bool{}, leaseEnd: map[claimant]time.Time{}, told: map[claimant]bool{}, changed: make(chan struct{}, 1)}
 	for _, d := range dialects {
-		for _, controller := range d.Controllers() {
-			u.follow(ctx, c, controller)
+		for _, controller := range d.Controllers(settings) {
+			u.follow(ctx, c, d.Name(), controller)
 		}
 	}
 	return u
 }
 
-// wait returns once everything has been heard of and nobody is alive, or when
-// the context ends.
-func (u *upstream) wait(ctx context.Context) {
-	told := map[string]bool{}
+// free waits until everything has been heard of and at least one dialect is
+// nobody else's, and returns those; none when the context ends.
+func (u *upstream) free(ctx context.Context) []dialect.Dialect {
 	for {
-		waiting, who, until := u.state(time.Now())
-		if !waiting {
-			return
-		}
-		if who != "" && !told[who] {
-			u.log.Warn("an upstream controller is alive; Plumb only reads until it is stopped (plumb adopt does that)", "controller", who)
-			told[who] = true
+		taken, heard, until := u.state(time.Now())
+		if heard {
+			u.tell(taken)
+			if rest := u.others(taken); len(rest) > 0 {
+				return rest
+			}
 		}
 		timer := time.NewTimer(until)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return nil
 		case <-u.changed:
 		case <-timer.C:
 		}
@@ -57,47 +57,77 @@ func (u *upstream) wait(ctx context.Context) {
 	}
 }
 
-// back tells when somebody comes alive again.
-func (u *upstream) back(ctx context.Context) <-chan error {
+// moved tells when other dialects are free than were.
+func (u *upstream) moved(ctx context.Context, were []dialect.Dialect) <-chan error {
 	out := make(chan error, 1)
 	go func() {
 		for {
+			taken, _, until := u.state(time.Now())
+			if len(u.others(taken)) != len(were) || slices.ContainsFunc(were, func(d dialect.Dialect) bool { return taken[d.Name()] != claimant{} }) {
+				out <- errUpstreamMoved
+				return
+			}
+			timer := time.NewTimer(until)
 			select {
 			case <-ctx.Done():
+				timer.Stop()
 				return
 			case <-u.changed:
-				if waiting, who, _ := u.state(time.Now()); waiting {
-					u.log.Warn("an upstream controller came alive; Plumb stops writing", "controller", who)
-					out <- errUpstreamBack
-					return
-				}
+			case <-timer.C:
 			}
+			timer.Stop()
 		}
 	}()
 	return out
 }
 
+// others are the dialects of which no controller is alive.
+func (u *upstream) others(taken map[string]claimant) []dialect.Dialect {
+	var rest []dialect.Dialect
+	for _, d := range u.dialects {
+		if taken[d.Name()] == (claimant{}) {
+			rest = append(rest, d)
+		}
+	}
+	return rest
+}
+
+// tell says once who is alive.
+func (u *upstream) tell(taken map[string]claimant) {
+	for _, who := range taken {
+		if !u.told[who] {
+			u.log.Warn("an upstream controller is alive; Plumb only reads its kinds until it is stopped (plumb adopt does that)", "dialect", who.dialect, "controller", who.name)
+			u.told[who] = true
+		}
+	}
+}
+
+// claimant is one controller, or its Lease, that acts on the kinds of a dialect.
+type claimant struct{ dialect, name string }
+
 // upstream is what is known of the controllers of other projects.
 type upstream struct {
-	log     *slog.Logger
-	changed chan struct{}
+	log      *slog.Logger
+	dialects []dialect.Dialect
+	changed  chan struct{}
+	told     map[claimant]bool // used by one goroutine
 
 	mu       sync.Mutex
 	watched  int
 	synced   int
-	alive    map[string]bool      // Deployments that have available pods
-	leaseEnd map[string]time.Time // Leases, and when they end
+	alive    map[claimant]bool      // workloads that have available pods
+	leaseEnd map[claimant]time.Time // Leases, and when they end
 }
 
-func (u *upstream) follow(ctx context.Context, c *cluster.Cluster, controller dialect.Controller) {
-	namespace, deployment := controller.Deployment.Namespace, controller.Deployment.Name
+func (u *upstream) follow(ctx context.Context, c *cluster.Cluster, name string, controller dialect.Controller) {
+	namespace, workload := controller.Deployment.Namespace, controller.Deployment.Name
 	u.mu.Lock()
 	u.watched++
 	u.mu.Unlock()
 	c.Watch(ctx, cluster.WatchSpec{
-		GVK:       schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: workload(controller.Deployment.Kind)},
-		Namespace: namespace, FieldSelector: "metadata.name=" + deployment,
-	}, &aliveWatch{u: u, name: deployment, judge: availableDeployment})
+		GVK:       schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kindOf(controller)},
+		Namespace: namespace, FieldSelector: "metadata.name=" + workload,
+	}, &aliveWatch{u: u, who: claimant{name, kindOf(controller) + " " + workload}, judge: availableDeployment})
 	if controller.Lease == "" {
 		return
 	}
@@ -107,37 +137,39 @@ func (u *upstream) follow(ctx context.Context, c *cluster.Cluster, controller di
 	c.Watch(ctx, cluster.WatchSpec{
 		GVK:       schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"},
 		Namespace: namespace, FieldSelector: "metadata.name=" + controller.Lease,
-	}, &aliveWatch{u: u, name: deployment + " (lease)", judge: heldLease})
+	}, &aliveWatch{u: u, who: claimant{name, workload + " (lease)"}, judge: heldLease})
 }
 
-// workload is the kind that an upstream controller runs as.
-func workload(kind string) string {
-	if kind == "" {
+// kindOf is the kind that an upstream controller runs as.
+func kindOf(controller dialect.Controller) string {
+	if controller.Deployment.Kind == "" {
 		return "Deployment"
 	}
-	return kind
+	return controller.Deployment.Kind
 }
 
-// state says whether to wait, for whom, and when to look again at the latest.
-func (u *upstream) state(now time.Time) (waiting bool, who string, until time.Duration) {
+// state says which dialects are somebody else's and whose, whether everything
+// has been heard of, and when to look again at the latest.
+func (u *upstream) state(now time.Time) (taken map[string]claimant, heard bool, until time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	until = time.Hour
-	for name := range u.alive {
-		waiting, who = true, name
+	until, taken = time.Hour, map[string]claimant{}
+	for who := range u.alive {
+		taken[who.dialect] = who
 	}
-	for name, end := range u.leaseEnd {
+	for who, end := range u.leaseEnd {
 		if left := end.Sub(now); left > 0 {
-			waiting, who, until = true, name, min(until, left+100*time.Millisecond)
+			taken[who.dialect] = who
+			until = min(until, left+100*time.Millisecond)
 		}
 	}
-	return waiting || u.synced < u.watched, who, until
+	return taken, u.synced >= u.watched, until
 }
 
 // aliveWatch follows one object that shows that a controller is alive.
 type aliveWatch struct {
 	u      *upstream
-	name   string
+	who    claimant
 	judge  func(*unstructured.Unstructured) (alive bool, until time.Time)
 	synced bool
 }
@@ -149,13 +181,13 @@ func (w *aliveWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 		alive, until = w.judge(o)
 	}
 	w.u.mu.Lock()
-	delete(w.u.alive, w.name)
-	delete(w.u.leaseEnd, w.name)
+	delete(w.u.alive, w.who)
+	delete(w.u.leaseEnd, w.who)
 	if alive {
-		w.u.alive[w.name] = true
+		w.u.alive[w.who] = true
 	}
 	if !until.IsZero() {
-		w.u.leaseEnd[w.name] = until
+		w.u.leaseEnd[w.who] = until
 	}
 	w.u.mu.Unlock()
 	w.u.nudge()

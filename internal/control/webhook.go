@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/model"
@@ -79,20 +81,71 @@ func (ds *declarations) webhookSecrets() (webhook.Secrets, bool) {
 	if !ds.facts.answer(webhookUser, []model.Need{need}, known) {
 		return webhook.Secrets{}, false
 	}
-	fact := known[need]
-	switch fact.State {
+	switch known[need].State {
 	case model.Absent:
 		return webhook.Secrets{}, true
 	case model.Present:
-		data := map[string][]byte{}
-		encoded, _ := fact.Object.Object["data"].(map[string]any)
-		for k, v := range encoded {
-			text, _ := v.(string)
-			if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
-				data[k] = plain
-			}
-		}
-		return webhook.SecretsFrom(data), true
+	default:
+		return webhook.Secrets{}, false
 	}
-	return webhook.Secrets{}, false
+	data := dataOf(known[need])
+	for k, v := range data {
+		name, key, elsewhere := reference(v)
+		if !elsewhere {
+			continue
+		}
+		other := need
+		if name != "" {
+			other.Name = name
+		}
+		if !ds.facts.answer(webhookUser, []model.Need{other}, known) || known[other].State != model.Present {
+			return webhook.Secrets{}, false // what is signed with it cannot be told from what is not
+		}
+		data[k] = dataOf(known[other])[key]
+	}
+	secrets := webhook.SecretsFrom(data)
+	secrets.MaxBytes = ds.webhookBytes(known)
+	return secrets, true
+}
+
+// reference reads "$key", a key of the same Secret, or "$secret:key"
+// (argo-cd, docs/operator-manual/webhook.md).
+func reference(value []byte) (secret, key string, ok bool) {
+	text, ok := strings.CutPrefix(strings.TrimSpace(string(value)), "$")
+	if !ok {
+		return "", "", false
+	}
+	if name, key, apart := strings.Cut(text, ":"); apart {
+		return name, key, true
+	}
+	return "", text, true
+}
+
+// webhookBytes bounds a payload (argocd-cm, webhook.maxPayloadSizeMB); 0 for the
+// default.
+func (ds *declarations) webhookBytes(known model.Facts) int64 {
+	need := secretOf(ds.settings)
+	need.Kind, need.Name = "ConfigMap", "argocd-cm"
+	if !ds.facts.answer(webhookUser, []model.Need{need}, known) || known[need].State != model.Present {
+		return 0
+	}
+	const most = 1024
+	n, err := strconv.ParseInt(field(known[need].Object, "data", "webhook.maxPayloadSizeMB"), 10, 64)
+	if err != nil || n <= 0 || n > most {
+		return 0
+	}
+	return n << 20
+}
+
+// dataOf decodes a Secret.
+func dataOf(fact model.Fact) map[string][]byte {
+	data := map[string][]byte{}
+	encoded, _ := fact.Object.Object["data"].(map[string]any)
+	for k, v := range encoded {
+		text, _ := v.(string)
+		if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+			data[k] = plain
+		}
+	}
+	return data
 }

@@ -96,9 +96,10 @@ type Dialect interface {
 	// withholds: it would fight with Plumb over the same objects.
 	Replaces(rendered *unstructured.Unstructured) bool
 
-	// Controllers lists the upstream workloads that act on the same objects;
-	// while one of them is alive Plumb only reads.
-	Controllers() []Controller
+	// Controllers lists the upstream workloads that act on the same objects, in
+	// the namespace where the installation is; while one of them is alive Plumb
+	// only reads the dialect's kinds.
+	Controllers(settings Settings) []Controller
 }
 
 // Controller is an upstream workload that Plumb takes over from.

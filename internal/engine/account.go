@@ -86,6 +86,8 @@ func (r *run) resource(want *model.Desired) model.Resource {
 			res.Sync = model.Synced
 		}
 		res.Health = healthOf(en.health)
+	case en != nil && en.owner != r.spec.ID && en.seen && !en.missing:
+		res.Health = healthOf(en.health) // another delivery has it
 	case en != nil && en.missing, looked && seen.Presence == plan.Missing:
 		res.Health = &model.Health{State: model.NotFound, Reason: "NotFound"}
 	case looked:

@@ -40,7 +40,7 @@ func (r *run) apply(ctx context.Context) error {
 // their objects. What went wrong with an object is told in its outcome.
 func (r *run) change(ctx context.Context) error {
 	defer r.release()
-	if len(r.plan.Waves) == 0 {
+	if len(r.plan.Waves) == 0 && !r.refersTo() {
 		return nil
 	}
 	if err := r.finalize(ctx); err != nil {
@@ -69,6 +69,10 @@ func (r *run) change(ctx context.Context) error {
 	}
 	return nil
 }
+
+// refersTo reports whether objects name the declared object as their owner:
+// without a finalizer they would go with it unasked.
+func (r *run) refersTo() bool { return r.spec.Ownership.Reference != nil && len(r.plan.Keeps) > 0 }
 
 func phaseOf(w model.Wave) model.Phase {
 	if v := w.Changes[0].Verb; v == model.Delete || v == model.Forget {
@@ -337,8 +341,11 @@ func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]by
 	if err := want.UnmarshalJSON(c.Want.JSON); err != nil {
 		return nil, err
 	}
+	r.e.mu.Lock()
+	queries := r.d.judgement.queries
+	r.e.mu.Unlock()
 	pointers := ignored(r.spec.Policy.Ignore, want)
-	if len(pointers) == 0 {
+	if len(pointers) == 0 && !queries.Any(want) {
 		return c.Want.JSON, nil
 	}
 	live, err := r.session.Get(ctx, kind, c.Object.Namespace, c.Object.Name)
@@ -349,6 +356,9 @@ func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]by
 		return nil, err
 	}
 	if err := object.LeavePaths(want.Object, live, pointers, r.spec.Ownership.FieldManager); err != nil {
+		return nil, err
+	}
+	if err := queries.Copy(want, live); err != nil {
 		return nil, err
 	}
 	return object.Canonical(want.Object)

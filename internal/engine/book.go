@@ -84,7 +84,7 @@ type delivery struct {
 	hooks    []model.Desired // run in syncs, neither compared nor owned
 	inputs   []model.InputReport
 	images   []string
-	orphans  []object.ID           // in the target's namespace, as last looked for
+	orphans  []object.ID         // in the target's namespace, as last looked for
 	asks     []object.ID         // sources that an expansion asked to read
 	answers  map[string]answered // to questions of an expansion
 	implicit []model.IgnoreRule  // rules that follow from what is wanted

@@ -64,6 +64,8 @@ type Meter interface {
 	Ran(kind, namespace, name string, took time.Duration, ok bool)
 	Rendered(hit bool)
 	Healed()
+	// Heard counts a watch event of a kind on a cluster, by its key.
+	Heard(cluster string, kind schema.GroupKind)
 	// Synced counts an operation that has ended.
 	Synced(delivery object.ID, op *model.OperationReport)
 	// Looked counts a look at a source; moved: something was fetched.

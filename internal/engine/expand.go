@@ -28,6 +28,7 @@ func (r *run) expands() bool { return r.spec.Expands }
 // until no question is open.
 func (r *run) expand(ctx context.Context, w *wanted) ([]model.Rendered, error) {
 	answers := map[string]model.Answer{}
+	defer r.remembersOnly(answers)
 	for range maxRounds {
 		objects, questions, findings, err := r.e.opts.Words.Expand(r.spec.ID, r.facts, answers)
 		if err != nil {
@@ -49,6 +50,18 @@ func (r *run) expand(ctx context.Context, w *wanted) ([]model.Rendered, error) {
 		Reason: "ErrorOccurred", Origin: model.Origin{Declared: r.spec.ID},
 		Message: fmt.Sprintf("the generators ask for more than %d rounds of answers", maxRounds),
 		Advice:  "nest fewer generators",
+	}
+}
+
+// remembersOnly forgets the answers to questions that the last expansion did
+// not ask any more: nobody would ask them again.
+func (r *run) remembersOnly(asked map[string]model.Answer) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	for key := range r.d.answers {
+		if _, ok := asked[key]; !ok {
+			delete(r.d.answers, key)
+		}
 	}
 }
 
@@ -97,11 +110,12 @@ func (d *delivery) outdated() bool {
 }
 
 // askAgain is how long until the first answer of the delivery is outdated; 0
-// when none ever is. The caller holds e.mu.
-func (d *delivery) askAgain() time.Duration {
+// when none ever is. After a run that failed, those that are outdated by now
+// wait for its retry. The caller holds e.mu.
+func (d *delivery) askAgain(failed bool) time.Duration {
 	var first time.Duration
 	for _, a := range d.answers {
-		if a.until.IsZero() {
+		if a.until.IsZero() || failed && time.Now().After(a.until) {
 			continue
 		}
 		if left := max(time.Until(a.until), time.Millisecond); first == 0 || left < first {

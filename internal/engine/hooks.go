@@ -26,6 +26,7 @@ type hook struct {
 	uid     string
 	message string
 	phase   model.OperationPhase
+	spent   bool // of an operation, or a try of it, that has ended: the next one needs another
 }
 
 // runHooks starts the hooks of a step that do not run yet, and keeps how all of
@@ -52,7 +53,10 @@ func (r *run) runHook(ctx context.Context, op *syncing, phase model.SyncPhase, w
 	r.e.mu.Lock()
 	res, known := op.results[resultKey{phase, want.ID}]
 	id := hookID(op, phase, want, r.trees)
-	running := r.e.book.hooks[key{r.d.cluster, id}]
+	running, spent := r.e.book.hooks[key{r.d.cluster, id}], ""
+	if running != nil && running.spent {
+		running, spent = nil, running.uid
+	}
 	if known && running != nil {
 		res.HookPhase, res.Message = running.phase, running.message
 	}
@@ -65,7 +69,7 @@ func (r *run) runHook(ctx context.Context, op *syncing, phase model.SyncPhase, w
 	if err != nil {
 		return res, cluster.Explain(err, "discover", id, want.Origin)
 	}
-	live, err := r.ofThisOperation(ctx, op, kind, id, want)
+	live, err := r.ofThisOperation(ctx, op, kind, id, want, spent)
 	if err != nil {
 		return res, err
 	}
@@ -108,15 +112,16 @@ func hookID(op *syncing, phase model.SyncPhase, want *model.Desired, trees []*so
 }
 
 // ofThisOperation is the hook as it is, if this operation made it; what an
-// earlier one left goes first, as its delete policy says.
-func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kind, id object.ID, want *model.Desired) (*unstructured.Unstructured, error) {
+// earlier one left goes first, as its delete policy says. spent is the uid of
+// one that is known to be an earlier one's: times have whole seconds only.
+func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kind, id object.ID, want *model.Desired, spent string) (*unstructured.Unstructured, error) {
 	live, err := r.session.Get(ctx, kind, id.Namespace, id.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
 		return nil, cluster.Explain(err, "get", id, want.Origin)
-	case live.GetDeletionTimestamp() == nil && !live.GetCreationTimestamp().Time.Before(op.started):
+	case live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started):
 		return live, nil
 	}
 	policies := want.Stage.OnDelete
@@ -160,7 +165,7 @@ func (r *run) listen(id object.ID, version string) {
 
 // hearHook judges what a watch says of a hook. The caller holds e.mu.
 func (e *Engine) hearHook(h *hook, o *unstructured.Unstructured, deleted bool) {
-	if h.phase.Completed() || h.uid != "" && h.uid != string(o.GetUID()) {
+	if h.spent || h.phase.Completed() || h.uid != "" && h.uid != string(o.GetUID()) {
 		return
 	}
 	if deleted {
@@ -195,6 +200,16 @@ func (e *Engine) judgeHook(d *delivery, h *hook, live *unstructured.Unstructured
 		h.phase = model.OperationFailed
 	default:
 		h.phase = model.OperationRunning
+	}
+}
+
+// spendHooks notes that the hooks which a delivery has run are those of an
+// operation that has ended. The caller holds e.mu.
+func (e *Engine) spendHooks(owner object.ID) {
+	for _, h := range e.book.hooks {
+		if h.owner == owner {
+			h.spent = true
+		}
 	}
 }
 
@@ -371,4 +386,41 @@ func (r *run) gone(ctx context.Context, kind cluster.Kind, id object.ID) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// hooksLeft lists the hooks that syncs may have left: they go with the delivery
+// as everything does that carries its marks. Those of the deletion itself go
+// where their delete policies say so, and else stay, for people to see how it
+// went.
+func (r *run) hooksLeft() []leftover {
+	if !r.spec.Sync.Staged {
+		return nil
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	versions := map[object.ID]string{}
+	for i := range r.d.hooks {
+		h := &r.d.hooks[i]
+		if ofDeletion := slices.Contains(h.Stage.Hooks, model.PreDelete) || slices.Contains(h.Stage.Hooks, model.PostDelete); h.ID.Name != "" && !ofDeletion {
+			versions[h.ID] = h.Version
+		}
+	}
+	for _, op := range []*model.OperationReport{r.spec.Finished, r.d.last} {
+		if op == nil {
+			continue
+		}
+		for _, res := range op.Results {
+			if res.Hook != "" {
+				versions[res.Object] = res.Version
+			}
+		}
+	}
+	left := make([]leftover, 0, len(versions))
+	for id, version := range versions {
+		left = append(left, leftover{id, version})
+	}
+	if r.d.ending != nil {
+		left = append(left, r.leftovers(r.d.ending.account())...)
+	}
+	return left
 }

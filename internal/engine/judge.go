@@ -22,6 +22,9 @@ type judgement struct {
 	// implicit are those of rules that nobody wrote: they are always respected.
 	// nil: none.
 	implicit *differ.Rules
+	// queries are those of rules that jq path expressions give, of a delivery that
+	// is not staged. nil: none.
+	queries *differ.Rules
 }
 
 // judgements compiles the rules of a delivery. They are compiled before the
@@ -42,6 +45,11 @@ func judgements(spec *model.Delivery) (judgement, *model.Fault) {
 	if j.rules, err = differ.Compile(spec.Policy.Ignore, spec.Policy.Compare, marks(&spec.Ownership)); err != nil {
 		return unruled(), asFault(err, "InvalidSpecError")
 	}
+	if queries := queried(spec); len(queries) > 0 {
+		if j.queries, err = differ.Compile(queries, model.CompareRules{}); err != nil {
+			return unruled(), asFault(err, "InvalidSpecError")
+		}
+	}
 	if spec.Policy.HealthRules != nil {
 		j.lua, err = health.CompileLua(spec.Policy.HealthRules)
 		j.lua = j.lua.WithClock(time.Now)
@@ -52,6 +60,19 @@ func judgements(spec *model.Delivery) (judgement, *model.Fault) {
 		}
 	}
 	return j, nil
+}
+
+// queried are the rules of a delivery that is not staged, as far as jq path
+// expressions give them.
+func queried(spec *model.Delivery) []model.IgnoreRule {
+	var out []model.IgnoreRule
+	for _, rule := range spec.Policy.Ignore {
+		if len(rule.Queries) > 0 && !spec.Sync.Staged {
+			rule.Paths, rule.Managers = nil, nil
+			out = append(out, rule)
+		}
+	}
+	return out
 }
 
 // marks are what a delivery puts on its objects besides what Git says: no

@@ -125,6 +125,7 @@ func (w *watches) follow(gvk schema.GroupVersionKind) *kindWatch {
 // Event judges one watch event.
 func (kw *kindWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 	e := kw.w.e
+	e.opts.Meter.Heard(kw.w.cluster.Key(), kw.gvk.GroupKind())
 	k := key{kw.w.cluster.Key(), object.Of(o)}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -91,12 +92,20 @@ func marked(live *unstructured.Unstructured, owner *model.Ownership) bool {
 			return false
 		}
 	}
+	if owner.Reference != nil && !refers(live, owner.Reference) {
+		return false
+	}
 	t := owner.Tracking
 	if t.Annotation == "" {
 		return true
 	}
 	notes := live.GetAnnotations()
 	return notes[t.Annotation] == trackingID(t.Owner, live) && (t.InstallationID == "" || notes[t.InstallationAnnotation] == t.InstallationID)
+}
+
+// refers reports whether an object names its owner.
+func refers(live *unstructured.Unstructured, ref *model.OwnerReference) bool {
+	return slices.ContainsFunc(live.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return string(o.UID) == ref.UID })
 }
 
 // ignored lists the JSON pointers that the delivery's rules leave to others on

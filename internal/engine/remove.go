@@ -2,12 +2,17 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/plan"
 )
@@ -22,6 +27,9 @@ func (r *run) remove(ctx context.Context) error {
 	}
 	r.endWants()
 	if r.orphans() {
+		if err := r.letGo(ctx, r.inventoried()); err != nil {
+			return err
+		}
 		r.report.Deleted = true
 		return nil
 	}
@@ -38,6 +46,10 @@ func (r *run) remove(ctx context.Context) error {
 	r.hold()
 	e.block(r.d, r.plan)
 	e.mu.Unlock()
+	if err := r.letGo(ctx, r.forgotten()); err != nil {
+		r.release()
+		return err
+	}
 	if err := r.apply(ctx); err != nil {
 		return err
 	}
@@ -48,8 +60,90 @@ func (r *run) remove(ctx context.Context) error {
 	if done, err := r.deleteHooks(ctx, model.PostDelete); err != nil || !done {
 		return err
 	}
+	if err := r.sweep(ctx, &model.OperationReport{}, r.hooksLeft()); err != nil {
+		return err
+	}
 	r.report.Deleted = true
 	return nil
+}
+
+// inventoried are the objects that the delivery owns.
+func (r *run) inventoried() []model.Claim {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.inventory()
+}
+
+// forgotten are the objects that the plan leaves on the cluster.
+func (r *run) forgotten() []model.Claim {
+	var claims []model.Claim
+	for _, w := range r.plan.Waves {
+		for _, c := range w.Changes {
+			if c.Verb == model.Forget {
+				claims = append(claims, model.Claim{ID: c.Object, Version: c.Version})
+			}
+		}
+	}
+	return claims
+}
+
+// letGo takes the owner reference off objects that stay: the API server would
+// delete them with the declared object.
+func (r *run) letGo(ctx context.Context, claims []model.Claim) error {
+	if r.spec.Ownership.Reference == nil || len(claims) == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	var faults []model.Fault
+	each(claims, func(c model.Claim) {
+		if err := r.unrefer(ctx, c); err != nil {
+			f := cluster.Explain(err, "patch", c.ID, model.Origin{Declared: r.spec.ID})
+			mu.Lock()
+			faults = append(faults, *f)
+			mu.Unlock()
+		}
+	})
+	if len(faults) > 0 {
+		return r.several(faults)
+	}
+	return nil
+}
+
+// unrefer writes the owner references of one object without ours. The list is
+// written whole, so that the write is tied to the version that was read.
+func (r *run) unrefer(ctx context.Context, c model.Claim) error {
+	ref := r.spec.Ownership.Reference
+	kind, err := r.served(ctx, c.ID, c.Version)
+	var unknown *cluster.UnknownKindError
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		live, err := r.session.Get(ctx, kind, c.ID.Namespace, c.ID.Name)
+		if apierrors.IsNotFound(err) || err == nil && !refers(live, ref) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		kept := slices.DeleteFunc(live.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return string(o.UID) == ref.UID })
+		body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+			"ownerReferences": kept, "resourceVersion": live.GetResourceVersion(), "uid": string(live.GetUID()),
+		}})
+		if err != nil {
+			return err
+		}
+		_, err = r.session.Patch(ctx, kind, c.ID.Namespace, c.ID.Name, cluster.PatchOptions{Manager: r.spec.Ownership.FieldManager}, body)
+		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 // deleteHooks runs the hooks of a deletion (Argo CD, PreDelete and PostDelete),
@@ -64,6 +158,7 @@ func (r *run) deleteHooks(ctx context.Context, phase model.SyncPhase) (done bool
 	d := r.d
 	r.e.mu.Lock()
 	if d.ending == nil {
+		r.e.spendHooks(r.spec.ID)
 		d.ending = &syncing{started: r.spec.DeletedAt, results: map[resultKey]model.SyncResult{}}
 	}
 	op, found := d.ending, map[place]*step{}

@@ -95,6 +95,9 @@ func (e *Engine) begin(id object.ID) *run {
 		r.report.Source = r.inputs[0].Source
 	}
 	r.trees = e.treesOf(r.inputs)
+	if r.pinned() && d.sync.trees != nil {
+		r.trees = d.sync.trees // it was asked for what was there when it began
+	}
 	if last := d.report; last != nil {
 		r.report.Applied, r.report.Inventory, r.report.Digest = last.Applied, last.Inventory, last.Digest
 		r.report.Revision, r.report.Commit, r.report.Inputs = last.Revision, last.Commit, last.Inputs
@@ -138,7 +141,7 @@ func (r *run) phases(ctx context.Context) error {
 	if r.spec.Sync.Staged {
 		return r.synchronize(ctx)
 	}
-	r.consent = plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, Prune: true}
+	r.consent = plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, Prune: r.spec.Policy.Prune || !r.spec.Expands}
 	if err := r.decide(); err != nil {
 		return err
 	}
@@ -265,6 +268,15 @@ func (r *run) follow() {
 func (r *run) depend() error {
 	r.report.Phase = model.PhaseResolve
 	e := r.e
+	e.mu.Lock()
+	circle := e.circle(r.spec.ID)
+	e.mu.Unlock()
+	if circle != "" {
+		return &model.Fault{
+			Reason: "DependencyNotReady", Waiting: true, Origin: model.Origin{Declared: r.spec.ID, Field: "spec.dependsOn"},
+			Message: "the dependencies run in a circle: " + circle, Advice: "take one of them out",
+		}
+	}
 	for i := range r.spec.DependsOn {
 		dep := &r.spec.DependsOn[i]
 		e.mu.Lock()
@@ -285,6 +297,34 @@ func (r *run) depend() error {
 		}
 	}
 	return nil
+}
+
+// circle is the way from a delivery back to itself along its dependencies; ""
+// when there is none. The caller holds e.mu.
+func (e *Engine) circle(from object.ID) string {
+	seen := map[object.ID]bool{}
+	var walk func(id object.ID, way string) string
+	walk = func(id object.ID, way string) string {
+		d := e.book.deliveries[id]
+		if d == nil || seen[id] {
+			return ""
+		}
+		seen[id] = true
+		for i := range d.spec.DependsOn {
+			next := d.spec.DependsOn[i].On
+			if next == from {
+				return way + " → " + next.String()
+			}
+			if found := walk(next, way+" → "+next.String()); found != "" {
+				return found
+			}
+		}
+		return ""
+	}
+	if d := e.book.deliveries[from]; d == nil || len(d.spec.DependsOn) == 0 {
+		return ""
+	}
+	return walk(from, from.String())
 }
 
 // ready judges one dependency. With a readyExpr the expression alone decides
@@ -408,6 +448,7 @@ func (r *run) input() plan.Input {
 		}
 	}
 	spec := r.spec
+	spec.Sync.Options = *r.options(d.sync)
 	peer := sync.OnceValue(func() string { return e.pendingPeer(d) })
 	return plan.Input{
 		Delivery: &spec,
@@ -498,6 +539,9 @@ func (r *run) finish(err error) {
 		d.ranTrees, d.ranVersion = r.trees, r.version
 		e.evaluated() // what it declares has been applied, or has failed
 	}
+	if rep.Wrote = r.hasWritten(); rep.Wrote && r.spec.Expands {
+		d.next = lookBack
+	}
 	r.schedule(rep)
 	if rep.Phase == model.PhaseDone {
 		e.edges(d.spec.ID)
@@ -507,6 +551,17 @@ func (r *run) finish(err error) {
 	e.opts.Reporter.Delivery(rep)
 	e.opts.Meter.Ran(rep.Delivery.Kind, rep.Delivery.Namespace, rep.Delivery.Name, now.Sub(rep.Started), rep.Fault == nil)
 	r.record(rep)
+}
+
+// lookBack is when a run that wrote and whose facts include what it wrote is
+// followed by another, should no fact change.
+const lookBack = 2 * time.Second
+
+// hasWritten reports whether the run has changed an object.
+func (r *run) hasWritten() bool {
+	return slices.ContainsFunc(r.report.Objects, func(o model.Outcome) bool {
+		return o.Fault == nil && o.Verb != "" && o.Verb != model.Forget
+	})
 }
 
 // inventory lists what the delivery owns now. The caller holds e.mu.
@@ -556,7 +611,7 @@ func (r *run) schedule(rep *model.Report) {
 	default:
 		pause = r.spec.Policy.RetryInterval
 	}
-	if again := d.askAgain(); again > 0 && (pause == 0 || again < pause) {
+	if again := d.askAgain(rep.Fault != nil); again > 0 && (pause == 0 || again < pause) {
 		pause = again
 	}
 	if lag := d.nextHeal(e); lag > 0 && (pause == 0 || lag < pause) {

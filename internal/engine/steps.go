@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -134,6 +135,10 @@ func (r *run) ensureNamespace(ctx context.Context, op *syncing) error {
 		return nil
 	}
 	id := object.ID{Kind: "Namespace", Name: name}
+	if f := gate.Permits(&r.spec.Permit, id, false); f != nil {
+		f.Object, f.Origin = id, r.spec.Origin
+		return f
+	}
 	kind, err := r.cluster.Resolve(ctx, namespaces)
 	if err != nil {
 		return cluster.Explain(err, "discover", id, r.spec.Origin)

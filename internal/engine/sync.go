@@ -35,7 +35,8 @@ type syncing struct {
 	op      model.Operation
 	started time.Time
 	trees   []*source.Tree // synced to
-	version uint64         // of the declaration, when it began
+	digest  string         // of what it brings to the cluster
+	consent plan.Consent   // that it began with
 	reached place          // last step that is complete
 	results map[resultKey]model.SyncResult
 	failed  string    // why it failed; only SyncFail hooks still run
@@ -60,6 +61,12 @@ type attempt struct {
 	version uint64
 	digest  string
 	message string
+}
+
+// goesOn reports whether an automated operation still brings what is wanted.
+// The caller holds e.mu.
+func (s *syncing) goesOn(r *run) bool {
+	return s.automated() && slices.Equal(s.trees, r.trees) && s.digest == r.d.digest
 }
 
 // automated reports whether the engine began the operation itself.
@@ -147,101 +154,10 @@ func (r *run) decideSync() error {
 	}
 	r.report.Phase = model.PhasePlan
 	r.plan = plan.Make(r.input())
-	r.shared()
+	r.permitted()
 	e.block(d, r.plan)
+	r.shared()
 	return nil
-}
-
-// consented says what may be changed now. The caller holds e.mu.
-func (r *run) consented() plan.Consent {
-	d, policy, now := r.d, &r.spec.Sync, time.Now()
-	window := gate.Windows(policy.Windows, now)
-	if op := r.running(); op != nil {
-		if d.sync == nil && !op.Automated && !window.Manual {
-			r.holdBack(window, now)
-			return plan.Consent{}
-		}
-		c := plan.Consent{Apply: true, Correct: true, Prune: op.Prune, Unguarded: !op.Automated}
-		if len(op.Objects) > 0 {
-			c.Selected = func(id object.ID) bool { return selected(op.Objects, id) }
-		}
-		return c
-	}
-	switch {
-	case policy.Manual:
-		return plan.Consent{}
-	case !window.Automatic && d.sync == nil:
-		r.holdBack(window, now)
-		return plan.Consent{}
-	case r.quarantined():
-		r.find(model.Finding{
-			Severity: model.Warning, Reason: "Quarantined", Origin: model.Origin{Declared: r.spec.ID},
-			Message: fmt.Sprintf("revision %s was rolled back from: it is not synced automatically until a newer one arrives, or the annotation plumb.dev/quarantine goes", policy.Quarantined),
-		})
-		return plan.Consent{}
-	case r.exhausted():
-		return plan.Consent{}
-	}
-	return plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, CorrectAlong: true, Prune: r.spec.Policy.Prune}
-}
-
-// running is the requested operation that goes on or begins; nil when the
-// policy alone decides. The caller holds e.mu.
-func (r *run) running() *model.Operation {
-	if r.asked != nil && r.asked.ID != "" {
-		return r.asked
-	}
-	return nil
-}
-
-// holdBack tells that a sync window forbids what would be done, and looks again
-// when that changes.
-func (r *run) holdBack(window gate.Verdict, now time.Time) {
-	if !window.Next.IsZero() {
-		r.d.next = max(window.Next.Sub(now), time.Second)
-	}
-	r.find(model.Finding{
-		Severity: model.Info, Reason: "SyncWindow", Origin: window.Origin,
-		Message: "Sync operation blocked by sync window: " + window.Why,
-	})
-}
-
-// quarantined reports whether somebody rolled back from the revision.
-func (r *run) quarantined() bool {
-	bad := r.spec.Sync.Quarantined
-	return bad != "" && len(r.trees) > 0 && (r.trees[0].Commit().Hash == bad || r.trees[0].Revision() == bad)
-}
-
-// exhausted reports whether the same automated sync failed, as often as the
-// policy lets it be tried. The caller holds e.mu.
-func (r *run) exhausted() bool {
-	f := &r.d.failed
-	if f.message == "" {
-		return false
-	}
-	if slices.Equal(f.trees, r.trees) && f.version == r.version && f.digest == r.d.digest && !r.d.recheck {
-		return true
-	}
-	r.d.failed = attempt{}
-	return false
-}
-
-// selected reports whether a selective sync names an object.
-func selected(filters []model.ObjectFilter, id object.ID) bool {
-	included, any := false, false
-	for _, f := range filters {
-		glob := func(pattern, text string) bool { return pattern == text || gate.Glob(pattern, text) }
-		match := glob(f.Group, id.Group) && glob(f.Kind, id.Kind) && glob(f.Name, id.Name) && (f.Namespace == "" || glob(f.Namespace, id.Namespace))
-		if f.Exclude {
-			if match {
-				return false
-			}
-			continue
-		}
-		any = true
-		included = included || match
-	}
-	return included || !any
 }
 
 // operation is the one that goes on, or that begins now; nil when there is
@@ -256,7 +172,7 @@ func (r *run) operation() *syncing {
 		case requested != nil && op.op.ID == requested.ID:
 			op.op.Terminate = requested.Terminate
 			return op
-		case requested == nil && op.automated() && slices.Equal(op.trees, r.trees) && op.version == r.version:
+		case requested == nil && op.goesOn(r):
 			op.op.Terminate = r.asked != nil && r.asked.Terminate
 			return op
 		case requested == nil && op.automated() && !r.loud():
@@ -293,7 +209,7 @@ func (r *run) loud() bool {
 // begins opens an operation. One that ran when Plumb stopped goes on with what
 // it had done. The caller holds e.mu.
 func (r *run) begins(op model.Operation) *syncing {
-	s := &syncing{op: op, started: op.Started, trees: r.trees, version: r.version, results: map[resultKey]model.SyncResult{}, retries: op.Retries}
+	s := &syncing{op: op, started: op.Started, trees: r.trees, digest: r.d.digest, consent: r.consent, results: map[resultKey]model.SyncResult{}, retries: op.Retries}
 	s.saved = !s.started.IsZero()
 	if s.started.IsZero() {
 		s.started = time.Now().Truncate(time.Second)
@@ -301,6 +217,7 @@ func (r *run) begins(op model.Operation) *syncing {
 	for _, res := range op.Results {
 		s.results[resultKey{res.Phase, res.Object}] = res
 	}
+	r.e.spendHooks(r.spec.ID)
 	r.d.sync = s
 	return s
 }
@@ -351,6 +268,9 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 	if !op.retryAt.IsZero() && time.Now().Before(op.retryAt) && !op.eager {
 		r.d.next = time.Until(op.retryAt)
 		return nil
+	}
+	if !op.retryAt.IsZero() {
+		op.results = map[resultKey]model.SyncResult{}
 	}
 	op.retryAt, op.eager = time.Time{}, false
 	if op.op.DryRun {
@@ -611,10 +531,20 @@ func (r *run) fail(ctx context.Context, op *syncing, f *model.Fault) error {
 		return nil
 	}
 	if pause, ok := op.retry(); ok {
+		if err := r.endTry(ctx, op); err != nil {
+			return err
+		}
 		op.eager = f.Waiting
 		op.retryAt = time.Now().Add(pause)
 		op.waiting = fmt.Sprintf("%s. Retrying attempt #%d at %s.", op.failed, op.retries, op.retryAt.Format("3:04PM"))
 		op.failed, op.reached, op.checked = "", place{}, false
+		if op.op.Retry.Refresh {
+			r.e.mu.Lock()
+			if newer := r.e.treesOf(r.inputs); newer != nil {
+				op.trees = newer
+			}
+			r.e.mu.Unlock()
+		}
 		r.d.next = pause
 		r.report.Running, r.report.Message = true, op.waiting
 		return nil
@@ -627,6 +557,17 @@ func (r *run) fail(ctx context.Context, op *syncing, f *model.Fault) error {
 		return err
 	}
 	return r.standingFault()
+}
+
+// endTry deletes the hooks of a try that failed, as their policies say: the
+// next one runs its own.
+func (r *run) endTry(ctx context.Context, op *syncing) error {
+	r.e.mu.Lock()
+	r.e.spendHooks(r.spec.ID)
+	account := op.account()
+	left := r.leftovers(account)
+	r.e.mu.Unlock()
+	return r.sweep(ctx, account, left)
 }
 
 // retry says whether and after which pause a failed operation is tried again.

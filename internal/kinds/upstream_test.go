@@ -28,6 +28,7 @@ import (
 	sourcev1beta2 "github.com/fluxcd/source-controller/api/v1beta2"
 	watcherv1beta1 "github.com/fluxcd/source-watcher/api/v2/v1beta1"
 
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/flux"
 )
 
@@ -172,6 +173,46 @@ func TestEveryFieldOfUpstreamIsAccountedFor(t *testing.T) {
 			if row.Support != flux.Works && row.Note == "" {
 				t.Errorf("%s: %s is %s, and nobody says why", name, row.Path, row.Support)
 			}
+		}
+	}
+}
+
+// TestEveryFieldOfArgoIsAccountedFor compares the table of Argo CD's kinds with
+// the fields of upstream's definitions, in both directions.
+func TestEveryFieldOfArgoIsAccountedFor(t *testing.T) {
+	rows := map[string][]argo.Field{}
+	for _, field := range argo.Table() {
+		rows[field.Kind] = append(rows[field.Kind], field)
+	}
+	for _, kind := range argo.New().Kinds() {
+		name := kind.GroupKind.Kind
+		used := map[string]bool{}
+		for _, path := range Fields(kind.GroupKind) {
+			if strings.HasPrefix(path, "status.") {
+				continue
+			}
+			at := slices.IndexFunc(rows[name], func(row argo.Field) bool { return covers(row.Path, path) })
+			if at < 0 {
+				t.Errorf("%s: %s is not in the table", name, path)
+				continue
+			}
+			used[rows[name][at].Path] = true
+		}
+		schema := schemaOf(versionsOf(For(kind.GroupKind))["v1alpha1"])
+		for _, row := range rows[name] {
+			// A row may name what lies within a field of free content.
+			if !used[row.Path] && !holds(schema, row.Path) {
+				t.Errorf("%s: there is no %s", name, row.Path)
+			}
+			if row.Support != argo.Works && row.Note == "" {
+				t.Errorf("%s: %s is %s, and nobody says why", name, row.Path, row.Support)
+			}
+			if !slices.Contains([]argo.Support{argo.Works, argo.Differs, argo.Refused, argo.NotYet}, row.Support) {
+				t.Errorf("%s: %s is %q", name, row.Path, row.Support)
+			}
+		}
+		if len(used) < 40 {
+			t.Errorf("%s: only %d rows are about fields that there are", name, len(used))
 		}
 	}
 }

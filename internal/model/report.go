@@ -56,6 +56,9 @@ type Report struct {
 
 	// Facts are what the run went by; they may hold secrets, never print them.
 	Facts Facts
+	// Wrote: the run changed objects, so that Facts may tell of them as they were
+	// before.
+	Wrote bool
 
 	// The account of a staged delivery.
 	Inputs    []InputReport // one for each input that was rendered

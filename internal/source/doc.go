@@ -15,6 +15,10 @@
 // is seen by its checksum. When the log is mostly garbage it is rewritten. The
 // log is a cache: a damaged or lost one is thrown away and fetched again.
 //
+// Where signatures of the whole history are asked for, its commits are fetched
+// without their trees and verified; what is remembered are their hashes, so
+// that the next commit costs what is new.
+//
 // A Tree is the directory structure of a commit as its source asks to see it
 // (sparse directories, submodules, includes and ignore rules applied), held in
 // memory as nodes that successive revisions share; contents stay on disk.

@@ -506,6 +506,27 @@ func TestOnlyNewHistoryIsFetched(t *testing.T) {
 	}
 }
 
+// A seal on one branch vouches for nothing on another, whatever was merged and
+// verified before.
+func TestApprovalIsOfOneHead(t *testing.T) {
+	ada := newSigner(t, time.Hour, 0)
+	h := newHistory(t)
+	first := h.add(nobody, "first")
+	fork := h.add(ada.sign, "fork", first)
+	side := h.add(ada.sign, "side", fork)
+	h.add(ada.sign, "merge", h.add(ada.sign, sealing, fork), side)
+	srv := serve(t, h.dir)
+	store := openStore(t, t.TempDir(), Limits{})
+	spec := integrity(srv.url, model.VerifyHistory, "main", ada.key())
+	tree := mustFetch(t, store, spec, nil)
+	h.git("update-ref", "refs/heads/main", side)
+	_, err := store.Fetch(context.Background(), spec, nil, tree)
+	mustFail(t, err, "InvalidCommitSignature", first, "unsigned")
+	h.add(ada.sign, "beside", side)
+	_, err = store.Fetch(context.Background(), spec, nil, tree)
+	mustFail(t, err, "InvalidCommitSignature", first, "unsigned")
+}
+
 func TestApprovalEndsWithItsKeys(t *testing.T) {
 	ada := newSigner(t, time.Hour, 2*time.Hour)
 	trusted, err := newTrust([]model.VerifyKey{ada.key()}, time.Now())

@@ -252,14 +252,23 @@ func (k *Kube) Patch(ctx context.Context, n Name, patch []byte, subresource ...s
 	return err
 }
 
-// Delete deletes the object; one that is gone already is an error.
+// Delete deletes the object; one that is gone already is an error. What it is
+// the owner of goes with it.
 func (k *Kube) Delete(ctx context.Context, n Name) error {
+	return k.delete(ctx, n, metav1.DeletePropagationBackground)
+}
+
+// Orphan is Delete, but what the object is the owner of stays.
+func (k *Kube) Orphan(ctx context.Context, n Name) error {
+	return k.delete(ctx, n, metav1.DeletePropagationOrphan)
+}
+
+func (k *Kube) delete(ctx context.Context, n Name, policy metav1.DeletionPropagation) error {
 	at, err := k.handle(n)
 	if err != nil {
 		return err
 	}
-	background := metav1.DeletePropagationBackground
-	return at.Delete(ctx, n.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+	return at.Delete(ctx, n.Name, metav1.DeleteOptions{PropagationPolicy: &policy})
 }
 
 // errNoObject is what a question about an absent object runs into.

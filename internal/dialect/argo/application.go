@@ -304,32 +304,31 @@ func (c *compilation) ask(spec node, d *model.Delivery) {
 		d.Operation, d.Finished = c.operations(spec)
 		c.turn(d)
 	}
-	dependencies, findings := dialect.DependsOn(c.declared)
-	d.DependsOn = dependencies
-	for _, finding := range findings {
-		finding.Origin.Dialect = Name
-		c.note(finding)
-	}
 }
 
-// turn lets an Application of a progressive set sync by itself only when the
-// set says that it is its turn. A set that cannot be read allows nothing.
+// turn lets an Application of a progressive set sync by itself when the set says
+// that it is its turn, and only then: such a set generates it without automated
+// syncs. A set that cannot be read allows nothing.
 func (c *compilation) turn(d *model.Delivery) {
 	need, ok := appset.OwnerNeed(c.declared)
-	if !ok || d.Sync.Manual {
+	if !ok {
 		return
 	}
 	fact := c.facts[need]
-	allowed, why := true, ""
+	allowed, why := false, ""
 	switch fact.State {
 	case model.Present:
+		if !appset.Rolling(fact.Object) {
+			return
+		}
 		allowed, why = appset.Turn(fact.Object, c.r.id.Name)
 	case model.Absent:
+		return
 	default:
-		allowed, why = false, need.String()+" cannot be read, so that it is not known whose turn it is: "+clip(fact.Message, 300)
+		why = need.String() + " cannot be read, so that it is not known whose turn it is: " + clip(fact.Message, 300)
 	}
+	d.Sync.Manual = !allowed
 	if !allowed {
-		d.Sync.Manual = true
 		c.r.find(model.Info, reasonTurn, "metadata.ownerReferences", "%s", why)
 	}
 }

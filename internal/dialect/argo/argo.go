@@ -100,14 +100,17 @@ func placed(err error, id object.ID) error {
 func compileProject(declared *unstructured.Unstructured, facts model.Facts, settings dialect.Settings) (dialect.Intent, []model.Need, []model.Finding, error) {
 	namespace := installation(settings)
 	speaks := declared.GetName() == project.Default && declared.GetNamespace() == namespace
+	policy := project.RBACNeed(namespace)
 	if speaks {
-		if open := unanswered(config.Needs(namespace), facts); len(open) > 0 {
+		if open := unanswered(append(config.Needs(namespace), policy), facts); len(open) > 0 {
 			return dialect.Intent{}, open, nil, nil
 		}
 	}
 	_, findings, err := project.Read(declared)
 	if speaks {
 		_, told := config.Read(facts, namespace)
+		_, rules := project.ReadRBAC(facts[policy].Object)
+		told = append(told, rules...)
 		for _, finding := range told {
 			finding.Origin = model.Origin{Dialect: Name, Declared: object.Of(declared), Field: finding.Origin.Declared.Name + ": " + finding.Origin.Field}
 			findings = append(findings, finding)

@@ -27,7 +27,7 @@ var definitions = []string{"applications.argoproj.io", "appprojects.argoproj.io"
 // Controllers lists the workloads that write Applications and ApplicationSets.
 // The application controller is a StatefulSet, or a Deployment with dynamic
 // distribution of clusters; it holds no Lease.
-func (Argo) Controllers() []dialect.Controller {
+func (Argo) Controllers(settings dialect.Settings) []dialect.Controller {
 	kinds := func(names ...string) []schema.GroupKind {
 		var out []schema.GroupKind
 		for _, name := range names {
@@ -36,7 +36,7 @@ func (Argo) Controllers() []dialect.Controller {
 		return out
 	}
 	workload := func(kind, name string) object.ID {
-		return object.ID{Group: "apps", Kind: kind, Namespace: defaultNamespace, Name: name}
+		return object.ID{Group: "apps", Kind: kind, Namespace: installation(settings), Name: name}
 	}
 	return []dialect.Controller{
 		{Deployment: workload("StatefulSet", "argocd-application-controller"), Kinds: kinds(kindApplication, kindProject)},

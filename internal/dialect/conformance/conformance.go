@@ -107,7 +107,7 @@ func (s Suite) controllers(t *testing.T) {
 	for _, kind := range s.Dialect.Kinds() {
 		known[kind.GroupKind] = true
 	}
-	for _, controller := range s.Dialect.Controllers() {
+	for _, controller := range s.Dialect.Controllers(dialect.Settings{}) {
 		if controller.Deployment.Name == "" || controller.Deployment.Namespace == "" {
 			t.Errorf("%+v does not say where it runs", controller)
 		}

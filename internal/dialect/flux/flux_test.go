@@ -283,7 +283,7 @@ metadata: {name: flux-system, namespace: flux-system}
 
 func TestControllersHoldUpstreamsLeases(t *testing.T) {
 	var leases []string
-	for _, c := range New().Controllers() {
+	for _, c := range New().Controllers(dialect.Settings{}) {
 		leases = append(leases, c.Lease)
 	}
 	for _, want := range []string{"source-controller-leader-election", "kustomize-controller-leader-election", "source-watcher-leader-election"} {

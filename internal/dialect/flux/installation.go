@@ -38,7 +38,7 @@ func (c controller) serves(kind schema.GroupKind) bool {
 
 // Controllers lists Flux's workloads, each with the kinds that it writes the
 // status of.
-func (f Flux) Controllers() []dialect.Controller {
+func (f Flux) Controllers(dialect.Settings) []dialect.Controller {
 	var out []dialect.Controller
 	for _, c := range controllers {
 		workload := dialect.Controller{

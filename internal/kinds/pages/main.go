@@ -1,5 +1,5 @@
 // Command pages writes the tables of what becomes of every field into the
-// documentation, from the table that the flux dialect itself works by.
+// documentation, from the tables that the dialects themselves work by.
 //
 //	go run ./internal/kinds/pages docs
 package main

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/flux"
 )
 
@@ -18,16 +19,28 @@ var (
 	gitRepository string
 	//go:embed kustomization.md
 	kustomization string
+	//go:embed application.md
+	application string
+	//go:embed appproject.md
+	appProject string
+	//go:embed applicationset.md
+	applicationSet string
 )
 
-const generated = "<!-- Written by internal/kinds/pages from the table in internal/dialect/flux: edit there, then run go generate ./internal/kinds -->\n\n"
+const generated = "<!-- Written by internal/kinds/pages from the tables in internal/dialect: edit there, then run go generate ./internal/kinds -->\n\n"
 
 // pages are the files below the documentation's directory.
 func pages() map[string]string {
 	return map[string]string{
-		"compatibility.md":           fill(compatibility, map[string]string{"kinds": kindTable(), "exceptions": exceptions()}),
-		"reference/gitrepository.md": fill(gitRepository, map[string]string{"fields": fieldTable("GitRepository")}),
-		"reference/kustomization.md": fill(kustomization, map[string]string{"fields": fieldTable("Kustomization")}),
+		"compatibility.md": fill(compatibility, map[string]string{
+			"kinds": kindTable(flux.New().Kinds()), "exceptions": exceptions(fluxRows()),
+			"argo kinds": kindTable(argo.New().Kinds()), "argo exceptions": exceptions(argoRows()),
+		}),
+		"reference/gitrepository.md":  fill(gitRepository, map[string]string{"fields": fieldTable("GitRepository")}),
+		"reference/kustomization.md":  fill(kustomization, map[string]string{"fields": fieldTable("Kustomization")}),
+		"reference/application.md":    fill(application, map[string]string{"fields": argoTable("Application")}),
+		"reference/appproject.md":     fill(appProject, map[string]string{"fields": argoTable("AppProject")}),
+		"reference/applicationset.md": fill(applicationSet, map[string]string{"fields": argoTable("ApplicationSet")}),
 	}
 }
 
@@ -38,11 +51,34 @@ func fill(page string, tables map[string]string) string {
 	return generated + page
 }
 
+// row is what a dialect's table says of one field.
+type row struct{ kind, path, support, note, versions string }
+
+func fluxRows() []row {
+	var out []row
+	for _, field := range flux.Fields() {
+		out = append(out, row{field.Kind, field.Path, string(field.Support), field.Note, since(field.Kind, field.Gone)})
+	}
+	return out
+}
+
+// argoRows leaves out what is said of spec.source already.
+func argoRows() []row {
+	var out []row
+	for _, field := range argo.Table() {
+		repeated := func(prefix string) bool { return strings.HasPrefix(field.Path, prefix+".") }
+		if !slices.ContainsFunc([]string{"spec.sources[]", "operation.sync.source", "operation.sync.sources[]"}, repeated) {
+			out = append(out, row{kind: field.Kind, path: field.Path, support: string(field.Support), note: field.Note})
+		}
+	}
+	return out
+}
+
 // kindTable has a row for each kind that a cluster may hold.
-func kindTable() string {
+func kindTable(kinds []dialect.Kind) string {
 	var b strings.Builder
 	b.WriteString("| kind | API | versions | state |\n| --- | --- | --- | --- |\n")
-	for _, kind := range flux.New().Kinds() {
+	for _, kind := range kinds {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", kind.GroupKind.Kind, kind.GroupKind.Group, strings.Join(kind.Versions, ", "), kindState(kind))
 	}
 	return b.String()
@@ -52,21 +88,21 @@ func kindState(kind dialect.Kind) string {
 	if kind.Handled {
 		return "works: [fields](reference/" + strings.ToLower(kind.GroupKind.Kind) + ".md)"
 	}
-	for _, field := range flux.Fields() {
-		if field.Kind == kind.GroupKind.Kind {
-			return string(field.Support) + ": " + field.Note
+	for _, field := range fluxRows() {
+		if field.kind == kind.GroupKind.Kind {
+			return field.support + ": " + field.note
 		}
 	}
 	return string(flux.NotYet)
 }
 
 // exceptions are the fields that do not work as upstream's do.
-func exceptions() string {
+func exceptions(rows []row) string {
 	var b strings.Builder
 	b.WriteString("| kind | field | state | what that means |\n| --- | --- | --- | --- |\n")
-	for _, field := range flux.Fields() {
-		if field.Support != flux.Works && field.Path != "spec" {
-			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", field.Kind, field.Path, field.Support, field.Note)
+	for _, field := range rows {
+		if field.support != string(flux.Works) && field.path != "spec" {
+			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", field.kind, field.path, field.support, field.note)
 		}
 	}
 	return b.String()
@@ -75,9 +111,21 @@ func exceptions() string {
 func fieldTable(kind string) string {
 	var b strings.Builder
 	b.WriteString("| field | versions | state | notes |\n| --- | --- | --- | --- |\n")
-	for _, field := range flux.Fields() {
-		if field.Kind == kind {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", field.Path, since(kind, field.Gone), field.Support, field.Note)
+	for _, field := range fluxRows() {
+		if field.kind == kind {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", field.path, field.versions, field.support, field.note)
+		}
+	}
+	return b.String()
+}
+
+// argoTable has no versions: there is one.
+func argoTable(kind string) string {
+	var b strings.Builder
+	b.WriteString("| field | state | notes |\n| --- | --- | --- |\n")
+	for _, field := range argoRows() {
+		if field.kind == kind {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", field.path, field.support, field.note)
 		}
 	}
 	return b.String()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect"
@@ -352,7 +353,7 @@ func (c *compilation) delivery() (*model.Delivery, error) {
 		d.Policy.Interval = slices.Min(c.polls)
 	}
 	switch {
-	case !d.Policy.Prune:
+	case !d.Policy.Prune, slices.Contains(set.meta.GetFinalizers(), metav1.FinalizerOrphanDependents): // kubectl delete --cascade=orphan
 		d.Policy.OnDelete = model.OrphanObjects
 	case set.spec.reverseDeletion():
 		d.Policy.OnDelete = model.DeleteAndWait

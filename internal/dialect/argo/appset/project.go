@@ -109,13 +109,14 @@ func (p *projection) condition(kind, status, reason, message string) (changed bo
 // outcome sets the conditions that tell whether the Applications are as the
 // set wants them (setApplicationSetStatusCondition).
 func (p *projection) outcome(report *model.Report) {
+	held := report.Fault == nil || report.Fault.Reason == reasonPruneHeld
 	switch {
+	case report.Hold != nil && held:
+		p.generated()
+		p.wrong(reasonPruneHeld, fmt.Sprintf("%d Applications would be deleted, which waits for approval: %s; approve with: plumb approve applicationset %s -n %s, or the annotation %s=%s",
+			len(report.Hold.Deletes), report.Hold.Why, p.set.GetName(), p.set.GetNamespace(), ApproveAnnotation, report.Hold.Token))
 	case report.Fault != nil:
 		p.failed(report.Fault, report.Phase)
-	case report.Hold != nil:
-		p.generated()
-		p.wrong(reasonPruneHeld, fmt.Sprintf("%d of %d Applications would be deleted, which waits for approval: %s; set the annotation %s to %s",
-			len(report.Hold.Deletes), report.Hold.Total, report.Hold.Why, ApproveAnnotation, report.Hold.Token))
 	default:
 		p.generated()
 		if finding, more := firstInvalid(report.Findings); finding != nil {
@@ -274,7 +275,8 @@ func resource(namespace, name, sync, health string) map[string]any {
 }
 
 // rollout moves a RollingSync on, and clears what a former one left. Nothing
-// begins while the set itself could not be brought about.
+// begins while the set itself could not be brought about, or on what the
+// Applications said before they were changed.
 func (p *projection) rollout(report *model.Report, apps []*unstructured.Unstructured) {
 	if !Rolling(p.set) {
 		delete(p.status, "applicationStatus")
@@ -282,7 +284,7 @@ func (p *projection) rollout(report *model.Report, apps []*unstructured.Unstruct
 		delete(p.conditions, conditionInvalidRolloutConfig)
 		return
 	}
-	if apps == nil || report.Fault != nil {
+	if apps == nil || report.Fault != nil || report.Wrote {
 		return
 	}
 	var steps struct {

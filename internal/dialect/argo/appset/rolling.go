@@ -44,6 +44,7 @@ type AppState struct {
 	// there yet keeps its step from being complete.
 	Exists       bool
 	Revisions    []string  // it was last compared with
+	Sources      []string  // what each of Revisions is a revision of: repository, chart and what is asked of it
 	Sync         string    // status.sync.status
 	Health       string    // status.health.status
 	ReconciledAt time.Time // zero when unknown
@@ -53,6 +54,8 @@ type AppState struct {
 	Stale bool
 	// Elsewhere: its last operation synced other sources than it has now.
 	Elsewhere bool
+	// Paused: nobody compares it, and nobody waits for that.
+	Paused bool
 }
 
 // Rollout is the outcome of one look at all Applications of a set.
@@ -70,6 +73,9 @@ type Rollout struct {
 //
 // A step's turn comes when every Application of the steps before is Healthy.
 // It is a function of its arguments: previous is the last result as persisted.
+// No Application begins while one of an earlier step has yet to be compared
+// with the revision that it would sync: a commit is not seen by all at once.
+//
 // Some rules go beyond upstream, which would wait for ever there: a Pending
 // Application that is in sync needs no operation; a Healthy one that is out of
 // sync waits for its turn again, and so does a Progressing one whose operation
@@ -162,6 +168,7 @@ func (r *roll) promote() {
 		reached = len(r.steps)
 	}
 	moving, total := make([]int, len(r.steps)+1), make([]int, len(r.steps)+1)
+	heads := r.heads()
 	for _, status := range r.statuses {
 		if status.Step < 1 {
 			continue
@@ -177,12 +184,46 @@ func (r *roll) promote() {
 			continue
 		}
 		limit := r.limit(status.Step, total[status.Step])
-		if status.State != Waiting || status.Step > reached || moving[status.Step] >= limit || r.apps[i].Stale && !r.apps[i].Failed {
+		if status.State != Waiting || status.Step > reached || moving[status.Step] >= limit || r.apps[i].Stale && !r.apps[i].Failed || ahead(r.apps[i], status.Step, heads) {
 			continue
 		}
 		r.to(status, Pending, "it is the Application's turn: its sync is about to begin")
 		moving[status.Step]++
 	}
+}
+
+// heads are, for each source, the first step of each revision of it that
+// Applications were compared with.
+func (r *roll) heads() map[string]map[string]int {
+	heads := map[string]map[string]int{}
+	for i, app := range r.apps {
+		step := r.statuses[i].Step
+		if step < 1 || app.Paused {
+			continue
+		}
+		for n, source := range app.Sources[:min(len(app.Sources), len(app.Revisions))] {
+			if heads[source] == nil {
+				heads[source] = map[string]int{}
+			}
+			if first, ok := heads[source][app.Revisions[n]]; !ok || step < first {
+				heads[source][app.Revisions[n]] = step
+			}
+		}
+	}
+	return heads
+}
+
+// ahead reports whether an Application was compared with another revision of a
+// source than one of an earlier step.
+func ahead(app AppState, step int, heads map[string]map[string]int) bool {
+	for n, source := range app.Sources[:min(len(app.Sources), len(app.Revisions))] {
+		for revision, first := range heads[source] {
+			if revision != app.Revisions[n] && first < step {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // limit is maxUpdate of a step: percentages round down, but to no less than
@@ -412,7 +453,8 @@ func StateOf(app *unstructured.Unstructured) AppState {
 		Name: app.GetName(), Labels: app.GetLabels(), Exists: true,
 		Sync: text("sync", "status"), Health: text("health", "status"),
 		ReconciledAt: when("reconciledAt"), Started: when("operationState", "startedAt"),
-		Stale: stale(app), Elsewhere: elsewhere(app),
+		Stale: stale(app), Elsewhere: elsewhere(app), Sources: sourcesOf(app),
+		Paused: app.GetAnnotations()[skipAnnotation] == "true",
 	}
 	if several, _, _ := unstructured.NestedStringSlice(app.Object, "status", "sync", "revisions"); len(several) > 0 {
 		state.Revisions = several
@@ -427,6 +469,22 @@ func StateOf(app *unstructured.Unstructured) AppState {
 		}
 	}
 	return state
+}
+
+// sourcesOf names the sources of an Application, but for the part that each
+// reads of it.
+func sourcesOf(app *unstructured.Unstructured) []string {
+	spec, _, _ := unstructured.NestedMap(app.Object, "spec")
+	sources, _ := spec["sources"].([]any)
+	if len(sources) == 0 {
+		sources = []any{spec["source"]}
+	}
+	var out []string
+	for _, source := range sources {
+		fields, _ := source.(map[string]any)
+		out = append(out, fmt.Sprintf("%v %v %v", fields["repoURL"], fields["chart"], fields["targetRevision"]))
+	}
+	return out
 }
 
 // stale reports whether the comparison in the status was made for other

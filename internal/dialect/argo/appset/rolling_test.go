@@ -85,6 +85,37 @@ func TestRollWalksThroughTheSteps(t *testing.T) {
 	look("d:Healthy/1 other:Waiting/-1 p1:Healthy/2 @2")
 }
 
+// TestRollWaitsForAllToSeeACommit has the second step see a commit first.
+func TestRollWaitsForAllToSeeACommit(t *testing.T) {
+	steps := []Step{in("env", "dev"), in("env", "prod")}
+	apps := []AppState{{Name: "d", Labels: map[string]string{"env": "dev"}}, {Name: "p", Labels: map[string]string{"env": "prod"}}}
+	for i := range apps {
+		apps[i].Exists, apps[i].Sync, apps[i].Health = true, "Synced", "Healthy"
+		apps[i].Revisions, apps[i].Sources = []string{"r1"}, []string{"repo"}
+	}
+	var statuses []AppStatus
+	state := func(name string) RollState {
+		statuses = Roll(steps, apps, statuses, noon).Statuses
+		return statuses[slices.IndexFunc(statuses, func(s AppStatus) bool { return s.Application == name })].State
+	}
+	if got := state("p"); got != Healthy {
+		t.Fatalf("got %s", got)
+	}
+	apps[1].Sync, apps[1].Revisions = "OutOfSync", []string{"r2"}
+	if got := state("p"); got != Waiting {
+		t.Fatalf("the second step is %s although the first has not seen the commit", got)
+	}
+	apps[0].Paused = true
+	if got := state("p"); got != Pending {
+		t.Fatalf("the second step is %s although nobody looks at the first", got)
+	}
+	apps[0].Paused, statuses[1].State = false, Waiting
+	apps[0].Revisions = []string{"r2"}
+	if got := state("p"); got != Pending {
+		t.Fatalf("the second step is %s although the first has seen the commit", got)
+	}
+}
+
 // TestRollLimits compares maxUpdate with upstream's rounding.
 func TestRollLimits(t *testing.T) {
 	for _, c := range []struct {
@@ -372,7 +403,7 @@ status:
 `))[0]
 	want := AppState{
 		Name: "a", Labels: map[string]string{"env": "dev"}, Exists: true, Revisions: []string{"abc"}, Sync: "Synced", Health: "Healthy",
-		ReconciledAt: noon, Started: noon.Add(-time.Hour), Failed: true, Elsewhere: true,
+		Sources: []string{"x <nil> <nil>"}, ReconciledAt: noon, Started: noon.Add(-time.Hour), Failed: true, Elsewhere: true,
 	}
 	if got := StateOf(app); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

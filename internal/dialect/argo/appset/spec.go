@@ -261,6 +261,9 @@ func read(declared *unstructured.Unstructured) (*parsed, []model.Finding, error)
 	if err != nil {
 		return p, findings, p.invalid("spec", "cannot be read: %v", err)
 	}
+	if path, why := refusedGenerator(unknown); path != "" {
+		return p, findings, p.invalid(path, "%s", why)
+	}
 	findings = append(findings, p.remarks()...)
 	return p, findings, p.validate()
 }

@@ -28,6 +28,7 @@ const (
 	typeSCMCreds     = "scm-creds"
 	typeRepoCreds    = "repo-creds"
 	argoSecret       = "argocd-secret"
+	skipAnnotation   = "argocd.argoproj.io/skip-reconcile"
 	inClusterName    = "in-cluster"
 	inClusterAddress = "https://kubernetes.default.svc"
 

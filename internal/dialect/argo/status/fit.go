@@ -45,8 +45,8 @@ func (w *writer) fit() {
 	}
 	if len(gone) > 0 {
 		slices.Sort(gone)
-		w.tell(condition{kind: ConditionWarning, message: shortened + fmt.Sprintf("%s; the whole account is in the journal: plumb history %s -n %s",
-			strings.Join(gone, ", "), w.previous.GetName(), w.previous.GetNamespace())})
+		w.tell(condition{kind: ConditionWarning, message: shortened + fmt.Sprintf("%s; the whole account is in the journal, in the data directory of Plumb",
+			strings.Join(gone, ", "))})
 	}
 }
 

@@ -129,7 +129,7 @@ func TestLargeApplicationsFit(t *testing.T) {
 					t.Errorf("the condition %q does not tell of %q", told, part)
 				}
 			}
-			if (told == "") != (len(c.want) == 0) || told != "" && !strings.Contains(told, "plumb history large -n argocd") {
+			if (told == "") != (len(c.want) == 0) || told != "" && !strings.Contains(told, "in the journal") {
 				t.Errorf("the condition says %q", told)
 			}
 			listed, _, err := unstructured.NestedSlice(written.Object, "status", "resources")
