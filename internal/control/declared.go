@@ -46,6 +46,8 @@ type declarations struct {
 	objects map[object.ID]*declared
 	unread  map[schema.GroupKind]bool // handled kinds whose objects have not all been seen
 	unheard map[object.ID]bool        // objects that have not been compiled yet
+	// children are the declared objects by whom they name as their controller.
+	children map[object.ID]map[object.ID]*declared
 }
 
 // declared is one declared object.
@@ -60,12 +62,19 @@ type declared struct {
 	gone    bool
 	told    uint64      // counts the jobs of the writer, whose lock guards it
 	refused atomic.Bool // the object as it stands cannot be acted on: reports of an earlier form are not written
+	parent  object.ID   // whom it names as its controller; declarations.mu guards it
 	source  bool        // handed to the engine as a source
 	deliver bool        // handed to the engine as a delivery
+
+	// Of a delivery that makes declared objects: what was told of it last, and
+	// whether it is about to be told again because of one of them.
+	expands atomic.Bool
+	last    atomic.Pointer[model.Report]
+	due     atomic.Bool
 }
 
 func newDeclarations(ctx context.Context, c *cluster.Cluster, dialects []dialect.Dialect, settings dialect.Settings, log *slog.Logger) *declarations {
-	d := &declarations{cluster: c, dialects: dialects, settings: settings, log: log, objects: map[object.ID]*declared{}, unread: map[schema.GroupKind]bool{}, unheard: map[object.ID]bool{}}
+	d := &declarations{cluster: c, dialects: dialects, settings: settings, log: log, objects: map[object.ID]*declared{}, unread: map[schema.GroupKind]bool{}, unheard: map[object.ID]bool{}, children: map[object.ID]map[object.ID]*declared{}}
 	for _, room := range dialects {
 		for _, k := range room.Kinds() {
 			if k.Handled {
@@ -120,6 +129,7 @@ func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured)
 	}
 	w.ds.compile(d)
 	w.ds.engine.Touched(id)
+	w.ds.adopt(d, o)
 }
 
 // Synced tells that every object of the kind is known. After Gone, those that
@@ -326,6 +336,7 @@ func (ds *declarations) compile(d *declared) {
 	}
 	if intent.Delivery != nil {
 		d.deliver = true
+		d.expands.Store(intent.Delivery.Expands)
 		edges, more := dialect.DependsOn(o)
 		for i := range more {
 			more[i].Origin.Dialect = d.dialect.Name()
@@ -415,6 +426,7 @@ func (ds *declarations) drop(id object.ID) {
 	source, deliver := d.source, d.deliver
 	d.mu.Unlock()
 	ds.facts.release(id)
+	ds.adopt(d, nil)
 	if source {
 		ds.engine.DropSource(id)
 	}

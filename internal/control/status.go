@@ -62,6 +62,11 @@ func newWriter(ds *declarations, log *slog.Logger) *writer {
 // Delivery takes the report of a delivery.
 func (w *writer) Delivery(r *model.Report) {
 	if d := w.ds.get(r.Delivery); d != nil && !d.refused.Load() {
+		if d.expands.Load() {
+			quiet := *r
+			quiet.Objects = nil // told once
+			d.last.Store(&quiet)
+		}
 		w.put(d, job{delivery: r})
 	}
 }
@@ -218,7 +223,7 @@ func (w *writer) write(ctx context.Context, j job) error {
 func (w *writer) project(d *declared, j job, previous *unstructured.Unstructured) model.Edits {
 	switch {
 	case j.delivery != nil:
-		return d.dialect.Project(j.delivery, previous)
+		return d.dialect.Project(w.withChildren(d, j.delivery), previous)
 	case j.source != nil:
 		return d.dialect.ProjectSource(j.source, previous)
 	}

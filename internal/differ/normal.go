@@ -25,7 +25,7 @@ func (r *Rules) normalise(o, live *unstructured.Unstructured, typed bool) normal
 	object.FoldStringData(u) // before the rules, which speak of data
 	// A rule that was stopped leaves the difference visible; its fault comes
 	// from Strip.
-	removed, _ := r.strip(u, live) //nolint:errcheck // said above
+	removed, _ := r.strip(u, live)
 	n := normal{fields: u.Object}
 	if r.statusIgnored(u) {
 		delete(n.fields, "status")

@@ -46,7 +46,7 @@ func (r *run) account() {
 	worst := 0
 	for i := range resources {
 		res := &resources[i]
-		if res.Sync == model.OutOfSync && !(res.Prune && r.ignoresExtraneous(res.ID)) {
+		if res.Sync == model.OutOfSync && (!res.Prune || !r.ignoresExtraneous(res.ID)) {
 			rep.Sync = model.OutOfSync
 		}
 		if en := r.e.book.entries[key{d.cluster, res.ID}]; en != nil && !res.Prune {

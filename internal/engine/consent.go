@@ -112,7 +112,7 @@ func (r *run) exhausted() bool {
 
 // selected reports whether a selective sync names an object.
 func selected(filters []model.ObjectFilter, id object.ID) bool {
-	included, any := false, false
+	included, named := false, false
 	for _, f := range filters {
 		glob := func(pattern, text string) bool { return pattern == text || gate.Glob(pattern, text) }
 		match := glob(f.Group, id.Group) && glob(f.Kind, id.Kind) && glob(f.Name, id.Name) && (f.Namespace == "" || glob(f.Namespace, id.Namespace))
@@ -122,8 +122,8 @@ func selected(filters []model.ObjectFilter, id object.ID) bool {
 			}
 			continue
 		}
-		any = true
+		named = true
 		included = included || match
 	}
-	return included || !any
+	return included || !named
 }

@@ -38,6 +38,8 @@ func (r *run) evaluate(ctx context.Context) error {
 		return nil
 	case early:
 		return errNotYet
+	case r.trees == nil && fault == nil:
+		return errSuperseded // the last of them came while this run began
 	case r.trees == nil:
 		return r.settled(nil, fault)
 	}

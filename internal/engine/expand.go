@@ -74,16 +74,18 @@ func (r *run) answer(ctx context.Context, w *wanted, q *model.Question) (model.A
 	e.mu.Lock()
 	known, ok := d.answers[q.Key]
 	e.mu.Unlock()
-	if ok && (known.until.IsZero() || time.Now().Before(known.until)) {
+	if ok && known.answer.Fault == nil && (known.until.IsZero() || time.Now().Before(known.until)) {
 		return known.answer, nil
 	}
 	if e.opts.Asker == nil {
 		return model.Answer{}, &model.Fault{Reason: "ErrorOccurred", Origin: q.Origin, Message: "this generator has to ask the outside, which is not possible here"}
 	}
 	answer := e.opts.Asker.Ask(ctx, *q)
-	if answer.Fault != nil {
-		return answer, nil // the dialect says what a failed answer means: never an empty one
+	if ctx.Err() != nil {
+		return model.Answer{}, ctx.Err()
 	}
+	// The dialect says what a failed answer means: never an empty one. It is kept
+	// only to ask again in time.
 	known = answered{question: *q, answer: answer}
 	if q.Requeue > 0 {
 		known.until = time.Now().Add(q.Requeue)

@@ -135,7 +135,8 @@ func (t *translation) class(content string, not bool) {
 func classText(chars string) string {
 	var b strings.Builder
 	for _, r := range chars {
-		if r < 0x80 && !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') && r > ' ' {
+		letter := '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if ' ' < r && r < 0x80 && !letter {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

@@ -31,7 +31,7 @@ type Delivery struct {
 	Claims    []Claim // what the last report said it owns: its inventory
 	Applied   string  // revision that was last applied in full
 	Suspended bool
-	Deleting  bool   // the declared object is being deleted; its finalizer waits for us
+	Deleting  bool // the declared object is being deleted; its finalizer waits for us
 	DeletedAt time.Time
 	Finalized bool   // our finalizer is on the declared object
 	Wake      string // token of the last request to reconcile at once, or ""
@@ -141,7 +141,7 @@ type DirectoryOptions struct {
 	// AnyExtension: files need not be called *.yaml, *.yml, *.json or *.jsonnet
 	// (disableExtensionFilter).
 	AnyExtension bool
-	Jsonnet JsonnetOptions
+	Jsonnet      JsonnetOptions
 }
 
 // JsonnetOptions are the inputs of Jsonnet files.

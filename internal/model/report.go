@@ -3,6 +3,8 @@ package model
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"plumb.dev/plumb/internal/object"
 )
 
@@ -56,6 +58,10 @@ type Report struct {
 
 	// Facts are what the run went by; they may hold secrets, never print them.
 	Facts Facts
+	// Children are the declared objects that name the declared object as their
+	// controller, as they are when the report is told, where it makes such objects
+	// (Delivery.Expands); nil when they are not known.
+	Children []*unstructured.Unstructured
 	// Wrote: the run changed objects, so that Facts may tell of them as they were
 	// before.
 	Wrote bool

@@ -315,7 +315,8 @@ func (c *compilation) turn(d *model.Delivery) {
 		return
 	}
 	fact := c.facts[need]
-	allowed, why := false, ""
+	var allowed bool
+	var why string
 	switch fact.State {
 	case model.Present:
 		if !appset.Rolling(fact.Object) {

@@ -120,14 +120,18 @@ func compileProject(declared *unstructured.Unstructured, facts model.Facts, sett
 }
 
 // Project writes the status and events of an Application or an ApplicationSet.
-// The Applications of a progressive set are among the facts of the report.
+// The Applications of a progressive set are among the facts of the report,
+// those of others are its children.
 func (Argo) Project(report *model.Report, previous *unstructured.Unstructured) model.Edits {
 	if previous.GetKind() != kindSet {
 		return status.Project(report, previous, status.Options{})
 	}
-	apps, err := appset.Owned(previous, report.Facts)
-	if err != nil { // they are not known
-		apps = nil
+	apps := report.Children
+	if appset.Rolling(previous) { // what the run went by
+		var err error
+		if apps, err = appset.Owned(previous, report.Facts); err != nil {
+			apps = nil
+		}
 	}
 	return appset.Project(report, previous, apps)
 }

@@ -276,13 +276,13 @@ func (c *compilation) kinds() model.KindFilter {
 
 // ruleOf is every pair of a group and a kind.
 func ruleOf(filter config.ResourceFilter) []model.KindRule {
-	any := []string{"*"}
+	all := []string{"*"}
 	groups, kinds := filter.APIGroups, filter.Kinds
 	if len(groups) == 0 {
-		groups = any
+		groups = all
 	}
 	if len(kinds) == 0 {
-		kinds = any
+		kinds = all
 	}
 	var out []model.KindRule
 	for _, group := range groups {

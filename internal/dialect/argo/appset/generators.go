@@ -121,10 +121,10 @@ func (e *expansion) interpolate(at string, generator map[string]any, with params
 			where := at + "." + kind + "." + name
 			var value any
 			var err error
-			switch {
-			case name == "values":
+			switch name {
+			case "values":
 				value, err = e.interpolateValues(where, body[name], with)
-			case name == "generators":
+			case "generators":
 				value, err = e.interpolateChildren(where, body[name], with)
 			default:
 				value, err = e.render.tree(where, body[name], with)

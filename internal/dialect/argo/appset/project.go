@@ -222,38 +222,31 @@ func (p *projection) findings(findings []model.Finding) {
 // (updateResourcesStatus).
 func (p *projection) resources(report *model.Report, apps []*unstructured.Unstructured) {
 	before := map[string]map[string]any{}
-	entries, _ := p.status["resources"].([]any)
-	for _, entry := range entries {
+	last, _ := p.status["resources"].([]any)
+	for _, entry := range last {
 		if fields, ok := entry.(map[string]any); ok {
 			name, _ := fields["name"].(string)
 			before[name] = fields
 		}
 	}
-	var out []any
-	switch {
-	case apps != nil:
-		apps = slices.Clone(apps)
-		slices.SortFunc(apps, func(a, b *unstructured.Unstructured) int { return cmp.Compare(a.GetName(), b.GetName()) })
-		for _, app := range apps {
-			state := StateOf(app)
-			out = append(out, resource(app.GetNamespace(), app.GetName(), state.Sync, state.Health))
-		}
-	case report.Inventory != nil:
-		names := map[string]bool{}
-		for _, claim := range report.Inventory {
-			if claim.ID.Group == group && claim.ID.Kind == kindApp {
-				names[claim.ID.Name] = true
-			}
-		}
-		for _, name := range sortedKeys(names) {
-			entry := before[name]
-			if entry == nil {
-				entry = resource(p.set.GetNamespace(), name, "", "")
-			}
-			out = append(out, entry)
-		}
-	default:
+	if apps == nil && report.Inventory == nil {
 		return
+	}
+	entries := map[string]map[string]any{}
+	for _, claim := range report.Inventory { // what was made a moment ago has not been seen yet
+		if name := claim.ID.Name; claim.ID.Group == group && claim.ID.Kind == kindApp {
+			if entries[name] = before[name]; before[name] == nil {
+				entries[name] = resource(p.set.GetNamespace(), name, "", "")
+			}
+		}
+	}
+	for _, app := range apps {
+		state := StateOf(app)
+		entries[app.GetName()] = resource(app.GetNamespace(), app.GetName(), state.Sync, state.Health)
+	}
+	var out []any
+	for _, name := range sortedKeys(entries) {
+		out = append(out, entries[name])
 	}
 	delete(p.status, "resources")
 	delete(p.status, "resourcesCount")
