@@ -451,7 +451,7 @@ func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
 	}
 	delete(en.refused, r.spec.ID)
 	en.seen, en.read, en.missing, en.deleting, en.drift = true, true, false, live.GetDeletionTimestamp() != nil, ""
-	en.handle, en.wave = e.handling(d, live)
+	en.handle, en.wave = e.handling(&d.spec, live)
 	en.health = e.judgeHealth(d, live)
 	if d.spec.Sync.Staged {
 		en.links = linksOf(live)

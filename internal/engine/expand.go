@@ -80,6 +80,7 @@ func (r *run) answer(ctx context.Context, w *wanted, q *model.Question) (model.A
 	if e.opts.Asker == nil {
 		return model.Answer{}, &model.Fault{Reason: "ErrorOccurred", Origin: q.Origin, Message: "this generator has to ask the outside, which is not possible here"}
 	}
+	r.asking(q)
 	answer := e.opts.Asker.Ask(ctx, *q)
 	if ctx.Err() != nil {
 		return model.Answer{}, ctx.Err()
@@ -92,11 +93,28 @@ func (r *run) answer(ctx context.Context, w *wanted, q *model.Question) (model.A
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if mark, still := d.answers[q.Key]; !still || !mark.until.IsZero() {
+		known.until = longAgo // somebody wanted it asked again meanwhile
+	}
 	if d.answers == nil {
 		d.answers = map[string]answered{}
 	}
 	d.answers[q.Key] = known
 	return answer, nil
+}
+
+// longAgo outdates an answer.
+var longAgo = time.Unix(1, 0)
+
+// asking marks a question as being asked, so that a webhook that comes before
+// the answer is not lost.
+func (r *run) asking(q *model.Question) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.d.answers == nil {
+		r.d.answers = map[string]answered{}
+	}
+	r.d.answers[q.Key] = answered{question: *q, answer: model.Answer{Fault: &model.Fault{Reason: "ErrorOccurred", Message: "it is being asked", Origin: q.Origin, Retry: true}}}
 }
 
 // outdated reports whether one of the answers that the last evaluation rests on
@@ -225,7 +243,7 @@ func (e *Engine) AskAgain(matches func(*model.Question) bool) int {
 	for id, d := range e.book.deliveries {
 		for key, a := range d.answers {
 			if matches(&a.question) {
-				a.until = time.Unix(1, 0)
+				a.until = longAgo
 				d.answers[key] = a
 				n++
 				e.queue.add(id, changed)

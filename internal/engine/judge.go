@@ -150,9 +150,9 @@ func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.He
 }
 
 // handling reads what a live object asks for, and its sync wave.
-func (e *Engine) handling(d *delivery, live *unstructured.Unstructured) (model.Handling, int) {
-	handle, stage := e.opts.Words.Handling(d.spec.Origin.Dialect, live)
-	if options := &d.spec.Sync.Options; d.spec.Sync.Staged {
+func (e *Engine) handling(spec *model.Delivery, live *unstructured.Unstructured) (model.Handling, int) {
+	handle, stage := e.opts.Words.Handling(spec.Origin.Dialect, live)
+	if options := &spec.Sync.Options; spec.Sync.Staged {
 		if !handle.SaysPrune {
 			handle.Keep = handle.Keep || options.PruneDefault == "false"
 			handle.Confirm = handle.Confirm || options.PruneDefault == "confirm"

@@ -204,7 +204,7 @@ func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bo
 	}
 	e.healthOf(k, en, o)
 	en.read = true
-	en.handle, en.wave = e.handling(d, o)
+	en.handle, en.wave = e.handling(&d.spec, o)
 	wasDeleting := en.deleting
 	en.deleting = o.GetDeletionTimestamp() != nil
 	if !en.hasBase() {

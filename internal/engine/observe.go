@@ -145,7 +145,7 @@ func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
 		Deleting: live.GetDeletionTimestamp() != nil,
 		Foreign:  !marked(live, &r.spec.Ownership),
 	}}
-	o.Handle, o.Wave = r.e.handling(r.d, live)
+	o.Handle, o.Wave = r.e.handling(&r.spec, live)
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	k := key{r.d.cluster, c.ID}

@@ -183,14 +183,49 @@ func (r *run) operation() *syncing {
 	switch {
 	case requested != nil && r.consent.Apply:
 		return r.begins(*requested)
-	case requested == nil && r.loud():
+	case requested == nil && (r.loud() || r.interrupted() && r.consent.Apply):
 		op := model.Operation{Automated: true, Prune: r.spec.Policy.Prune, Retry: r.spec.Sync.Retry}
-		if known := r.asked; known != nil && d.last == nil && d.report == nil {
-			op.Started, op.Results, op.Retries = known.Started, known.Results, known.Retries // it ran when we stopped
+		switch known := r.asked; {
+		case !r.interrupted():
+			op.Objects = r.heals()
+		case r.at(known.Revisions):
+			op.Started, op.Results, op.Retries = known.Started, known.Results, known.Retries
+			op.Objects, op.Terminate = known.Objects, known.Terminate
 		}
 		return r.begins(op)
 	}
 	return nil
+}
+
+// interrupted reports whether an automated sync was under way when Plumb
+// stopped. Its hooks may be left to run, even when every object is as it should
+// be by now. The caller holds e.mu.
+func (r *run) interrupted() bool {
+	return r.asked != nil && r.asked.ID == "" && r.d.last == nil
+}
+
+// at reports whether the run is about these commits.
+func (r *run) at(revisions []string) bool {
+	return slices.EqualFunc(revisions, r.trees, func(revision string, tree *source.Tree) bool { return tree.Commit().Hash == revision })
+}
+
+// heals names what the plan puts back, when that is all it does: healing is a
+// sync of these objects alone, without hooks (Argo CD, autoSync with selfHeal).
+func (r *run) heals() []model.ObjectFilter {
+	var only []model.ObjectFilter
+	for _, w := range r.plan.Waves {
+		for i := range w.Changes {
+			switch c := &w.Changes[i]; {
+			case c.Quiet, c.Verb == model.Forget:
+			case c.Verb == model.Correct:
+				id := c.Object
+				only = append(only, model.ObjectFilter{Group: id.Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
+			default:
+				return nil
+			}
+		}
+	}
+	return only
 }
 
 // loud reports whether the plan holds a change that is more than taking over
