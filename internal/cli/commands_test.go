@@ -152,8 +152,8 @@ func TestReconcileFailsAsSoonAsTheRunHas(t *testing.T) {
 
 func TestReconcileSaysWhatItSawWhenTimeIsUp(t *testing.T) {
 	f := declared(t)
-	code, _, errs := f.plumb("reconcile", "ks", "apps", "--timeout", "50ms")
-	if code != exitFailed || !strings.Contains(errs, "no outcome within 50ms") || !strings.Contains(errs, "last seen: Ready True") || !strings.Contains(errs, "plumb check") {
+	code, _, errs := f.plumb("reconcile", "ks", "apps", "--timeout", "2s")
+	if code != exitFailed || !strings.Contains(errs, "no outcome within 2s") || !strings.Contains(errs, "last seen: Ready True") || !strings.Contains(errs, "plumb check") {
 		t.Errorf("exit %d:\n%s", code, errs)
 	}
 }

@@ -397,6 +397,7 @@ func (s *stage) startEngine(starting, working context.Context) error {
 	select {
 	case running := <-ready:
 		s.state.Artifacts = "http://" + running.ArtifactAddr
+		s.state.Webhooks = "http://" + running.APIAddr + "/api/webhook"
 		s.state.Metrics = "http://" + running.MetricsAddr + "/metrics"
 		s.state.Health = "http://" + running.HealthAddr + "/readyz"
 		s.say.success("the engine runs")

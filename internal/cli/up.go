@@ -376,6 +376,7 @@ func (a *app) printStatus(report upReport) error {
 		about.add(first(i, "Delivers"), r.place())
 	}
 	about.add("Artifacts", s.Artifacts)
+	about.add("Webhooks", s.Webhooks)
 	about.add("Metrics", s.Metrics)
 	about.add("Logs", s.Logs)
 	about.add("Problem", report.Problem)

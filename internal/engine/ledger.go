@@ -19,6 +19,7 @@ type entry struct {
 	version  string
 	base     model.Baseline // Cut is "" when there is none
 	seen     bool           // an event or an answer has confirmed the baseline since the start
+	heard    bool           // the watch of its kind has told of it
 	read     bool           // handle and health are those of the live object, not yet unknown
 	missing  bool
 	deleting bool
@@ -154,8 +155,13 @@ func (kw *kindWatch) Synced() {
 		if k.cluster != kw.w.cluster.Key() || k.id.Group != kw.gvk.Group || k.id.Kind != kw.gvk.Kind || en.version != kw.gvk.Version {
 			continue
 		}
-		if en.hasBase() && !en.seen && !en.busy {
+		switch {
+		case en.busy || !en.hasBase():
+		case !en.seen:
 			e.lost(k, en)
+		case !en.heard:
+			en.read = false // applied while the watch began: nobody would have told of its end
+			e.queue.add(en.owner, routine)
 		}
 	}
 }
@@ -169,7 +175,7 @@ func (kw *kindWatch) Gone(err error) {
 	kw.synced, kw.failed = false, err
 	for k, en := range e.book.entries {
 		if k.cluster == kw.w.cluster.Key() && k.id.Group == kw.gvk.Group && k.id.Kind == kw.gvk.Kind && en.version == kw.gvk.Version {
-			en.seen = false
+			en.seen, en.heard = false, false
 			e.queue.add(en.owner, routine)
 		}
 	}
@@ -179,6 +185,7 @@ func (kw *kindWatch) Gone(err error) {
 // queue when that calls for a run. The caller holds e.mu.
 func (e *Engine) hear(k key, en *entry, o *unstructured.Unstructured, deleted bool) {
 	if !deleted {
+		en.heard = true
 		if calls, how := e.judge(k, en, o); calls {
 			e.queue.add(en.owner, how)
 		}

@@ -305,7 +305,7 @@ func (p *process) verdict(err, cause error) error {
 	case errors.As(err, &exit) && exit.ExitCode() == exitTime:
 		return errTime
 	case errors.As(err, &exit) && exit.ExitCode() == exitMemory,
-		strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
+		strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "failed to allocate"):
 		return errMemory
 	case strings.Contains(said, "stack exceeds"), strings.Contains(said, "stack overflow"):
 		return errors.New("the program is nested too deep")
