@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -103,11 +104,21 @@ type seen struct {
 			Type   string `json:"type"`
 			Status string `json:"status"`
 		} `json:"conditions"`
+		Sync struct {
+			Status   string `json:"status"`
+			Revision string `json:"revision"`
+		} `json:"sync"`
+		Health struct {
+			Status string `json:"status"`
+		} `json:"health"`
 	} `json:"status"`
 }
 
-// ready reports Ready at the current generation.
+// ready reports Ready at the current generation, or Synced and Healthy.
 func (s *seen) ready() bool {
+	if s.Status.Sync.Status != "" {
+		return s.Status.Sync.Status == "Synced" && s.Status.Health.Status == "Healthy"
+	}
 	for _, condition := range s.Status.Conditions {
 		if condition.Type == "Ready" {
 			return condition.Status == "True" && s.Status.ObservedGeneration == s.Metadata.Generation
@@ -125,10 +136,21 @@ func (c *client) watch(ctx context.Context, collection string, handle func(delet
 	}
 	// Without a version the server first sends what is there.
 	path := collection + separator + "watch=1&timeoutSeconds=86400"
-	begun := make(chan error, 1)
-	go c.stream(ctx, path, begun, handle)
-	return <-begun
+	for {
+		begun := make(chan error, 1)
+		go c.stream(ctx, path, begun, handle)
+		err := <-begun
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), tooEarly) {
+			return err
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
+
+// tooEarly is the answer of a collection whose kind has just been defined.
+const tooEarly = "429"
 
 // stream reads a watch to its end.
 func (c *client) stream(ctx context.Context, path string, begun chan<- error, handle func(deleted bool, object *seen)) {

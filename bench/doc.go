@@ -8,8 +8,10 @@
 //
 // An application is a kustomization with two ConfigMaps, a headless Service, a
 // ServiceAccount and a Deployment without replicas. All of them are in one
-// repository and one namespace, and each has a Kustomization of its own.
+// repository and one namespace, and each has a Kustomization of its own, or with
+// -dialect argo an Application.
 //
+//	idiom.go          what differs between the dialects
 //	applications.go   the repository: generating it, and committing to it
 //	client.go         the API server: few allocations, since the driver shares the machine
 //	tracker.go        goals over watched objects, and when they were reached

@@ -19,6 +19,7 @@ type settings struct {
 	drifts  int
 	links   int
 	rest    time.Duration
+	idiom   string
 	extra   []string
 }
 
@@ -57,9 +58,13 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.drifts, "drifts", 100, "hand edits that are healed")
 	flags.IntVar(&s.links, "links", 10, "links of the dependency chain")
 	flags.DurationVar(&s.rest, "rest", time.Minute, "how long the engine is watched at rest")
+	flags.StringVar(&s.idiom, "dialect", "flux", "declare the applications in the words of flux or argo")
 	extra := flags.String("controller-flags", "", "flags for plumb controller, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return s, err
+	}
+	if _, known := idioms[s.idiom]; !known {
+		return s, fmt.Errorf("-dialect %q: flux or argo is wanted", s.idiom)
 	}
 	s.extra = strings.Fields(*extra)
 	for part := range strings.SplitSeq(*sizes, ",") {

@@ -44,6 +44,8 @@ type bench struct {
 	controller *stage.Process
 	log        *stage.Log
 
+	dialect                      idiom
+	webhooks                     string // address of the engine
 	markers, deliveries, sources *tracker
 }
 
@@ -88,7 +90,7 @@ func measure(ctx context.Context, s settings, n int) (f figures, err error) {
 	if err != nil {
 		return f, err
 	}
-	b := &bench{settings: s, n: n, dir: dir, markers: newTracker(), deliveries: newTracker(), sources: newTracker()}
+	b := &bench{settings: s, n: n, dir: dir, dialect: idioms[s.idiom], markers: newTracker(), deliveries: newTracker(), sources: newTracker()}
 	b.step = func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "%s n=%d: %s\n", time.Now().Format("15:04:05"), n, fmt.Sprintf(format, args...))
 	}
@@ -104,7 +106,7 @@ func measure(ctx context.Context, s settings, n int) (f figures, err error) {
 		do   func(context.Context, *figures) error
 	}{
 		{"the baseline", b.measureRaw},
-		{"creating the Kustomizations", b.measureCreate},
+		{"creating the applications", b.measureCreate},
 		{"a dependency chain", b.measureChain},
 		{"commits to one application", b.measureCommits},
 		{"a commit to all", b.measureAll},
@@ -156,7 +158,7 @@ func (b *bench) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, namespace := range []string{declaredNamespace, targetNamespace} {
+	for _, namespace := range []string{declaredNamespace, argoNamespace, targetNamespace} {
 		if err := b.namespace(ctx, namespace); err != nil {
 			return err
 		}
@@ -181,7 +183,7 @@ func (b *bench) openRepository(ctx context.Context) (err error) {
 	}
 	return errors.Join(
 		b.api.watch(ctx, "/api/v1/namespaces/"+targetNamespace+"/configmaps?labelSelector=bench%2Fmarker%3Dtrue", b.markers.handle),
-		b.api.watch(ctx, kustomizations(declaredNamespace), b.deliveries.handle),
+		b.api.watch(ctx, b.dialect.collection, b.deliveries.handle),
 		b.api.watch(ctx, gitRepositories, b.sources.handle),
 	)
 }
@@ -236,9 +238,13 @@ func (b *bench) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.webhooks, err = freeAddress(ctx); err != nil {
+		return err
+	}
 	b.log = stage.NewLog(nil)
 	args := append([]string{
 		b.plumb, "controller", "--kubeconfig", b.plane.Kubeconfig(), "--data-dir", filepath.Join(b.dir, "plumb"), "--health-addr", address,
+		"--api-addr", b.webhooks,
 	}, b.extra...)
 	if b.controller, err = stage.Start(stage.Command{Name: "plumb controller", Args: args, Log: b.log}); err != nil {
 		return err
@@ -308,22 +314,7 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	source := fmt.Sprintf(`apiVersion: source.toolkit.fluxcd.io/v1
-kind: GitRepository
-metadata:
-  name: bench
-  namespace: %s
-spec:
-  interval: %s
-  url: %s
-  ref:
-    branch: main
-`, declaredNamespace, interval, b.forge.URL("bench"))
-	settled := b.sources.want([]string{"bench"}, (*seen).ready)
-	if err := b.api.create(ctx, gitRepositories, source); err != nil {
-		return err
-	}
-	if _, err := b.sources.wait(ctx, settled); err != nil {
+	if err := b.dialect.prepare(b, ctx); err != nil {
 		return err
 	}
 	head, err := b.repo.Head()
@@ -338,7 +329,7 @@ spec:
 	done := b.deliveries.want(b.names(), atCommit(head))
 	began := time.Now()
 	err = each(ctx, b.n, parallelCreates, func(i int) error {
-		return b.api.create(ctx, kustomizations(declaredNamespace), b.delivery(appName(i), "apps/"+appName(i), declaredNamespace))
+		return b.api.create(ctx, b.dialect.collection, b.dialect.object(b, appName(i), "apps/"+appName(i), ""))
 	})
 	if err != nil {
 		return err
@@ -368,11 +359,11 @@ func (b *bench) measureChain(ctx context.Context, f *figures) error {
 	done := b.deliveries.want(names, atCommit(head))
 	began := time.Now()
 	for i, name := range names {
-		object := b.delivery(name, "chain/"+name, declaredNamespace) + "  wait: true\n"
+		after := ""
 		if i > 0 {
-			object += "  dependsOn:\n    - name: " + names[i-1] + "\n"
+			after = names[i-1]
 		}
-		if err := b.api.create(ctx, kustomizations(declaredNamespace), object); err != nil {
+		if err := b.api.create(ctx, b.dialect.collection, b.dialect.object(b, name, "chain/"+name, after)); err != nil {
 			return err
 		}
 	}
@@ -383,16 +374,9 @@ func (b *bench) measureChain(ctx context.Context, f *figures) error {
 	f.chain = at.Sub(began)
 	gone := make([]error, 0, len(names))
 	for _, name := range names {
-		gone = append(gone, b.api.do(ctx, http.MethodDelete, kustomizations(declaredNamespace)+"/"+name, asJSON, nil))
+		gone = append(gone, b.api.do(ctx, http.MethodDelete, b.dialect.collection+"/"+name, asJSON, nil))
 	}
 	return errors.Join(gone...)
-}
-
-// wake annotates the source, as a webhook receiver does.
-func (b *bench) wake(ctx context.Context) error {
-	return b.api.merge(ctx, gitRepositories+"/bench", map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{"reconcile.fluxcd.io/requestedAt": time.Now().Format(time.RFC3339Nano)},
-	}})
 }
 
 // change commits a value to applications and returns when their objects have
@@ -407,7 +391,7 @@ func (b *bench) change(ctx context.Context, apps []int, value string) (took time
 	}
 	done := b.markers.want(names, valued(value))
 	began := time.Now()
-	if err := b.wake(ctx); err != nil {
+	if err := b.dialect.wake(b, ctx); err != nil {
 		return 0, "", err
 	}
 	at, err := b.markers.wait(ctx, done)
@@ -460,7 +444,7 @@ func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 	for _, r := range requests {
 		switch {
 		case !r.ByPlumb() || r.Resource == "leases" || r.Verb == "watch":
-		case r.Subresource == "status":
+		case r.Subresource == "status", r.Resource == b.dialect.plural && r.Subresource == "":
 			f.statuses++
 		default:
 			f.others++

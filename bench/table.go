@@ -14,8 +14,8 @@ import (
 // each number of applications.
 func table(w io.Writer, s settings, columns []figures, busy string) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Measured on %d cores (%s/%s, %s, load before the run %s) with `go run ./bench -n %s`: %d commits to one application, %d hand edits, %s at rest with interval %s.\n\n",
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, sizes(s.sizes), s.commits, s.drifts, s.rest, interval)
+	fmt.Fprintf(&out, "Measured on %d cores (%s/%s, %s, load before the run %s) with `go run ./bench -dialect %s -n %s`: %d commits to one application, %d hand edits, %s at rest with interval %s.\n\n",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, s.idiom, sizes(s.sizes), s.commits, s.drifts, s.rest, interval)
 	row := func(what string, cell func(figures) string) {
 		fmt.Fprintf(&out, "| %s |", what)
 		for _, f := range columns {

@@ -104,10 +104,10 @@ func (t *tracker) wait(ctx context.Context, g *goal) (time.Time, error) {
 	}
 }
 
-// at returns the goal of a Kustomization that has applied a commit.
+// at returns the goal of an application that has applied a commit.
 func atCommit(commit string) func(*seen) bool {
 	return func(o *seen) bool {
-		revision := o.Status.LastAppliedRevision
+		revision := o.Status.LastAppliedRevision + o.Status.Sync.Revision
 		return o.ready() && len(revision) >= len(commit) && revision[len(revision)-len(commit):] == commit
 	}
 }

@@ -29,7 +29,21 @@ const (
 // it answered. Each time the controller that follows must bring the cluster to
 // the state that a run without a crash has, and must not recreate an object
 // that was there before.
+//
+// A run mostly waits, so that three clusters share the changes.
 func TestCrashPoints(t *testing.T) {
+	forge := openForge(t)
+	const clusters = 3
+	for lane := range clusters {
+		t.Run(fmt.Sprintf("cluster%d", lane+1), func(t *testing.T) {
+			t.Parallel()
+			crashLane(t, forge, lane, clusters)
+		})
+	}
+}
+
+// crashLane plays every n-th change on a cluster of its own.
+func crashLane(t *testing.T, forge *stage.Forge, lane, n int) {
 	dir, err := os.MkdirTemp("", "plumb-crash-")
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +66,7 @@ func TestCrashPoints(t *testing.T) {
 	if err := th.begin("main", nil, []string{armVariable + "=" + arm}); err != nil {
 		t.Fatal(err)
 	}
-	forge := openForge(t)
-	for i := range changes {
+	for i := lane; i < len(changes); i += n {
 		t.Run(changes[i].name, func(t *testing.T) {
 			c := &crashing{t: t, th: th, forge: forge, change: &changes[i], dir: dir, arm: arm}
 			c.everywhere()
