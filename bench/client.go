@@ -138,7 +138,12 @@ func (c *client) watch(ctx context.Context, collection string, handle func(delet
 	path := collection + separator + "watch=1&timeoutSeconds=86400"
 	for {
 		begun := make(chan error, 1)
-		go c.stream(ctx, path, begun, handle)
+		go func() {
+			c.stream(ctx, path, begun, handle)
+			for ctx.Err() == nil { // the server ends watches; what is there comes again
+				c.stream(ctx, path, make(chan error, 1), handle)
+			}
+		}()
 		err := <-begun
 		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), tooEarly) {
 			return err

@@ -124,6 +124,13 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 	case live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started):
 		return live, nil
 	}
+	if _, stage := r.e.opts.Words.Handling(r.spec.Origin.Dialect, live); !marked(live, &r.spec.Ownership) || !stage.Hook() {
+		return nil, &model.Fault{
+			Reason: "SyncError", Object: id, Origin: want.Origin,
+			Message: fmt.Sprintf("hook %s would take the place of an object that no sync of %s made", id, r.spec.ID),
+			Advice:  "give the hook another name, or delete the object",
+		}
+	}
 	policies := want.Stage.OnDelete
 	if len(policies) > 0 && !slices.Contains(policies, model.BeforeHookCreation) && live.GetDeletionTimestamp() == nil {
 		return nil, nil // applied over
