@@ -137,14 +137,14 @@ func (c *client) watch(ctx context.Context, collection string, handle func(delet
 	// Without a version the server first sends what is there.
 	path := collection + separator + "watch=1&timeoutSeconds=86400"
 	for {
-		begun := make(chan error, 1)
+		first := make(chan error, 1)
 		go func() {
-			c.stream(ctx, path, begun, handle)
-			for ctx.Err() == nil { // the server ends watches; what is there comes again
-				c.stream(ctx, path, make(chan error, 1), handle)
+			begun := first
+			for c.stream(ctx, path, begun, handle) && ctx.Err() == nil {
+				begun = make(chan error, 1) // the server ends watches; what is there comes again
 			}
 		}()
-		err := <-begun
+		err := <-first
 		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), tooEarly) {
 			return err
 		}
@@ -158,28 +158,28 @@ func (c *client) watch(ctx context.Context, collection string, handle func(delet
 const tooEarly = "429"
 
 // stream reads a watch to its end.
-func (c *client) stream(ctx context.Context, path string, begun chan<- error, handle func(deleted bool, object *seen)) {
+func (c *client) stream(ctx context.Context, path string, begun chan<- error, handle func(deleted bool, object *seen)) (began bool) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
 		begun <- err
-		return
+		return false
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
 		begun <- err
-		return
+		return false
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		begun <- fmt.Errorf("watch %s: %s", path, answer.Status)
-		return
+		return false
 	}
 	begun <- nil
 	lines := bufio.NewReaderSize(answer.Body, 1<<20)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return
+			return true
 		}
 		var event struct {
 			Type   string `json:"type"`
