@@ -30,6 +30,8 @@ type Engine interface {
 	Heard()
 	// Touched tells that a declared object changed in any way, its status included.
 	Touched(object.ID)
+	// Refuse tells that a declared object, as it stands, may not be acted on.
+	Refuse(object.ID, *model.Fault)
 }
 
 // declarations follows every declared object of every dialect.
@@ -408,6 +410,7 @@ func (ds *declarations) refuse(d *declared, err error, findings []model.Finding)
 	}
 	fault.At = time.Now()
 	d.refused.Store(true)
+	ds.engine.Refuse(d.id, fault)
 	ds.writer.put(d, job{refused: fault, findings: findings})
 }
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -219,13 +220,13 @@ func automatic(app *unstructured.Unstructured) bool {
 
 func repositoryOf(app *unstructured.Unstructured) string {
 	if url := field(app, "spec", "source", "repoURL"); url != "" {
-		return strings.TrimSuffix(url, ".git")
+		return strings.TrimSuffix(repository.Printable(url), ".git")
 	}
 	sources, _, _ := unstructured.NestedSlice(app.Object, "spec", "sources")
 	if len(sources) > 0 {
 		if m, ok := sources[0].(map[string]any); ok {
 			url, _ := m["repoURL"].(string)
-			return strings.TrimSuffix(url, ".git")
+			return strings.TrimSuffix(repository.Printable(url), ".git")
 		}
 	}
 	return ""

@@ -16,6 +16,7 @@ import (
 
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/differ"
+	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -208,6 +209,10 @@ func (r *run) write(ctx context.Context, c model.Change) (model.Verb, error) {
 	kind, err := r.kind(ctx, c)
 	if err != nil {
 		return c.Verb, err
+	}
+	if f := gate.Permits(&r.spec.Permit, c.Object, kind.Namespaced); f != nil {
+		f.Object, f.Origin = c.Object, c.Want.Origin
+		return c.Verb, f // its kind was not served when the others were judged
 	}
 	body, err := r.body(ctx, kind, c)
 	if err != nil {

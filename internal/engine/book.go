@@ -90,6 +90,7 @@ type delivery struct {
 	implicit []model.IgnoreRule  // rules that follow from what is wanted
 
 	judgement judgement
+	refusal   *model.Fault           // why the declared object, as it stands, may not be acted on; nil: it may
 	badRules  *model.Fault           // why the rules of health or of comparison cannot be used
 	compared  map[object.ID]observed // objects without the watch label, as they were found
 	kindWaits []func()               // stop waiting for kinds that are not served

@@ -201,7 +201,7 @@ func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts 
 		e.drop(d) // another object of the same name
 		d = nil
 	}
-	if d != nil && d.version > 0 && sameDelivery(d, &spec, facts, findings) {
+	if d != nil && d.version > 0 && d.refusal == nil && sameDelivery(d, &spec, facts, findings) {
 		return
 	}
 	if d == nil {
@@ -223,7 +223,7 @@ func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts 
 	if spec.Operation == nil {
 		d.done = "" // what comes next is another request, even of the same content
 	}
-	d.spec, d.findings, d.judgement, d.badRules = spec, findings, rules, fault
+	d.spec, d.findings, d.judgement, d.badRules, d.refusal = spec, findings, rules, fault, nil
 	if spec.Target.Cluster.Local() {
 		e.claim(d, "")
 	}
@@ -346,6 +346,22 @@ func (e *Engine) unlinkDelivery(d *delivery) {
 	}
 }
 
+// Refuse stops a staged delivery whose declared object, as it stands now, may
+// not be acted on: what it was allowed before is no permission any more. It
+// keeps what it owns. A delivery that follows Git at all times goes on in its
+// last good form, as upstream has it.
+func (e *Engine) Refuse(id object.ID, fault *model.Fault) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[id]
+	if d == nil || !d.spec.Sync.Staged {
+		return
+	}
+	d.refusal, d.sync = fault, nil
+	d.version++
+	e.queue.add(id, changed)
+}
+
 // DropDelivery forgets a delivery whose declared object is gone. What it still
 // owns stays on the cluster.
 func (e *Engine) DropDelivery(id object.ID) {
@@ -405,6 +421,7 @@ func (e *Engine) claim(d *delivery, at string) {
 	}
 	if from := d.cluster; from != at {
 		e.want(d, nil) // nothing known of the other cluster holds
+		d.compared, d.sync, d.failed = nil, nil, attempt{}
 		d.at = 0
 		d.endHealth()
 		d.cluster = at
@@ -434,6 +451,9 @@ func (e *Engine) leave(at string) {
 	if w := e.watching[at]; w != nil {
 		for _, kw := range w.kinds {
 			kw.stop()
+		}
+		for _, stop := range w.plain {
+			stop()
 		}
 		delete(e.watching, at)
 	}

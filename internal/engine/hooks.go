@@ -121,8 +121,6 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 		return nil, nil
 	case err != nil:
 		return nil, cluster.Explain(err, "get", id, want.Origin)
-	case live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started):
-		return live, nil
 	}
 	if _, stage := r.e.opts.Words.Handling(r.spec.Origin.Dialect, live); !marked(live, &r.spec.Ownership) || !stage.Hook() {
 		return nil, &model.Fault{
@@ -130,6 +128,9 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 			Message: fmt.Sprintf("hook %s would take the place of an object that no sync of %s made", id, r.spec.ID),
 			Advice:  "give the hook another name, or delete the object",
 		}
+	}
+	if live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started) {
+		return live, nil
 	}
 	policies := want.Stage.OnDelete
 	if len(policies) > 0 && !slices.Contains(policies, model.BeforeHookCreation) && live.GetDeletionTimestamp() == nil {
@@ -203,7 +204,7 @@ func (e *Engine) judgeHook(d *delivery, h *hook, live *unstructured.Unstructured
 	switch health.State {
 	case "", model.Current:
 		h.phase = model.OperationSucceeded
-	case model.Unhealthy:
+	case model.Unhealthy, model.Unknown:
 		h.phase = model.OperationFailed
 	default:
 		h.phase = model.OperationRunning

@@ -130,7 +130,7 @@ func (kw *kindWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 	k := key{kw.w.cluster.Key(), object.Of(o)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if h := e.book.hooks[k]; h != nil {
+	if h := e.book.hooks[k]; h != nil && (!h.spent || e.book.entries[k] == nil) {
 		e.hearHook(h, o, typ == watch.Deleted)
 		return
 	}

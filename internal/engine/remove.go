@@ -185,6 +185,10 @@ func (r *run) deleteHooks(ctx context.Context, phase model.SyncPhase) (done bool
 	return true, nil
 }
 
+// patience is how often a source that cannot be read is tried again before a
+// deletion goes on without its hooks.
+const patience = 5
+
 // knowHooks evaluates a delivery that was declared as deleted: its hooks are in
 // Git. One whose source cannot be read any more has none.
 func (r *run) knowHooks(ctx context.Context) error {
@@ -194,8 +198,13 @@ func (r *run) knowHooks(ctx context.Context) error {
 	if known {
 		return nil
 	}
-	if err := r.evaluate(ctx); errors.Is(err, errNotYet) || errors.Is(err, errSuperseded) || ctx.Err() != nil {
+	err := r.evaluate(ctx)
+	var fault *model.Fault
+	switch {
+	case errors.Is(err, errNotYet), errors.Is(err, errSuperseded), ctx.Err() != nil:
 		return err
+	case errors.As(err, &fault) && (fault.Retry || fault.Waiting) && r.d.failures < patience:
+		return err // it may come back
 	}
 	return nil
 }

@@ -204,6 +204,9 @@ func (r *run) resolve(context.Context) error {
 	}
 	r.session = r.cluster.As(r.spec.Identity)
 	r.e.claim(r.d, r.cluster.Key())
+	if r.d.refusal != nil && !r.spec.Deleting {
+		return r.d.refusal
+	}
 	if r.d.badRules != nil {
 		return r.d.badRules
 	}

@@ -261,6 +261,7 @@ func (r *run) begins(op model.Operation) *syncing {
 // as they should be are taken over.
 func (r *run) quietly(ctx context.Context) error {
 	r.e.mu.Lock()
+	r.plan.Waves = r.stillOurs(r.plan.Waves)
 	r.hold()
 	r.e.mu.Unlock()
 	if err := r.apply(ctx); err != nil {
@@ -310,6 +311,9 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 	op.retryAt, op.eager = time.Time{}, false
 	if op.op.DryRun {
 		return r.rehearse(ctx, op)
+	}
+	if op.failed != "" { // its SyncFail hooks run
+		return &model.Fault{Reason: "SyncError", Origin: model.Origin{Declared: r.spec.ID}, Message: op.failed}
 	}
 	steps := r.steps()
 	if err := r.prepare(ctx, op, steps); err != nil {
@@ -383,8 +387,8 @@ func (r *run) prepare(ctx context.Context, op *syncing, steps []step) error {
 func (r *run) take(ctx context.Context, op *syncing, s *step) error {
 	if len(s.waves) > 0 {
 		whole := r.plan.Waves
-		r.plan.Waves = s.waves
 		r.e.mu.Lock()
+		r.plan.Waves = r.stillOurs(s.waves)
 		r.hold()
 		r.e.mu.Unlock()
 		first := len(r.report.Objects)
@@ -400,6 +404,39 @@ func (r *run) take(ctx context.Context, op *syncing, s *step) error {
 		s.waves = nil
 	}
 	return r.runHooks(ctx, op, s)
+}
+
+// stillOurs leaves out of a plan that was made a while ago what another
+// delivery has taken, or wants, since then; the next run plans anew. The caller
+// holds e.mu.
+func (r *run) stillOurs(waves []model.Wave) []model.Wave {
+	var kept []model.Wave
+	for _, w := range waves {
+		changes := make([]model.Change, 0, len(w.Changes))
+		for _, c := range w.Changes {
+			if r.taken(&c) {
+				r.e.queue.add(r.spec.ID, changed)
+				continue
+			}
+			changes = append(changes, c)
+		}
+		if w.Changes = changes; len(changes) > 0 {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+// taken reports whether another delivery has a claim on an object that it had
+// not when the plan was made. The caller holds e.mu.
+func (r *run) taken(c *model.Change) bool {
+	k := key{r.d.cluster, c.Object}
+	en, wants := r.e.book.entries[k], r.e.book.wants[k]
+	others := en != nil && en.owner != r.spec.ID && r.e.book.deliveries[en.owner] != nil
+	if c.Verb == model.Delete {
+		return others || len(wants) > 0
+	}
+	return others && (en.busy || wants[en.owner])
 }
 
 func faultOf(outcomes []model.Outcome) []model.Fault {
@@ -663,8 +700,8 @@ func (r *run) complete(ctx context.Context, op *syncing, phase model.OperationPh
 	} else {
 		d.failed = attempt{}
 	}
-	if r.own() {
-		e.queue.add(d.spec.ID, changed) // compared with what is declared, from now on
+	if r.own() || !r.spec.Sync.Manual {
+		e.queue.add(d.spec.ID, changed) // compared with what is declared, and with what happened meanwhile
 	}
 	leftovers := r.leftovers(account)
 	e.mu.Unlock()

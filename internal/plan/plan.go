@@ -231,7 +231,7 @@ func (in *Input) apply(want *model.Desired, owned bool) (change *model.Change, b
 	switch {
 	case !st.Owner.IsZero():
 		c.Verb, c.Why = model.Adopt, fmt.Sprintf("%s no longer wants it", st.Owner)
-	case seen.Presence == Missing && owned && seen.Inputs != "":
+	case seen.Presence == Missing && owned && seen.Inputs == want.Digest:
 		c.Verb, c.Why = model.Correct, "it was deleted"
 	case seen.Presence == Missing:
 		c.Verb, c.Why = model.Create, "it does not exist"

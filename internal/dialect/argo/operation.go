@@ -1,6 +1,7 @@
 package argo
 
 import (
+	"reflect"
 	"time"
 
 	"plumb.dev/plumb/internal/dialect/argo/status"
@@ -26,6 +27,8 @@ func (c *compilation) operations(spec node) (*model.Operation, *model.OperationR
 	state := c.quiet("status.operationState", nested(c.declared.Object, "status", "operationState"))
 	running := state.at("phase").str() == phaseRunning || state.at("phase").str() == phaseTerminating
 	switch {
+	case running && asked != nil && !reflect.DeepEqual(asked, state.at("operation").fields()):
+		return c.operation(spec, asked, nil), nil // another request than the one that runs
 	case running:
 		fields := asked
 		if fields == nil {
@@ -172,8 +175,11 @@ func (c *compilation) resumed(spec node, fields map[string]any, state node) *mod
 	out.Terminate = state.at("phase").str() == phaseTerminating
 	out.Retries = int(state.at("retryCount").integer(0))
 	out.Results = results(result.at("resources"))
-	if out.Automated {
+	switch {
+	case out.Automated:
 		out.ID = ""
+	case out.ID == "": // somebody took the field away: the state alone tells of it
+		out.ID = "resumed " + state.at("startedAt").str()
 	}
 	return out
 }

@@ -102,7 +102,7 @@ func Source(facts model.Facts, namespace, repoURL, revision, project string) (mo
 			RecurseSubmodules: settings.Submodules,
 		},
 	}
-	source.ID = identify(namespace, source.Git, found)
+	source.ID = identify(namespace, repoURL, project, source.Git, found)
 	return source, nil, nil
 }
 
@@ -302,8 +302,14 @@ func credentialed(e entry) bool {
 
 // identify names the source by what it reads and by which Secrets, in which
 // version, it reads with. Nothing of a Secret's content goes in.
-func identify(namespace string, git *model.GitSource, f found) object.ID {
-	name := digest(git.URL, git.Ref.Revision, f.repository.version, f.template.version,
+//
+// A URL that brings credentials of its own is shared within a project only:
+// another one that names the same place without them must not read with them.
+func identify(namespace, repoURL, project string, git *model.GitSource, f found) object.ID {
+	if u, err := url.Parse(repoURL); err == nil && u.User == nil {
+		project = ""
+	}
+	name := digest(git.URL, git.Ref.Revision, project, f.repository.version, f.template.version,
 		string(git.Auth.KnownHosts), string(git.Auth.CA), strconv.FormatBool(git.RecurseSubmodules))
 	return object.ID{Group: Group, Kind: Kind, Namespace: namespace, Name: name}
 }
