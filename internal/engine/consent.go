@@ -51,7 +51,10 @@ func (r *run) consented() plan.Consent {
 	if op := d.sync; op != nil && op.goesOn(r) {
 		return op.consent // what was allowed when it began
 	}
+	automatic := plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, CorrectAlong: true, Prune: r.spec.Policy.Prune}
 	switch {
+	case d.sync == nil && r.interrupted():
+		return automatic // it ends as it began, whatever the policy says by now
 	case policy.Manual:
 		return plan.Consent{}
 	case !window.Automatic && d.sync == nil:
@@ -66,7 +69,7 @@ func (r *run) consented() plan.Consent {
 	case r.exhausted():
 		return plan.Consent{}
 	}
-	return plan.Consent{Apply: true, Correct: r.spec.Policy.Drift == model.Heal, CorrectAlong: true, Prune: r.spec.Policy.Prune}
+	return automatic
 }
 
 // running is the requested operation that goes on or begins; nil when the

@@ -133,6 +133,9 @@ func (r *run) phases(ctx context.Context) error {
 	}
 	if evaluation != nil {
 		r.report.Phase = model.PhaseRender
+		if err := r.abandon(ctx, evaluation); err != nil {
+			return err
+		}
 		return evaluation
 	}
 	if err := r.observe(ctx); err != nil {

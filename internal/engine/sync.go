@@ -710,10 +710,36 @@ func (r *run) complete(ctx context.Context, op *syncing, phase model.OperationPh
 		return nil
 	}
 	r.report.Operation, r.report.At = account, time.Now()
-	if err := e.opts.Reporter.Persist(ctx, r.report); err != nil {
-		return asFault(err, "SyncError")
+	err := e.opts.Reporter.Persist(ctx, r.report)
+	if err == nil {
+		err = r.sweep(ctx, account, leftovers)
 	}
-	return r.sweep(ctx, account, leftovers)
+	if err != nil && ctx.Err() == nil { // the sync has ended as it has
+		r.find(model.Finding{
+			Severity: model.Warning, Reason: "HookLeft", Origin: model.Origin{Declared: r.spec.ID},
+			Message: "hooks of the last sync could not be cleaned up: " + err.Error(),
+		})
+	}
+	return ctx.Err()
+}
+
+// abandon ends a requested operation whose sources cannot be rendered: it must
+// not keep the delivery from what is declared.
+func (r *run) abandon(ctx context.Context, why error) error {
+	f := asFault(why, "ComparisonError")
+	r.e.mu.Lock()
+	requested := r.running()
+	if requested == nil || f.Waiting {
+		r.e.mu.Unlock()
+		return nil
+	}
+	op := r.d.sync
+	if op == nil || op.op.ID != requested.ID {
+		op = r.begins(*requested)
+	}
+	op.failed = f.Error()
+	r.e.mu.Unlock()
+	return r.complete(ctx, op, model.OperationError, f.Error())
 }
 
 // account is what there is to tell of an operation now.
