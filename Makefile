@@ -120,7 +120,7 @@ scenario: build ## the stories of scenario/ against a real API server (RUN=Scena
 
 .PHONY: crash
 crash: build ## kill the controller at every write of some stories
-	@$(call slowly,crash points,$(GO) test -count=1 -timeout 30m -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
+	@$(call slowly,crash points,$(GO) test -count=1 -timeout 30m -parallel 4 -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint (of the main module, as vet)

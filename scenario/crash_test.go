@@ -30,10 +30,10 @@ const (
 // the state that a run without a crash has, and must not recreate an object
 // that was there before.
 //
-// A run mostly waits, so that three clusters share the changes.
+// A run mostly waits, so that four clusters share the changes.
 func TestCrashPoints(t *testing.T) {
 	forge := openForge(t)
-	const clusters = 3
+	const clusters = 4
 	for lane := range clusters {
 		t.Run(fmt.Sprintf("cluster%d", lane+1), func(t *testing.T) {
 			t.Parallel()
