@@ -39,6 +39,10 @@ type Delivery struct {
 	Approve   string // token by which a person approved a held plan, or ""
 	Confirmed bool   // a person confirmed deletions that wait for one (argocd.argoproj.io/deletion-approved)
 
+	// Release: the objects are those of a Helm release, which Helm's life cycle
+	// applies and whose storage tells of it; nil: they are not.
+	Release *Release
+
 	Sync      SyncPolicy
 	Operation *Operation       // a sync that was asked for, or that was under way; nil: none
 	Finished  *OperationReport // the last operation that ended, as the status tells; nil: none
@@ -53,6 +57,10 @@ type Input struct {
 	Name   string // by which other inputs refer to its files ("ref"); "": they cannot
 	URL    string // of the repository, without credentials, for the account
 	Field  string // where it is declared, such as "spec.sources[1]"; "": the delivery's own place
+	// Charts says where charts and bases that the directory refers to may be had
+	// from; the first entry that matches a URL wins. What none matches is fetched
+	// without credentials, if Remote allows it.
+	Charts []ChartPlace
 }
 
 // RenderKind is a way to make objects of a directory.
@@ -77,6 +85,10 @@ type Render struct {
 	// or into the one generated for it.
 	Kustomize KustomizeOptions
 	Directory DirectoryOptions
+	Helm      HelmOptions
+	// Decryption of files and objects that are encrypted with SOPS; nil: an
+	// encrypted object is a fault.
+	Decryption *Decryption
 	// Environment is what a render may refer to by $NAME (Argo CD, "Build
 	// Environment"). The process's own is never visible.
 	Environment map[string]string

@@ -32,6 +32,7 @@ type Rendered struct {
 	JSON    []byte
 	Origin  Origin
 	Secret  bool // holds secret material: never spill it to disk in the clear, never print it
+	CRD     bool // from the directory crds of a chart: Helm installs it before everything else and never deletes it
 }
 
 // Manifest is the result of a render.
@@ -40,6 +41,8 @@ type Manifest struct {
 	Trace   Trace
 	Pinned  bool       // the render used randomness or the clock: never applied again with unchanged inputs
 	Kind    RenderKind // how it was rendered, where that was detected
+	Chart   *Chart     // that was rendered, with Kind RenderHelm
+	Notes   string     // of the chart, rendered; may hold secrets
 }
 
 // Desired is one object that a delivery wants on its target, marked as its

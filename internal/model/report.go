@@ -79,6 +79,8 @@ type Report struct {
 	// SyncPolicy.Orphans asks to be warned of them.
 	Orphans   []object.ID
 	Operation *OperationReport // the last one; nil when there was none since the declaration
+
+	Release *ReleaseReport // the account of a Helm release; nil when the delivery is none
 }
 
 // Outcome is what a run did to one object, or what is wrong with it.
@@ -109,6 +111,7 @@ type SourceReport struct {
 	Deleted   bool
 
 	Includes     []Artifact // of spec.include, in order
+	Chart        *Chart     // what a ChartSource found
 	IgnoreDigest string
 	SparsePaths  []string // as observed
 	Recursed     bool     // submodules, as observed

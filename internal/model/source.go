@@ -15,7 +15,14 @@ type Source struct {
 	Generation int64
 	Origin     Origin
 
-	Git *GitSource // exactly one of the kinds is set
+	// Exactly one of the kinds is set.
+	Git       *GitSource
+	OCI       *OCISource
+	Bucket    *BucketSource
+	Index     *IndexSource     // of a Helm repository
+	Chart     *ChartSource     // one Helm chart
+	External  *ExternalSource  // an artifact that something else makes
+	Generated *GeneratedSource // a tree made of others
 
 	Ignore    *string   // gitignore patterns that replace the defaults; nil: upstream's defaults
 	Include   []Include // other sources copied into this tree
@@ -32,6 +39,24 @@ type Source struct {
 	// place share it, and what went wrong is told on each of them. Nothing of
 	// the repository is ignored, and an empty Git.Ref is the remote's HEAD.
 	Implied bool
+}
+
+// Reads lists the sources that this one is made of, or that tell of news for
+// it: when the tree of one of them moves, this one looks again.
+func (s *Source) Reads() []object.ID {
+	var ids []object.ID
+	for i := range s.Include {
+		ids = append(ids, s.Include[i].Source)
+	}
+	if s.Chart != nil && s.Chart.From != (object.ID{}) {
+		ids = append(ids, s.Chart.From)
+	}
+	if s.Generated != nil {
+		for i := range s.Generated.From {
+			ids = append(ids, s.Generated.From[i].Source)
+		}
+	}
+	return ids
 }
 
 // GitSource is a Git repository (source.toolkit.fluxcd.io GitRepository spec).
