@@ -352,6 +352,10 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 	if f := r.unsyncable(); f != nil {
 		return f
 	}
+	if wait := r.unsettled(); wait != "" && !op.automated() {
+		op.waiting = wait // what was asked for once is not done by half: an automated sync comes again
+		return nil
+	}
 	return r.complete(ctx, op, model.OperationSucceeded, "successfully synced (all tasks run)")
 }
 
@@ -568,6 +572,18 @@ func (r *run) unsyncable() error {
 		return nil
 	}
 	return r.several(faults)
+}
+
+// unsettled is what an operation could not change yet, because others have not
+// said whether they want it, or because it is not gone; "" when there is
+// nothing. The end of that wakes the delivery.
+func (r *run) unsettled() string {
+	for i := range r.plan.Blocked {
+		if f := &r.plan.Blocked[i]; f.Waiting {
+			return f.Message
+		}
+	}
+	return ""
 }
 
 // shared makes warnings of objects that belong to another delivery, unless the

@@ -66,6 +66,7 @@ func tell(t *testing.T, input string) string {
 	t.Helper()
 	var object *unstructured.Unstructured
 	var out strings.Builder
+	requests := map[string]string{}
 	for _, document := range strings.Split("\n"+input, "\n---\n") {
 		var fields map[string]any
 		if err := yaml.Unmarshal([]byte(document), &fields); err != nil {
@@ -81,6 +82,7 @@ func tell(t *testing.T, input string) string {
 		if c.Edit != nil {
 			object = asServed(t, merged(object.Object, c.Edit))
 		}
+		identify(&c, object, requests)
 		var project func(*unstructured.Unstructured) model.Edits
 		switch {
 		case c.Report != nil:
@@ -104,6 +106,22 @@ func tell(t *testing.T, input string) string {
 		fmt.Fprintf(&out, "ready: %t\n", Ready(object))
 	}
 	return out.String()
+}
+
+// identify turns "asked-N" into the ID of what the object asks for when the
+// story first speaks of it.
+func identify(c *chapter, o *unstructured.Unstructured, requests map[string]string) {
+	if c.Report == nil || c.Report.Operation == nil {
+		return
+	}
+	name := c.Report.Operation.Operation.ID
+	if !strings.HasPrefix(name, "asked-") {
+		return
+	}
+	if requests[name] == "" {
+		requests[name] = OperationID(o)
+	}
+	c.Report.Operation.Operation.ID = requests[name]
 }
 
 func decode(t *testing.T, from, into any) {

@@ -116,22 +116,8 @@ func (w *writer) answers(op *model.OperationReport, old map[string]any) bool {
 	if op.Operation.ID == OperationID(w.previous) {
 		return true
 	}
-	if kept := child(old, "operation"); kept != nil && w.begunAs(op, old, kept) {
-		return sameJSON(kept, asked)
-	}
-	sync := child(asked, "sync")
-	dry, _ := sync["dryRun"].(bool)
-	prune, _ := sync["prune"].(bool)
-	return dry == op.Operation.DryRun && prune == op.Operation.Prune && sameJSON(given(revisionsOf(sync)), given(texts(op.Operation.Revisions)))
-}
-
-// given are the revisions without trailing ones that are left open.
-func given(revisions []any) []any {
-	out := slices.Clone(revisions)
-	for len(out) > 0 && out[len(out)-1] == "" {
-		out = out[:len(out)-1]
-	}
-	return append([]any{}, out...)
+	kept := child(old, "operation")
+	return kept != nil && w.begunAs(op, old, kept) && sameJSON(kept, asked)
 }
 
 // described is the operation in the fields of an Application, as upstream's
