@@ -45,6 +45,13 @@
 //	                       from now on a request for a path of $WEB_URL is answered with the
 //	                       file (-token: for those who have the token only); others get 404
 //	webhook HEADER FILE    posts the file to the controllers, as a forge does
+//	push-chart DIR...      packages charts of the story and offers them in the Helm
+//	                       repository $CHARTS_URL and the registry oci://$REGISTRY/charts
+//	push-artifact REPOSITORY:TAG DIR
+//	                       puts the files of a directory into the registry $REGISTRY, as
+//	                       "flux push artifact" does
+//	warehouse [MOOD]       the server of both: well, broken; or: private USER PASSWORD;
+//	                       or: asked PATH, which prints how often
 //	audit-mark             (own-cluster -audit)
 //	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
 //	                       prints what Plumb has written since the mark

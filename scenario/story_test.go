@@ -55,14 +55,16 @@ type story struct {
 	forge *stage.Forge
 	repo  *stage.Repository
 
-	th       *theatre    // once opened
-	own      bool        // the theatre is this story's alone
-	audited  int64       // where audit-mark stood
-	second   *stage.Kube // of second-cluster
-	web      *stage.Web  // once told what to answer
-	wakes    int
-	cleanups func(func())
-	known    map[string]string // what files may refer to by $NAME
+	th      *theatre    // once opened
+	own     bool        // the theatre is this story's alone
+	audited int64       // where audit-mark stood
+	second  *stage.Kube // of second-cluster
+	web     *stage.Web  // once told what to answer
+	wakes   int
+
+	warehouse *stage.Warehouse // once something was put into it
+	cleanups  func(func())
+	known     map[string]string // what files may refer to by $NAME
 }
 
 type storyKey struct{}

@@ -35,6 +35,7 @@ func (k *kinds) load(ctx context.Context) error {
 	k.catalog, k.apiSet, k.loadedAt = catalog, nil, time.Now()
 	k.complete = k.epoch == epoch
 	k.trust()
+	k.tell()
 	calls := k.ready()
 	k.mu.Unlock()
 	for _, call := range calls {

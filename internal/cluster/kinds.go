@@ -77,6 +77,10 @@ type APISet struct {
 	Kinds  []schema.GroupVersionKind // sorted
 }
 
+// OnAPIs calls back after each time that the served kinds may have changed. The
+// callback must not block. stop ends that.
+func (c *Cluster) OnAPIs(callback func()) (stop func()) { return c.kinds.onAPIs(callback) }
+
 // APIs lists the served kinds. It is kept until a watch says that they changed.
 func (c *Cluster) APIs(ctx context.Context) (APISet, error) { return c.kinds.apis(ctx) }
 
@@ -104,6 +108,7 @@ type kinds struct {
 	apiSet     *APISet
 	gitVersion string
 	waiters    map[*kindWaiter]struct{}
+	listeners  map[*func()]struct{} // of changes of what is served
 	crds       map[string]*crdState // by name, plural.group
 	dirty      map[string]*look
 	looking    bool
@@ -171,6 +176,27 @@ func (k *kinds) mayAskAgain() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.blind && time.Since(k.loadedAt) > blindLook
+}
+
+func (k *kinds) onAPIs(callback func()) (stop func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.listeners == nil {
+		k.listeners = map[*func()]struct{}{}
+	}
+	k.listeners[&callback] = struct{}{}
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.listeners, &callback)
+	}
+}
+
+// tell calls the listeners, who may ask at once. The caller holds the lock.
+func (k *kinds) tell() {
+	for callback := range k.listeners {
+		go (*callback)()
+	}
 }
 
 func (k *kinds) invalidate() {
@@ -500,6 +526,7 @@ func (k *kinds) looked(name string, g *group, err error) {
 		k.catalog[name] = g
 	}
 	k.apiSet = nil
+	k.tell()
 	k.epoch++ // a reading of the whole catalog under way may be older than this
 	calls := k.ready()
 	if l != nil {

@@ -30,6 +30,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	ready   *sync.Cond
+	freed   *sync.Cond // an object is not written any more
 	order   []object.ID
 	pending map[object.ID]job
 	running map[object.ID]bool
@@ -55,7 +56,7 @@ const statusWriters = 8
 func newWriter(ds *declarations, log *slog.Logger) *writer {
 	w := &writer{ds: ds, log: log, manager: "plumb", pending: map[object.ID]job{}, running: map[object.ID]bool{}}
 	w.events = newEvents(w)
-	w.ready = sync.NewCond(&w.mu)
+	w.ready, w.freed = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
 	return w
 }
 
@@ -122,6 +123,12 @@ func merge(was, now job) job {
 		kept.Objects = was.delivery.Objects
 		now.delivery = &kept
 	}
+	if was.delivery != nil && now.delivery != nil && was.delivery.Release != nil && now.delivery.Release != nil && len(was.delivery.Release.Events) > 0 {
+		kept, release := *now.delivery, *now.delivery.Release
+		release.Events = append(slices.Clone(was.delivery.Release.Events), release.Events...)
+		kept.Release = &release
+		now.delivery = &kept
+	}
 	return now
 }
 
@@ -132,6 +139,7 @@ func (w *writer) run(ctx context.Context) {
 		w.closed = true
 		w.mu.Unlock()
 		w.ready.Broadcast()
+		w.freed.Broadcast()
 	})
 	defer stop()
 	var all sync.WaitGroup
@@ -180,6 +188,7 @@ func (w *writer) done(ctx context.Context, j job, err error) {
 	}
 	w.mu.Lock()
 	delete(w.running, id)
+	w.freed.Broadcast()
 	if _, ok := w.pending[id]; ok {
 		w.order = append(w.order, id)
 		w.ready.Signal()
@@ -360,8 +369,10 @@ func (w *writer) Persist(ctx context.Context, r *model.Report) error {
 	if d == nil || d.refused.Load() {
 		return fmt.Errorf("%s is gone, or was refused", r.Delivery)
 	}
+	j := w.seize(job{delivery: r, about: d})
+	defer w.done(ctx, j, nil)
 	for {
-		err := w.write(ctx, job{delivery: r, about: d})
+		err := w.write(ctx, j)
 		if !apierrors.IsConflict(err) {
 			return err
 		}
@@ -369,6 +380,28 @@ func (w *writer) Persist(ctx context.Context, r *model.Report) error {
 			return err
 		}
 	}
+}
+
+// seize makes the caller the one who writes an object, once nobody else does.
+// What was queued is older, and goes with the job.
+func (w *writer) seize(j job) job {
+	id := j.about.id
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.running[id] && !w.closed {
+		w.freed.Wait()
+	}
+	if was, ok := w.pending[id]; ok {
+		if was.about == j.about {
+			j = merge(was, j)
+		}
+		delete(w.pending, id)
+		w.order = slices.DeleteFunc(w.order, func(waiting object.ID) bool { return waiting == id })
+	}
+	w.running[id] = true
+	j.about.told++ // one that failed and waits for its next try is older too
+	j.number = j.about.told
+	return j
 }
 
 // refetch reads a declared object that somebody else has changed.

@@ -20,6 +20,9 @@ type Kind struct {
 	// Whole is true where the status is no subresource: it is written with the
 	// object, and every write raises the generation.
 	Whole bool
+	// ByStatus is true where others write the status and an object asks for what
+	// it tells: a change of the status compiles again.
+	ByStatus bool
 	// Handled is false for kinds that are accepted and reported as not yet
 	// acted on, never ignored in silence.
 	Handled bool
@@ -40,6 +43,15 @@ type Settings struct {
 	NoCrossNamespaceRefs  bool
 	DefaultServiceAccount string
 	NoRemoteBases         bool
+
+	// SOPSAgeSecret is namespace/name of the Secret whose age keys decrypt for
+	// Kustomizations that ask for decryption and name no Secret
+	// (--sops-age-secret); "": there is none.
+	SOPSAgeSecret string
+	// DefaultDecryptionServiceAccount is asked for the keys of clouds where
+	// spec.decryption names no service account
+	// (--default-decryption-service-account).
+	DefaultDecryptionServiceAccount string
 
 	// ArgoNamespace is where Argo CD's own objects live; "": "argocd".
 	ArgoNamespace string

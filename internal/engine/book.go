@@ -14,6 +14,7 @@ type book struct {
 	sources    map[object.ID]*sourceState
 	deliveries map[object.ID]*delivery
 	readers    map[object.ID]map[object.ID]bool // source → deliveries that read it
+	madeOf     map[object.ID]map[object.ID]bool // source → sources that its news concern
 	dependants map[object.ID]map[object.ID]bool // delivery → deliveries that depend on it
 	stale      map[object.ID]bool               // deliveries whose wants are not known for their present inputs
 	blocked    map[object.ID]map[object.ID]bool // deliveries that wait for what others say, and of which objects
@@ -22,6 +23,7 @@ type book struct {
 	owned      map[object.ID]map[key]string     // delivery → objects it owns, with their version
 	unread     []object.ID                      // sources that have lost their last reader
 	unmarked   map[key]map[object.ID]bool       // object without the watch label → deliveries that compare it
+	storages   map[key]map[object.ID]bool       // records of a Helm release → deliveries that go by them
 	hooks      map[key]*hook                    // object that runs as a hook → what is known of it
 }
 
@@ -30,6 +32,7 @@ func newBook() book {
 		sources:    map[object.ID]*sourceState{},
 		deliveries: map[object.ID]*delivery{},
 		readers:    map[object.ID]map[object.ID]bool{},
+		madeOf:     map[object.ID]map[object.ID]bool{},
 		dependants: map[object.ID]map[object.ID]bool{},
 		stale:      map[object.ID]bool{},
 		blocked:    map[object.ID]map[object.ID]bool{},
@@ -37,6 +40,7 @@ func newBook() book {
 		entries:    map[key]*entry{},
 		owned:      map[object.ID]map[key]string{},
 		unmarked:   map[key]map[object.ID]bool{},
+		storages:   map[key]map[object.ID]bool{},
 		hooks:      map[key]*hook{},
 	}
 }
@@ -84,10 +88,12 @@ type delivery struct {
 	hooks    []model.Desired // run in syncs, neither compared nor owned
 	inputs   []model.InputReport
 	images   []string
-	orphans  []object.ID         // in the target's namespace, as last looked for
-	asks     []object.ID         // sources that an expansion asked to read
-	answers  map[string]answered // to questions of an expansion
-	implicit []model.IgnoreRule  // rules that follow from what is wanted
+	orphans  []object.ID           // in the target's namespace, as last looked for
+	asks     []object.ID           // sources that a render or an expansion asked to read
+	answers  map[string]answered   // to questions of an expansion
+	extras   map[object.ID][]extra // by the source of an input: what its render asked for besides
+	capable  string                // state of the target that a render looked at; "": none did
+	implicit []model.IgnoreRule    // rules that follow from what is wanted
 
 	judgement judgement
 	refusal   *model.Fault           // why the declared object, as it stands, may not be acted on; nil: it may
@@ -98,6 +104,7 @@ type delivery struct {
 	ranTrees   []*source.Tree // of the last run that ended
 	ranVersion uint64
 
+	release  *releasing             // what is known of a Helm release; nil: nothing yet, or it is none
 	sync     *syncing               // the operation that is under way
 	ending   *syncing               // the hooks of the deletion
 	last     *model.OperationReport // the last one that has ended

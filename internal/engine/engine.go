@@ -15,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
+	"plumb.dev/plumb/internal/release"
 	"plumb.dev/plumb/internal/render"
 	"plumb.dev/plumb/internal/source"
 )
@@ -103,12 +104,16 @@ type Options struct {
 // what a delivery owns.
 var DefaultGuard = plan.Guard{Count: 10, Fraction: 0.5}
 
+// chartBytes bounds the charts that are kept ready for release records.
+const chartBytes = 32 << 20
+
 // Engine keeps deliveries true.
 type Engine struct {
 	opts  Options
 	key   []byte
 	log   *slog.Logger
 	memo  *render.Memo
+	codec *release.Codec
 	index render.Index
 	queue *queue
 	ctx   context.Context // ends with Run
@@ -137,6 +142,7 @@ func New(ctx context.Context, opts Options) *Engine {
 		key:      opts.Key,
 		log:      opts.Log,
 		memo:     render.NewMemo(opts.MemoBytes),
+		codec:    release.NewCodec(chartBytes),
 		queue:    newQueue(),
 		ctx:      ctx,
 		archive:  make(chan object.ID, 1024),
@@ -220,6 +226,9 @@ func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts 
 			e.lookAgain(d, &spec)
 		}
 	}
+	if spec.Release != nil {
+		spec.Sync.Staged = true // its changes are made in the steps of Helm's actions
+	}
 	if spec.Operation == nil {
 		d.done = "" // what comes next is another request, even of the same content
 	}
@@ -251,6 +260,7 @@ func sameDelivery(d *delivery, spec *model.Delivery, facts model.Facts, findings
 	was.Claims, was.Applied, was.Finalized, was.Finished = nil, "", false, nil // written by ourselves
 	now.Claims, now.Applied, now.Finalized, now.Finished = nil, "", false, nil
 	was.Operation, now.Operation = nil, nil
+	was.Release, now.Release = declaredRelease(was.Release, now.Release), declaredRelease(now.Release, now.Release)
 	if !sameOperation(d.spec.Operation, spec.Operation) {
 		return false
 	}
@@ -393,6 +403,7 @@ func (e *Engine) drop(d *delivery) {
 	d.endHealth()
 	d.endKindWaits()
 	e.dropHooks(id)
+	e.forgetStorage(d)
 	e.index.Remove(id)
 	delete(e.book.deliveries, id)
 	delete(e.book.stale, id)
@@ -454,6 +465,11 @@ func (e *Engine) leave(at string) {
 		}
 		for _, stop := range w.plain {
 			stop()
+		}
+		for _, stop := range []func(){w.stopAPIs, w.stopStorage} {
+			if stop != nil {
+				stop()
+			}
 		}
 		delete(e.watching, at)
 	}

@@ -24,8 +24,11 @@ import (
 func (r *run) evaluate(ctx context.Context) error {
 	r.report.Phase = model.PhaseRender
 	e, d := r.e, r.d
+	if err := r.lookAtTarget(ctx); err != nil {
+		return err
+	}
 	e.mu.Lock()
-	fresh := r.trees != nil && slices.Equal(d.trees, r.trees) && d.at == r.version && d.own == r.own() && d.fault == nil && !d.unplaced && !d.outdated()
+	fresh := r.fresh()
 	if fresh {
 		r.report.Digest = d.digest
 		d.describe(r.report)
@@ -56,6 +59,26 @@ func (r *run) evaluate(ctx context.Context) error {
 	return r.settled(wants, err)
 }
 
+// fresh reports whether the last evaluation still answers. The caller holds
+// e.mu.
+func (r *run) fresh() bool {
+	d := r.d
+	same := r.trees != nil && slices.Equal(d.trees, r.trees) && d.at == r.version && d.own == r.own()
+	return same && d.fault == nil && !d.unplaced && !d.outdated() && !r.e.book.stale[r.spec.ID] && d.capable == r.capable
+}
+
+// lookAtTarget finds out what the target serves now, if the last render asked.
+func (r *run) lookAtTarget(ctx context.Context) error {
+	r.e.mu.Lock()
+	asked := r.d.capable != ""
+	r.e.mu.Unlock()
+	if !asked {
+		return nil
+	}
+	_, err := r.capabilities(ctx)
+	return err
+}
+
 // wanted is the answer of an evaluation.
 type wanted struct {
 	objects  []model.Desired
@@ -64,7 +87,9 @@ type wanted struct {
 	unplaced bool // the scope of a kind is not known yet
 	inputs   []model.InputReport
 	readings []render.Reading
-	asks     []model.Source // that an expansion asked to read
+	asks     []model.Source // that a render or an expansion asked to read
+	extras   map[object.ID][]extra
+	capable  string // state of the target that a render looked at
 }
 
 // early reports whether there is no tree only because a source has not been
@@ -129,7 +154,7 @@ func (r *run) sourceFault() *model.Fault {
 // desired renders every input and marks the result as the delivery's own. The
 // objects of a later input go before those of an earlier one.
 func (r *run) desired(ctx context.Context) (*wanted, error) {
-	w := &wanted{}
+	w := &wanted{extras: map[object.ID][]extra{}}
 	at := map[object.ID]int{}
 	var all []model.Rendered
 	take := func(objects []model.Rendered) {
@@ -249,18 +274,65 @@ func (r *run) render(ctx context.Context, i int, w *wanted) (*model.Manifest, er
 		origin.Field = in.Field
 	}
 	opts, limits := r.environment(&in, tree), render.Limits{}
-	manifest, hit, err := r.e.memo.Render(ctx, render.KeyOf(in.Path, opts, limits), origin, tree, func(reads *render.Recorder) (*model.Manifest, error) {
-		opts, err := r.override(opts, in.Path, reads)
-		if err != nil {
-			return nil, err
-		}
-		return render.Build(ctx, reads, in.Path, opts, origin, limits)
+	return r.wholeRender(ctx, &in, opts, w, origin, func(tree render.Tree) (*model.Manifest, error) {
+		manifest, hit, err := r.e.memo.Render(ctx, render.KeyOf(in.Path, opts, limits), origin, tree, func(reads *render.Recorder) (*model.Manifest, error) {
+			opts, err := r.override(opts, in.Path, reads)
+			if err != nil {
+				return nil, err
+			}
+			return render.Build(ctx, reads, in.Path, opts, origin, limits)
+		})
+		r.e.opts.Meter.Rendered(hit)
+		return manifest, err
 	})
-	r.e.opts.Meter.Rendered(hit)
-	if manifest != nil {
-		w.readings = append(w.readings, render.Reading{Source: in.Source, Trace: manifest.Trace})
+}
+
+// wholeRender renders, and fetches what the render misses until it misses
+// nothing.
+func (r *run) wholeRender(ctx context.Context, in *model.Input, opts model.Render, w *wanted, origin model.Origin, build func(render.Tree) (*model.Manifest, error)) (*model.Manifest, error) {
+	desk, err := r.desk(ctx, in, opts)
+	if err != nil {
+		return nil, err
 	}
-	return manifest, err
+	for range maxWanted {
+		manifest, err := build(desk.tree)
+		var missing *render.MissingError
+		if errors.As(err, &missing) {
+			if err := r.fetch(desk, in, w, missing); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if manifest != nil {
+			r.looked(w, in, desk, manifest.Trace)
+		}
+		return manifest, err
+	}
+	return nil, &model.Fault{
+		Reason: "BuildFailed", Origin: origin,
+		Message: fmt.Sprintf("the render asks for more in more than %d rounds", maxWanted), Advice: "vendor the dependencies of the chart",
+	}
+}
+
+// looked notes what a render rests on.
+func (r *run) looked(w *wanted, in *model.Input, desk *desk, trace model.Trace) {
+	w.readings = append(w.readings, render.Split(trace, in.Source, desk.mounts)...)
+	if looksAtAPIs(trace) {
+		w.capable = r.capable
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	for _, known := range r.d.extras[in.Source] {
+		if s := r.e.book.sources[known.source]; s != nil && !slices.ContainsFunc(w.extras[in.Source], func(x extra) bool { return x.at == known.at }) && used(trace, known.at) {
+			w.extras[in.Source] = append(w.extras[in.Source], known)
+			w.asks = append(w.asks, s.spec)
+		}
+	}
+}
+
+// used reports whether a render looked at a mount.
+func used(trace model.Trace, at string) bool {
+	return slices.ContainsFunc(trace, func(read model.Read) bool { return read.Path == at || strings.HasPrefix(read.Path, at+"/") })
 }
 
 // environment adds what is known of the revision to what a render may refer to
@@ -417,6 +489,7 @@ func (r *run) settled(w *wanted, err error) error {
 	}
 	if w != nil {
 		e.ask(d, w.asks)
+		d.extras, d.capable = w.extras, w.capable
 	}
 	if err == nil {
 		e.want(d, w.objects)

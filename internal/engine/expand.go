@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"plumb.dev/plumb/internal/model"
@@ -195,14 +196,22 @@ func (r *run) treeFor(id object.ID) *source.Tree {
 // lookNow declares the source that a question names and ends the run: the end
 // of the first look wakes the delivery.
 func (r *run) lookNow(q *model.Question) (*source.Tree, error) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.treeNow(&q.Git.Source, q.Origin, "ErrorOccurred")
+}
+
+// treeNow is the tree of an implied source that the delivery asks for, which is
+// declared if it is not yet. The caller holds e.mu.
+func (r *run) treeNow(spec *model.Source, origin model.Origin, reason string) (*source.Tree, error) {
 	e, d := r.e, r.d
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.book.sources[q.Git.Input.Source]
+	s := e.book.sources[spec.ID]
+	if !slices.Contains(d.asks, spec.ID) && !r.reads(spec.ID) {
+		link(e.book.readers, spec.ID, d.spec.ID)
+		d.asks = append(d.asks, spec.ID)
+	}
 	if s == nil {
-		link(e.book.readers, q.Git.Source.ID, d.spec.ID)
-		d.asks = append(d.asks, q.Git.Source.ID)
-		e.setSource(q.Git.Source, nil)
+		e.setSource(*spec, nil)
 		return nil, errNotYet
 	}
 	switch {
@@ -210,7 +219,7 @@ func (r *run) lookNow(q *model.Question) (*source.Tree, error) {
 		return s.tree, nil
 	case s.fault != nil:
 		f := *s.fault
-		f.Reason, f.Origin = "ErrorOccurred", q.Origin
+		f.Reason, f.Origin = reason, origin
 		return nil, &f
 	}
 	return nil, errNotYet

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/source"
@@ -122,7 +123,7 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 	case err != nil:
 		return nil, cluster.Explain(err, "get", id, want.Origin)
 	}
-	if _, stage := r.e.opts.Words.Handling(r.spec.Origin.Dialect, live); !marked(live, &r.spec.Ownership) || !stage.Hook() {
+	if !r.isHook(live) {
 		return nil, &model.Fault{
 			Reason: "SyncError", Object: id, Origin: want.Origin,
 			Message: fmt.Sprintf("hook %s would take the place of an object that no sync of %s made", id, r.spec.ID),
@@ -137,6 +138,17 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 		return nil, nil // applied over
 	}
 	return nil, r.removeHook(ctx, kind, id, string(live.GetUID()), want.Origin, true)
+}
+
+// isHook reports whether a live object is a hook of the delivery. Those of a
+// Helm release have its name only in the records.
+func (r *run) isHook(live *unstructured.Unstructured) bool {
+	if r.spec.Release != nil {
+		_, role := helm.ReadHook(live.GetKind(), live.GetName(), live.GetAnnotations())
+		return role == helm.Hooked
+	}
+	_, stage := r.e.opts.Words.Handling(r.spec.Origin.Dialect, live)
+	return marked(live, &r.spec.Ownership) && stage.Hook()
 }
 
 // start applies a hook.
@@ -199,6 +211,10 @@ func (e *Engine) hearHook(h *hook, o *unstructured.Unstructured, deleted bool) {
 // health is complete once it exists. The caller holds e.mu.
 func (e *Engine) judgeHook(d *delivery, h *hook, live *unstructured.Unstructured) {
 	h.uid = string(live.GetUID())
+	if d.spec.Release != nil {
+		h.phase, h.message = hookOfRelease(live)
+		return
+	}
 	health := e.judgeHealth(d, live)
 	h.message = health.Message
 	switch health.State {
@@ -209,6 +225,40 @@ func (e *Engine) judgeHook(d *delivery, h *hook, live *unstructured.Unstructured
 	default:
 		h.phase = model.OperationRunning
 	}
+}
+
+// hookOfRelease is the phase of a hook as Helm judges it: Jobs and Pods have to
+// be complete, anything else only has to exist (Helm, WatchUntilReady).
+func hookOfRelease(live *unstructured.Unstructured) (model.OperationPhase, string) {
+	switch live.GroupVersionKind().GroupKind() {
+	case schema.GroupKind{Group: "batch", Kind: "Job"}:
+		conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions")
+		for _, item := range conditions {
+			condition, _ := item.(map[string]any)
+			if condition["status"] != "True" {
+				continue
+			}
+			message, _ := condition["message"].(string)
+			switch condition["type"] {
+			case "Complete":
+				return model.OperationSucceeded, message
+			case "Failed":
+				reason, _ := condition["reason"].(string)
+				return model.OperationFailed, "job " + live.GetName() + " failed: " + reason
+			}
+		}
+		return model.OperationRunning, ""
+	case schema.GroupKind{Kind: "Pod"}:
+		message, _, _ := unstructured.NestedString(live.Object, "status", "message")
+		switch phase, _, _ := unstructured.NestedString(live.Object, "status", "phase"); phase {
+		case "Succeeded":
+			return model.OperationSucceeded, message
+		case "Failed":
+			return model.OperationFailed, "pod " + live.GetName() + " failed"
+		}
+		return model.OperationRunning, message
+	}
+	return model.OperationSucceeded, ""
 }
 
 // spendHooks notes that the hooks which a delivery has run are those of an

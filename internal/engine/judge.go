@@ -136,7 +136,7 @@ func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.He
 	if expr := d.judgement.expression(o); expr != nil {
 		return expr.Judge(o)
 	}
-	if !d.spec.Sync.Staged {
+	if !d.spec.Sync.Staged || d.spec.Release != nil {
 		return health.Of(o)
 	}
 	h, known, err := d.judgement.lua.Assess(o)
@@ -151,6 +151,9 @@ func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.He
 
 // handling reads what a live object asks for, and its sync wave.
 func (e *Engine) handling(spec *model.Delivery, live *unstructured.Unstructured) (model.Handling, int) {
+	if spec.Release != nil {
+		return releaseHandling(live), 0
+	}
 	handle, stage := e.opts.Words.Handling(spec.Origin.Dialect, live)
 	if options := &spec.Sync.Options; spec.Sync.Staged {
 		if !handle.SaysPrune {

@@ -11,6 +11,7 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/render"
 )
 
 // entry is what is known of one managed object.
@@ -48,6 +49,12 @@ type watches struct {
 	plain   map[spot]func() // watches without the label, and how to stop them
 	// resolved maps kinds to resources, for those that have been placed.
 	resolved map[schema.GroupKind]schema.GroupResource
+
+	// What charts may know of the cluster, and the name of that state.
+	capabilities render.Tree
+	capable      string
+	stopAPIs     func() // ends listening for other kinds; nil: nobody listens
+	stopStorage  func() // ends the watch of Helm's release records; nil: there is none
 }
 
 // unmarked watches a kind in one namespace without regard to the watch label:

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -26,6 +28,10 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 		return model.Desired{}, &model.Fault{Reason: "BuildFailed", Message: fmt.Sprintf("%s cannot be decoded: %v", r.ID, err), Origin: r.Origin, Object: r.ID}
 	}
 	handle, stage := e.opts.Words.Handling(d.Origin.Dialect, o)
+	if d.Release != nil {
+		handle, stage = releaseHandling(o), model.Stage{}
+		markRelease(&d.Ownership, o)
+	}
 	object.FoldStringData(o)
 	Mark(&d.Ownership, o)
 	body, err := object.Canonical(o.Object)
@@ -42,6 +48,30 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 		Handle:  handle,
 		Stage:   stage,
 	}, nil
+}
+
+// markRelease sets what Helm knows the objects of a release by. Its hooks have
+// none of it.
+func markRelease(owner *model.Ownership, o *unstructured.Unstructured) {
+	notes := o.GetAnnotations()
+	if _, role := helm.ReadHook(o.GetKind(), o.GetName(), notes); role != helm.Plain {
+		return
+	}
+	o.SetLabels(with(o.GetLabels(), owner.ReleaseLabels))
+	o.SetAnnotations(with(notes, owner.ReleaseAnnotations))
+}
+
+// with is a map with the entries of another one.
+func with(base, more map[string]string) map[string]string {
+	if len(more) == 0 {
+		return base
+	}
+	out := maps.Clone(base)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, more)
+	return out
 }
 
 // Mark sets on an object what ties it to the delivery that owns it: labels, the

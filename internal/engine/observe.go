@@ -143,7 +143,7 @@ func (r *run) lookAt(ctx context.Context, c model.Claim) (observed, error) {
 		Presence: plan.Present,
 		UID:      string(live.GetUID()),
 		Deleting: live.GetDeletionTimestamp() != nil,
-		Foreign:  !marked(live, &r.spec.Ownership),
+		Foreign:  r.foreign(live),
 	}}
 	o.Handle, o.Wave = r.e.handling(&r.spec, live)
 	r.e.mu.Lock()

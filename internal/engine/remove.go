@@ -161,7 +161,23 @@ func (r *run) deleteHooks(ctx context.Context, phase model.SyncPhase) (done bool
 		r.e.spendHooks(r.spec.ID)
 		d.ending = &syncing{started: r.spec.DeletedAt, results: map[resultKey]model.SyncResult{}}
 	}
-	op, found := d.ending, map[place]*step{}
+	op := d.ending
+	r.e.mu.Unlock()
+	waiting, err := r.phaseHooks(ctx, op, phase)
+	if err != nil {
+		return false, err
+	}
+	if waiting != "" {
+		r.report.Running, r.report.Message = true, waiting
+		return false, nil
+	}
+	return true, nil
+}
+
+// phaseHooks runs the hooks of one phase alone, and says what they wait for.
+func (r *run) phaseHooks(ctx context.Context, op *syncing, phase model.SyncPhase) (waiting string, err error) {
+	found := map[place]*step{}
+	r.e.mu.Lock()
 	r.addHooks(func(p place) *step {
 		if found[p] == nil {
 			found[p] = &step{at: p}
@@ -171,18 +187,13 @@ func (r *run) deleteHooks(ctx context.Context, phase model.SyncPhase) (done bool
 	r.e.mu.Unlock()
 	for _, s := range sorted(found) {
 		if err := r.runHooks(ctx, op, &s); err != nil {
-			return false, err
+			return "", err
 		}
-		waiting, err := r.settledStep(op, &s, false)
-		if err != nil {
-			return false, err
-		}
-		if waiting != "" {
-			r.report.Running, r.report.Message = true, waiting
-			return false, nil
+		if waiting, err = r.settledStep(op, &s, false); err != nil || waiting != "" {
+			return waiting, err
 		}
 	}
-	return true, nil
+	return "", nil
 }
 
 // patience is how often a source that cannot be read is tried again before a

@@ -42,6 +42,7 @@ type run struct {
 	report  *model.Report
 	found   []model.Finding // in this run
 	consent plan.Consent
+	capable string           // state of the target that was laid before its renders
 	asked   *model.Operation // the operation that this run begins or goes on with
 
 	// Objects of others that the plan took hold of, and those of them that may
@@ -119,10 +120,16 @@ func (r *run) phases(ctx context.Context) error {
 	}
 	r.follow()
 	if r.spec.Deleting {
+		if r.spec.Release != nil {
+			return r.endRelease(ctx)
+		}
 		return r.remove(ctx)
 	}
 	if r.waits() {
 		return errNotYet
+	}
+	if r.spec.Release != nil {
+		return r.deliverRelease(ctx)
 	}
 	evaluation := r.evaluate(ctx)
 	if errors.Is(evaluation, errSuperseded) || errors.Is(evaluation, errNotYet) {
@@ -359,10 +366,10 @@ func (e *Engine) ready(r *run, dep *model.Dependency) (bool, string) {
 	if last == nil || last.Phase != model.PhaseDone || last.Generation != other.spec.Generation || other.at != other.version {
 		return false, fmt.Sprintf("dependency '%s' is not ready", name(dep.On))
 	}
-	if len(r.trees) == 1 && len(other.spec.Inputs) == 1 && other.spec.Inputs[0].Source == r.inputs[0].Source && last.Applied != r.trees[0].Revision() {
+	if other.spec.Release == nil && len(r.trees) == 1 && len(other.spec.Inputs) == 1 && other.spec.Inputs[0].Source == r.inputs[0].Source && last.Applied != r.trees[0].Revision() {
 		return false, fmt.Sprintf("dependency '%s' revision is not up to date", name(dep.On))
 	}
-	if other.spec.Sync.Staged && (last.Sync != model.Synced || last.Healthy == nil || !*last.Healthy) {
+	if other.spec.Release == nil && other.spec.Sync.Staged && (last.Sync != model.Synced || last.Healthy == nil || !*last.Healthy) {
 		return false, fmt.Sprintf("dependency '%s' is not synced and healthy", name(dep.On))
 	}
 	return true, ""
@@ -529,11 +536,14 @@ func (r *run) finish(err error) {
 	if rep.Phase == model.PhaseDone && rep.Revision != "" {
 		rep.Applied = rep.Revision
 	}
+	if r.spec.Release != nil {
+		rep.Inventory = r.inventory()
+	}
 	if r.plan != nil {
 		rep.Inventory = r.inventory()
 		rep.Hold, rep.Pending = r.plan.Held, r.plan.Pending
 	}
-	if r.spec.Sync.Staged {
+	if r.spec.Sync.Staged && r.spec.Release == nil {
 		r.account()
 	}
 	rep.Findings = append(append(d.standingFindings(), r.found...), e.fights(d)...)
@@ -619,6 +629,9 @@ func (r *run) schedule(rep *model.Report) {
 	}
 	if again := d.askAgain(rep.Fault != nil); again > 0 && (pause == 0 || again < pause) {
 		pause = again
+	}
+	if at := d.release.retryAt(); !at.IsZero() {
+		pause, urge = max(time.Until(at), time.Millisecond), changed
 	}
 	if lag := d.nextHeal(e); lag > 0 && (pause == 0 || lag < pause) {
 		pause, urge = lag, urgent

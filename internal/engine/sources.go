@@ -33,10 +33,13 @@ func (e *Engine) setSource(spec model.Source, findings []model.Finding) {
 		if reflect.DeepEqual(s.spec, spec) {
 			return
 		}
+		e.unlinkSource(&s.spec)
 		s.spec, s.findings = spec, findings
+		e.linkSource(&s.spec)
 		s.nudge()
 		return
 	}
+	e.linkSource(&spec)
 	ctx, stop := context.WithCancel(e.ctx)
 	s = &sourceState{spec: spec, findings: findings, wake: make(chan struct{}, 1), stop: stop}
 	e.book.sources[spec.ID] = s
@@ -52,8 +55,7 @@ func (e *Engine) DropSource(id object.ID) {
 	if s == nil {
 		return
 	}
-	s.stop()
-	delete(e.book.sources, id)
+	e.endSource(s)
 	for reader := range e.book.readers[id] {
 		e.queue.add(reader, routine)
 	}
@@ -64,11 +66,30 @@ func (e *Engine) DropSource(id object.ID) {
 func (e *Engine) endUnread() {
 	for _, id := range e.book.unread {
 		if s := e.book.sources[id]; s != nil && s.spec.Implied && len(e.book.readers[id]) == 0 {
-			s.stop()
-			delete(e.book.sources, id)
+			e.endSource(s)
 		}
 	}
 	e.book.unread = nil
+}
+
+// endSource forgets a source. The caller holds e.mu.
+func (e *Engine) endSource(s *sourceState) {
+	s.stop()
+	e.unlinkSource(&s.spec)
+	delete(e.book.sources, s.spec.ID)
+}
+
+// linkSource notes whose news a source waits for. The caller holds e.mu.
+func (e *Engine) linkSource(spec *model.Source) {
+	for _, id := range append(spec.Reads(), spec.After...) {
+		link(e.book.madeOf, id, spec.ID)
+	}
+}
+
+func (e *Engine) unlinkSource(spec *model.Source) {
+	for _, id := range append(spec.Reads(), spec.After...) {
+		unlink(e.book.madeOf, id, spec.ID)
+	}
 }
 
 // lookAgain looks at the implied sources of a delivery because a person asked
@@ -189,7 +210,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	s.looked = true
 	s.answered = asked
 	before := s.fault
-	s.fault = asFault(err, "GitOperationFailed")
+	s.fault = asFault(err, fetchFailed(&spec))
 	news := first || !sameFault(before, s.fault) || spec.Wake != s.handled || spec.Generation != s.observed
 	s.handled, s.observed = spec.Wake, spec.Generation
 	if recalled != nil {
@@ -226,7 +247,7 @@ func (e *Engine) rest(ctx context.Context, s *sourceState, spec model.Source, in
 	defer e.mu.Unlock()
 	s.looked = true
 	if err != nil {
-		s.fault = asFault(err, "GitOperationFailed")
+		s.fault = asFault(err, fetchFailed(&spec))
 		return
 	}
 	s.tree = tree
@@ -246,25 +267,59 @@ func (e *Engine) recall(ctx context.Context, spec model.Source, included map[obj
 	return tree
 }
 
-// included gathers the trees that a source copies into its own.
+// included gathers the trees that a source is made of. The caller holds e.mu.
 func (e *Engine) included(spec model.Source) (map[object.ID]*source.Tree, *model.Fault) {
-	if len(spec.Include) == 0 {
+	ids := spec.Reads()
+	if len(ids) == 0 {
 		return nil, nil
 	}
 	trees := map[object.ID]*source.Tree{}
-	for i, inc := range spec.Include {
-		other := e.book.sources[inc.Source]
+	for i, id := range ids {
+		other := e.book.sources[id]
 		if other == nil || other.tree == nil {
-			return nil, &model.Fault{
-				Reason:  "IncludeUnavailable",
-				Message: fmt.Sprintf("could not get the artifact of %s: it has none yet", inc.Source),
-				Origin:  model.Origin{Declared: spec.ID, Field: fmt.Sprintf("spec.include[%d]", i)},
-				Retry:   true, Waiting: true,
-			}
+			return nil, unavailable(&spec, i, id)
 		}
-		trees[inc.Source] = other.tree
+		trees[id] = other.tree
 	}
 	return trees, nil
+}
+
+// unavailable is the fault of a source that is made of another one, the i-th
+// that it reads, which has no tree yet.
+func unavailable(spec *model.Source, i int, id object.ID) *model.Fault {
+	f := &model.Fault{
+		Origin: model.Origin{Declared: spec.ID}, Retry: true, Waiting: true,
+		Message: fmt.Sprintf("no artifact available for %s source '%s'", id.Kind, id.Name),
+		Advice:  "its own status says why",
+	}
+	switch {
+	case i < len(spec.Include):
+		f.Reason, f.Origin.Field = "IncludeUnavailable", fmt.Sprintf("spec.include[%d]", i)
+		f.Message = fmt.Sprintf("could not get the artifact of %s: it has none yet", id)
+	case spec.Chart != nil:
+		f.Reason, f.Origin.Field = "NoSourceArtifact", "spec.sourceRef"
+	default:
+		f.Reason, f.Origin.Field = "SourceFetchFailed", fmt.Sprintf("spec.sources[%d]", i-len(spec.Include))
+	}
+	return f
+}
+
+// fetchFailed is the reason of a look that failed without saying more (the
+// conditions of source-controller).
+func fetchFailed(spec *model.Source) string {
+	switch {
+	case spec.OCI != nil:
+		return "OCIArtifactPullFailed"
+	case spec.Bucket != nil:
+		return "BucketOperationFailed"
+	case spec.Index != nil:
+		return "IndexationFailed"
+	case spec.Chart != nil:
+		return "ChartPullError"
+	case spec.External != nil, spec.Generated != nil:
+		return "SourceFetchFailed"
+	}
+	return "GitOperationFailed"
 }
 
 // moved tells the readers of a source that its tree changed. Those whose
@@ -285,7 +340,7 @@ func (e *Engine) moved(id object.ID, from, to *source.Tree) {
 		d := e.book.deliveries[reader]
 		switch {
 		case d == nil:
-		case known && !touched[reader] && d.current(id, from):
+		case known && !touched[reader] && d.spec.Release == nil && d.current(id, from):
 			unmoved = append(unmoved, d)
 		default:
 			e.book.stale[reader] = true
@@ -308,11 +363,9 @@ func (e *Engine) moved(id object.ID, from, to *source.Tree) {
 		d.report = &next
 		e.opts.Reporter.Delivery(&next)
 	}
-	for other, s := range e.book.sources {
-		for _, inc := range s.spec.Include {
-			if inc.Source == id && other != id {
-				s.nudge()
-			}
+	for other := range e.book.madeOf[id] {
+		if s := e.book.sources[other]; s != nil && other != id {
+			s.nudge()
 		}
 	}
 }

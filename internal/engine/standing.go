@@ -202,6 +202,9 @@ func (d *delivery) tried() bool { return d.fault != nil && d.at == d.version }
 // awaits reports whether the delivery waits for the health of an object, or
 // answers for it after having waited.
 func (d *delivery) awaits(id object.ID) bool {
+	if d.spec.Release != nil {
+		return d.sync != nil
+	}
 	if d.spec.Policy.Wait || d.spec.Sync.Staged {
 		return true
 	}

@@ -46,6 +46,8 @@ type syncing struct {
 	delayed time.Time // the wave delay ends then
 	retries int
 	retryAt time.Time // the next try, after a failure
+	waits   bool      // of a release: for the health of objects
+	jobs    bool      // of a release: for Jobs to be complete, too
 	eager   bool      // the next try begins with the next event, whatever retryAt says
 }
 
@@ -306,6 +308,9 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 		return nil
 	}
 	if !op.retryAt.IsZero() {
+		if op.eager && time.Now().Before(op.retryAt) {
+			op.retries-- // what it waited for came before its time: the try that could not be is not counted
+		}
 		op.results = map[resultKey]model.SyncResult{}
 	}
 	op.retryAt, op.eager = time.Time{}, false
@@ -315,39 +320,13 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 	if op.failed != "" { // its SyncFail hooks run
 		return &model.Fault{Reason: "SyncError", Origin: model.Origin{Declared: r.spec.ID}, Message: op.failed}
 	}
-	steps := r.steps()
-	if err := r.prepare(ctx, op, steps); err != nil {
+	waiting, err := r.climb(ctx, op)
+	if err != nil {
 		return err
 	}
-	several := len(steps) > 1
-	for i := range steps {
-		step := &steps[i]
-		if !op.reached.before(step.at) {
-			continue
-		}
-		if !op.delayed.IsZero() && time.Now().Before(op.delayed) {
-			op.waiting = "waiting for the wave delay"
-			r.d.next = time.Until(op.delayed)
-			return nil
-		}
-		if r.superseded() {
-			return errSuperseded
-		}
-		if err := r.take(ctx, op, step); err != nil {
-			return err
-		}
-		waiting, err := r.settledStep(op, step, several)
-		if err != nil {
-			return err
-		}
-		if waiting != "" {
-			op.waiting = waiting
-			return nil
-		}
-		op.reached = step.at
-		if d := r.spec.Sync.WaveDelay; d > 0 && i < len(steps)-1 && step.busy() {
-			op.delayed = time.Now().Add(d)
-		}
+	if waiting != "" {
+		op.waiting = waiting
+		return nil
 	}
 	if f := r.unsyncable(); f != nil {
 		return f
@@ -357,6 +336,44 @@ func (r *run) operate(ctx context.Context, op *syncing) error {
 		return nil
 	}
 	return r.complete(ctx, op, model.OperationSucceeded, "successfully synced (all tasks run)")
+}
+
+// climb takes the steps of an operation that can be taken now, and says what the
+// next one waits for; "" when all have been taken.
+func (r *run) climb(ctx context.Context, op *syncing) (waiting string, err error) {
+	steps := r.steps()
+	if err := r.prepare(ctx, op, steps); err != nil {
+		return "", err
+	}
+	several := op.waits || r.spec.Release == nil && len(steps) > 1
+	for i := range steps {
+		step := &steps[i]
+		if !op.reached.before(step.at) {
+			continue
+		}
+		if !op.delayed.IsZero() && time.Now().Before(op.delayed) {
+			r.d.next = time.Until(op.delayed)
+			return "waiting for the wave delay", nil
+		}
+		if r.superseded() {
+			return "", errSuperseded
+		}
+		if err := r.take(ctx, op, step); err != nil {
+			return "", err
+		}
+		waiting, err := r.settledStep(op, step, several)
+		if err != nil {
+			return "", err
+		}
+		if waiting != "" {
+			return waiting, nil
+		}
+		op.reached = step.at
+		if d := r.spec.Sync.WaveDelay; d > 0 && i < len(steps)-1 && step.busy() {
+			op.delayed = time.Now().Add(d)
+		}
+	}
+	return "", nil
 }
 
 // prepare makes sure, before the first write, that everything can be written
@@ -523,12 +540,12 @@ func (r *run) settledStep(op *syncing, s *step, several bool) (string, error) {
 		k := resultKey{model.Sync, id}
 		res, ours := op.results[k]
 		en := e.book.entries[key{r.d.cluster, id}]
-		if !ours || en == nil || en.handle.Weightless {
+		if !ours && r.spec.Release == nil || en == nil || en.handle.Weightless || r.unawaited(op, id) {
 			continue
 		}
 		switch en.health.State {
 		case "", model.Current:
-			if res.HookPhase == model.OperationRunning {
+			if ours && res.HookPhase == model.OperationRunning {
 				res.HookPhase = model.OperationSucceeded
 				op.results[k] = res
 			}

@@ -1,16 +1,7 @@
 package generate
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"plumb.dev/plumb/internal/githubapp"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -106,7 +98,7 @@ type minter struct {
 }
 
 func (m minter) mint(ctx context.Context) (token string, expires time.Time, err error) {
-	claim, err := m.claim()
+	claim, err := githubapp.Claim(m.app, m.now)
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -172,49 +164,4 @@ func (m minter) installation(ctx context.Context) (string, error) {
 		}
 	}
 	return "", advised{fmt.Errorf("it is not installed for %q", owner), "install it there, or name its installation in the Secret"}
-}
-
-// claim is the signed token by which the app identifies itself (RS256, RFC 7519).
-func (m minter) claim() (string, error) {
-	key, err := parseRSAKey(m.app.PrivateKey.Reveal())
-	if err != nil {
-		return "", err
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	payload, err := json.Marshal(map[string]any{
-		"iat": m.now.Add(-time.Minute).Unix(), // clocks differ
-		"exp": m.now.Add(9 * time.Minute).Unix(),
-		"iss": m.app.AppID,
-	})
-	if err != nil {
-		return "", err
-	}
-	signed := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(payload)
-	sum := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-	if err != nil {
-		return "", errors.New("the private key cannot sign")
-	}
-	return signed + "." + encode(signature), nil
-}
-
-// parseRSAKey reads a key in PEM form, PKCS #1 or PKCS #8. Errors hold nothing of it.
-func parseRSAKey(text []byte) (*rsa.PrivateKey, error) {
-	bad := errors.New("the private key is no RSA key in PEM form")
-	block, _ := pem.Decode(bytes.TrimSpace(text))
-	if block == nil {
-		return nil, bad
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, bad
-	}
-	key, ok := parsed.(*rsa.PrivateKey)
-	if !ok {
-		return nil, bad
-	}
-	return key, nil
 }

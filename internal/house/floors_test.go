@@ -26,6 +26,8 @@ var rooms = []room{
 	{path: "internal/health", floor: 1, why: "health is judged from one object; who asks and why is none of its business"},
 	{path: "internal/gate", floor: 1, why: "rules are judged over objects that are handed in"},
 	{path: "internal/differ", floor: 1, why: "what counts as a difference is judged from two objects and the rules, without a look at the cluster"},
+	{path: "internal/helm", floor: 1, why: "names, digests, hooks and orders that dialects, renderer and release must agree on are tables and texts of their own"},
+	{path: "internal/githubapp", floor: 1, why: "a claim is signed from a key and a time; who asks GitHub with it, for Git or for its API, is above"},
 	{path: "internal/dialect", floor: 1, why: "the contract that every dialect keeps must not know any of them"},
 
 	{path: "internal/dialect/flux", floor: 2, why: "a dialect translates between upstream's words and the nouns; two dialects never know of each other"},

@@ -59,6 +59,8 @@ var strangers = []stranger{
 	{"k8s.io/api/", "types of the built-in kinds"},
 	{"k8s.io/apiextensions-apiserver/pkg/apis/", "types of CRDs"},
 	{"github.com/fluxcd/kustomize-controller/api/", "upstream's types, so that a field we forgot is a failing test"},
+	{"github.com/fluxcd/helm-controller/api/", "upstream's types, so that digests of parts of the spec are upstream's too"},
+	{"helm.sh/helm/v4/pkg/strvals", "the grammar of helm --set; no client in it"},
 	{"github.com/fluxcd/source-controller/api/", "upstream's types, so that a field we forgot is a failing test"},
 	{"github.com/fluxcd/pkg/apis/", "upstream's types and the reasons its users know"},
 	{"sigs.k8s.io/structured-merge-diff/", "field sets as managedFields spells them"},

@@ -136,6 +136,17 @@ type KustomizeOptions struct {
 	ForceAnnotations    bool
 	EnvsubstAnnotations bool   // values of CommonAnnotations may hold $NAME of the environment
 	Version             string // of kustomize that was asked for; accepted and reported
+
+	// EnableHelm: helmCharts and the like are rendered, by the renderer of
+	// charts ("kustomize build --enable-helm").
+	EnableHelm bool
+	// RemoteBases: resources and components may be directories of other Git
+	// repositories, which the engine fetches.
+	RemoteBases bool
+	// KubeVersion and APIVersions are what charts are told of the target, as in
+	// HelmOptions.
+	KubeVersion string
+	APIVersions []string
 }
 
 // Replicas sets the replica count of a workload, as kustomization.yaml has it.
@@ -249,6 +260,11 @@ type Ownership struct {
 	Control      Annotations       // annotations on objects that control how they are applied
 	Tracking     Tracking          // annotation that names the owner on every applied object
 	Reference    *OwnerReference   // on every applied object; nil: none
+
+	// What Helm puts on the objects of a release besides Labels, but neither on
+	// its hooks nor on CRDs of a chart's directory crds (Helm,
+	// pkg/action/validate.go).
+	ReleaseLabels, ReleaseAnnotations map[string]string
 
 	// Marks that earlier tools left on objects and that go when they are taken
 	// over.

@@ -160,9 +160,13 @@ type ChartPlace struct {
 // ExternalSource is an artifact that something else serves
 // (source.toolkit.fluxcd.io ExternalArtifact status.artifact).
 type ExternalSource struct {
-	URL      string
+	URL      string // "": there is none yet, and whoever reads it waits
 	Digest   string // algorithm:hex that the archive must have
 	Revision string
+	// Plain: what is served is one file, not an archive; the tree holds it at its
+	// root under the last element of the address.
+	Plain bool
+	Auth  HTTPAuth
 }
 
 // GeneratedSource is a tree made of the trees of others
@@ -175,6 +179,10 @@ type GeneratedSource struct {
 	// Revision is "@alias": that of the source of this alias; "": a digest of
 	// the content.
 	Revision string
+	// OriginRevision is "@alias" of the source whose own origin, or else whose
+	// revision, the artifact's metadata tell of
+	// ("org.opencontainers.image.revision"); "": none.
+	OriginRevision string
 }
 
 // GeneratedInput is a source by the alias that copy rules know it by.

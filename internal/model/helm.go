@@ -15,17 +15,35 @@ type HelmOptions struct {
 	IgnoreMissingValueFiles bool
 	Schemes                 []string // that addresses of value files may have; nil: none
 	// Values go over the files: a mapping, YAML or JSON. They may hold secrets.
-	Values       Secret `json:"-"`
-	ValuesDigest string // of Values, so that two renders can be told apart
-	Parameters []HelmParameter // go over all others, in this order
+	Values       Secret          `json:"-"`
+	ValuesDigest string          // of Values, so that two renders can be told apart
+	Parameters   []HelmParameter // go over all others, in this order
 
 	KubeVersion string   // "": the target's
 	APIVersions []string // besides the target's; with KubeVersion set, instead of them
-	SkipCRDs    bool
-	SkipSchema  bool // values are not checked against values.schema.json
-	SkipTests   bool // hooks of kind "test" are left out
-	SkipHooks   bool
-	Version     string // of Helm that was asked for; accepted and reported
+	// KnownAPIs: kinds that Helm knows by itself count as served, whatever the
+	// target says, as with "helm template" (Argo CD). So they do where the target
+	// is not known, and with KubeVersion set.
+	KnownAPIs bool
+	// Packaged: the tree is that of a packaged chart, in which .helmignore has
+	// nothing left to say. It has in a directory of a repository.
+	Packaged bool
+	// Sensitive are the texts in Values that came from Secrets: no message shows
+	// them, and an object that holds one counts as secret.
+	Sensitive []Secret `json:"-"`
+
+	SkipCRDs   bool
+	SkipSchema bool // values are not checked against values.schema.json
+	SkipTests  bool // hooks of kind "test" are left out
+	SkipHooks  bool
+	Version    string // of Helm that was asked for; accepted and reported
+
+	// ChartVersion takes the place of the chart's own version; "": it stays.
+	ChartVersion string
+	// Defaults take the place of the chart's values.yaml (a mapping, JSON); zero:
+	// it counts. They may hold secrets.
+	Defaults       Secret `json:"-"`
+	DefaultsDigest string
 
 	// Upgrade and Revision are {{ .Release.IsUpgrade }} and {{ .Release.Revision }};
 	// Revision 0 stands for 1.
@@ -36,8 +54,11 @@ type HelmOptions struct {
 	// Live: the function lookup sees the target, as the delivery's identity.
 	Live bool
 
-	// PostRenderers run over the result, in this order, hooks included.
-	PostRenderers []KustomizeOptions
+	// PostRenderers run over the result, in this order, and see the hooks as
+	// PostRenderStrategy says: "combined" (with the other objects), "separate"
+	// (by themselves) or "nohooks" (not at all); "": combined.
+	PostRenderers      []KustomizeOptions
+	PostRenderStrategy string
 	// OwnLabels are set on every object last (helm-controller's origin labels).
 	OwnLabels map[string]string
 
@@ -68,6 +89,12 @@ type Release struct {
 	// "Create", "CreateReplace".
 	InstallCRDs, UpgradeCRDs string
 	CreateNamespace          bool // before the first install
+	// Reinstall: when the chart is one of another name, the release is
+	// uninstalled and installed anew; false: it is upgraded in place.
+	Reinstall bool
+	// WaitStrategy is how actions that wait judge readiness: "poller" (kstatus
+	// and Policy.HealthExprs), "legacy" (as Helm 3 did).
+	WaitStrategy string
 
 	// Remedies of failed installs and upgrades.
 	InstallRemedy, UpgradeRemedy Remedy
@@ -82,8 +109,25 @@ type Release struct {
 	History                                    []ReleaseSnapshot
 	Failures, InstallFailures, UpgradeFailures int64
 	Attempted                                  ReleaseAttempt
+	Observed                                   ReleaseObserved
 	// Tokens of requests that have not been handled.
 	ForceToken, ResetToken string
+	// FullName is the name before it was shortened to Name, for messages; "": Name.
+	FullName string
+	// The conditions as the status has them; nil: it has not.
+	Released, Tested, Remedied *Verdict
+	// What the status tells of tokens that have been handled.
+	ForceHandled, ResetHandled string
+}
+
+// ReleaseObserved is what else the status tells of the last release, to see
+// whether another one is due (helm-controller, DetermineReleaseState and
+// ReleaseTargetChanged).
+type ReleaseObserved struct {
+	Generation           int64  // that was acted on in full, or stalled
+	StorageNamespace     string // of the records; "": nothing has been released
+	PostRenderersDigest  string
+	CommonMetadataDigest string
 }
 
 // ReleaseAction is how one of Helm's actions behaves.
@@ -165,13 +209,19 @@ type ReleaseReport struct {
 	Attempted                                  ReleaseAttempt
 	ForceHandled, ResetHandled                 string
 	Chart                                      Chart
-	// What the last action came to: conditions in upstream's words. A nil one is
-	// not known, and the object keeps what it says.
+	// What the last actions came to: conditions in upstream's words; nil: the
+	// condition is not there.
 	Released, Tested, Remedied *Verdict
 	PostRenderersDigest        string
 	CommonMetadataDigest       string
 	Drifted                    []Change // what differs, where drift is only told
 	Notes                      bool     // the release has notes
+
+	StoredIn string // storage namespace of History; "": nothing is released
+	// Ready, Reconciling, Stalled and Drift are the other conditions, likewise; but
+	// a nil Ready is not known, and stays as it is.
+	Ready, Reconciling, Stalled, Drift *Verdict
+	Events                             []Event // of what was done since the last report
 }
 
 // Verdict is one condition.

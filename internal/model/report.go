@@ -110,8 +110,14 @@ type SourceReport struct {
 	Suspended bool
 	Deleted   bool
 
-	Includes     []Artifact // of spec.include, in order
-	Chart        *Chart     // what a ChartSource found
+	Includes []Artifact // of spec.include, in order
+	Chart    *Chart     // what a ChartSource found
+	// ReadRevision is the revision of the source that a chart was read from, or of
+	// the index that it was found in; "": of none.
+	ReadRevision string
+	// ValuesFiles are those of a ChartSource that were there, in order.
+	ValuesFiles  []string
+	Files        int // in the tree
 	IgnoreDigest string
 	SparsePaths  []string // as observed
 	Recursed     bool     // submodules, as observed

@@ -24,8 +24,11 @@ type Source struct {
 	External  *ExternalSource  // an artifact that something else makes
 	Generated *GeneratedSource // a tree made of others
 
-	Ignore    *string   // gitignore patterns that replace the defaults; nil: upstream's defaults
-	Include   []Include // other sources copied into this tree
+	Ignore  *string   // gitignore patterns that replace the defaults; nil: upstream's defaults
+	Include []Include // other sources copied into this tree
+	// After are sources whose news make this one look again, though it is not
+	// made of them: the Helm repository of a chart.
+	After     []object.ID
 	Interval  time.Duration
 	Timeout   time.Duration
 	Suspended bool

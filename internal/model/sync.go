@@ -28,6 +28,8 @@ const (
 	HookSucceeded      HookDeletePolicy = "HookSucceeded"
 	HookFailed         HookDeletePolicy = "HookFailed"
 	BeforeHookCreation HookDeletePolicy = "BeforeHookCreation"
+	// HookStays: a hook that is never deleted, and applied over by the next one.
+	HookStays HookDeletePolicy = "HookStays"
 )
 
 // Stage is the place of an object in a sync.

@@ -362,7 +362,7 @@ func (in *Input) lastStep(p *model.Plan, changes []model.Change) []model.Change 
 // accounts reports whether what is not pruned stays owned and is told of,
 // rather than forgotten.
 func (in *Input) accounts() bool {
-	return (in.Delivery.Sync.Staged || in.Delivery.Expands) && !in.Delivery.Deleting
+	return (in.Delivery.Sync.Staged && in.Delivery.Release == nil || in.Delivery.Expands) && !in.Delivery.Deleting
 }
 
 // kept says why an object that is no longer wanted may not be deleted now; ""

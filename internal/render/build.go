@@ -17,6 +17,10 @@ import (
 // Application (argo-cd ApplicationConditionComparisonError).
 const ComparisonError = "ComparisonError"
 
+// fluxDialect is the dialect whose charts are Helm releases: their faults keep
+// their reasons.
+const fluxDialect = "flux"
+
 // Build renders dir of tree the way opts.Kind says.
 //
 // Kind Flux is Kustomize of this package. The others follow the repository
@@ -33,56 +37,65 @@ const ComparisonError = "ComparisonError"
 // opts are those after the files of opts.Overrides were taken into account,
 // which the caller reads through the same tree.
 func Build(ctx context.Context, tree *Recorder, dir string, opts model.Render, origin model.Origin, limits Limits) (*model.Manifest, error) {
+	return Outside{}.Build(ctx, tree, dir, opts, origin, limits)
+}
+
+// Build is Build with what is outside of the tree.
+func (o Outside) Build(ctx context.Context, tree *Recorder, dir string, opts model.Render, origin model.Origin, limits Limits) (*model.Manifest, error) {
 	if opts.Kind == model.RenderFlux {
-		return Kustomize(ctx, tree, dir, opts.Kustomize, origin, limits)
+		return o.kustomize(ctx, tree, dir, opts.Kustomize, origin, limits)
 	}
 	opts = effective(opts)
-	if origin.Field == "" {
+	b := &build{ctx: ctx, recorder: tree, limits: limits.orDefaults(), opts: opts.Kustomize, argo: true, release: opts.Kind == model.RenderHelm && origin.Dialect == fluxDialect, outside: o}
+	if origin.Field == "" && !b.release {
 		origin.Field = "spec.source"
 	}
-	b := &build{ctx: ctx, recorder: tree, limits: limits.orDefaults(), opts: opts.Kustomize, origin: origin, argo: true}
+	b.origin = origin
+	defer b.forget()
 	b.fs = treeFS{links: links{tree: tree, depth: b.limits.Depth}, overlay: map[string][]byte{}}
-	kind, objects, err := b.application(cleaned(dir), opts)
+	m, err := b.application(cleaned(dir), opts)
 	if failed := tree.Failed(); failed != nil {
 		err = b.unavailable(failed)
 	}
 	if err != nil {
-		return nil, compared(err)
+		return nil, b.compared(err)
 	}
-	return &model.Manifest{Objects: objects, Trace: tree.Trace(), Kind: kind}, nil
+	m.Trace, m.Pinned = tree.Trace(), m.Pinned || b.pinned
+	return m, nil
 }
 
 // application renders as one source of an Application asks for.
-func (b *build) application(dir string, opts model.Render) (model.RenderKind, []model.Rendered, error) {
+func (b *build) application(dir string, opts model.Render) (*model.Manifest, error) {
 	kind := opts.Kind
 	switch kind {
 	case model.RenderNothing:
-		return kind, nil, nil
-	case model.RenderDetect, model.RenderKustomize, model.RenderDirectory:
-	case model.RenderHelm:
-		return kind, nil, b.helmFault()
+		return &model.Manifest{Kind: kind}, nil
+	case model.RenderDetect, model.RenderKustomize, model.RenderDirectory, model.RenderHelm:
 	default:
-		return kind, nil, b.fault(b.origin.Field, fmt.Sprintf("no directory is rendered as %q", kind), "")
+		return nil, b.fault(b.origin.Field, fmt.Sprintf("no directory is rendered as %q", kind), "")
 	}
 	dir, err := b.start(dir)
 	if err != nil {
-		return kind, nil, err
+		return nil, err
 	}
 	if kind == model.RenderDetect {
 		if kind, err = b.detect(dir); err != nil {
-			return kind, nil, err
+			return nil, err
 		}
 	}
-	var objects []model.Rendered
+	m := &model.Manifest{Kind: kind}
 	switch kind {
 	case model.RenderHelm:
-		err = b.helmFault()
+		var h *helmed
+		if h, err = b.helm(dir, opts.Helm); err == nil {
+			m.Objects, m.Chart, m.Notes, m.Pinned = h.objects, h.chart, h.notes, h.pinned
+		}
 	case model.RenderKustomize:
-		objects, err = b.ownKustomization(dir)
+		m.Objects, err = b.ownKustomization(dir)
 	default:
-		objects, err = b.manifests(dir, opts.Directory)
+		m.Objects, err = b.manifests(dir, opts.Directory)
 	}
-	return kind, objects, err
+	return m, err
 }
 
 // detect tells the kind of a directory by the files in it, of which the last
@@ -111,10 +124,6 @@ func (b *build) detect(dir string) (model.RenderKind, error) {
 	return kind, nil
 }
 
-func (b *build) helmFault() error {
-	return b.fault(b.origin.Field, "Helm sources are not handled yet: the chart was not rendered", "commit its rendered manifests, or leave this Application to Argo CD for now")
-}
-
 // effective returns the options with $NAME replaced by the environment where
 // upstream replaces it, and without what plays no part in a render of the kind.
 // Two of them that are equal render alike.
@@ -126,12 +135,18 @@ func effective(opts model.Render) model.Render {
 		out.Kustomize.CommonLabels, out.Kustomize.CommonAnnotations = nil, nil // Finish sets them
 	case model.RenderDetect:
 		out.Kustomize, out.Directory = inEnvironment(opts.Kustomize, opts.Environment), directoryIn(opts.Directory, opts.Environment)
+		out.Helm = helmIn(opts.Helm, opts.Environment)
+	case model.RenderHelm:
+		out.Helm = helmIn(opts.Helm, opts.Environment)
 	case model.RenderKustomize:
 		out.Kustomize = inEnvironment(opts.Kustomize, opts.Environment)
 	case model.RenderDirectory:
 		out.Directory = directoryIn(opts.Directory, opts.Environment)
 	}
 	out.Kustomize.Version = "" // there is one
+	if opts.Decryption != nil {
+		out.Decryption = &model.Decryption{Digest: opts.Decryption.Digest}
+	}
 	return out
 }
 
@@ -148,6 +163,35 @@ func inEnvironment(opts model.KustomizeOptions, env map[string]string) model.Kus
 		opts.EnvsubstAnnotations = false
 	}
 	return opts
+}
+
+// helmIn substitutes in names of value files and in values of parameters. The
+// name of another source ("$name/…") is no variable (argo-cd
+// reposerver/repository, helmTemplate).
+func helmIn(opts model.HelmOptions, env map[string]string) model.HelmOptions {
+	opts.ValueFiles = slices.Clone(opts.ValueFiles)
+	for i, name := range opts.ValueFiles {
+		opts.ValueFiles[i] = fileIn(name, env)
+	}
+	opts.Parameters = slices.Clone(opts.Parameters)
+	for i := range opts.Parameters {
+		if p := &opts.Parameters[i]; p.File {
+			p.Value = fileIn(p.Value, env)
+		} else {
+			p.Value = substituted(p.Value, env)
+		}
+	}
+	opts.Version = "" // there is one
+	return opts
+}
+
+func fileIn(name string, env map[string]string) string {
+	if m := referred.FindStringSubmatch(name); m != nil {
+		if _, variable := env[m[1]]; !variable {
+			return "$" + m[1] + substituted(m[2], env)
+		}
+	}
+	return substituted(name, env)
 }
 
 // directoryIn substitutes in the variables of Jsonnet (argo-cd
@@ -211,9 +255,9 @@ func KeyOf(dir string, opts model.Render, limits Limits) Key {
 }
 
 // compared gives a fault the reason that Argo CD has for all of them.
-func compared(err error) error {
+func (b *build) compared(err error) error {
 	var fault *model.Fault
-	if !errors.As(err, &fault) {
+	if !errors.As(err, &fault) || b.release {
 		return err
 	}
 	same := *fault

@@ -12,6 +12,9 @@ type document struct {
 	node *yaml.Node // nil when it has no content or cannot be parsed
 }
 
+// decoded is the document as YAML by itself.
+func (d *document) decoded() ([]byte, error) { return yaml.Marshal(d.node) }
+
 // documents cuts a file at its document markers and parses each part, with
 // lines counted from the start of the file. clean is false when a part cannot
 // be parsed, which is left to kustomize to complain about, or when the file is

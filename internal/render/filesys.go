@@ -148,6 +148,9 @@ func (t treeFS) ReadFile(p string) ([]byte, error) {
 	if isDir(entry) {
 		return nil, &fs.PathError{Op: "read", Path: in, Err: errors.New("is a directory")}
 	}
+	if content, ok := t.overlay[in]; ok {
+		return content, nil
+	}
 	return t.tree.Read(in)
 }
 

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -32,10 +33,76 @@ type story struct {
 	From        []map[string]any // ConfigMaps and Secrets
 	Always      bool
 	Reads       bool // show the trace
+
+	Helm    model.HelmOptions
+	Values  string // of Helm
+	Flux    bool   // the delivery is a HelmRelease
+	Version string // of the target; "": there is none
+	APIs    []string
+
+	refs map[string]memory // ref/name/…: trees of other inputs
 }
 
 func (s story) render() model.Render {
-	return model.Render{Kind: s.Kind, Kustomize: s.Kustomize, Directory: s.Directory, Environment: s.Environment}
+	helm := s.Helm
+	helm.Values = model.NewSecret([]byte(s.Values))
+	return model.Render{Kind: s.Kind, Kustomize: s.Kustomize, Directory: s.Directory, Environment: s.Environment, Helm: helm}
+}
+
+func (s story) origin() model.Origin {
+	if s.Flux {
+		return model.Origin{Dialect: fluxDialect}
+	}
+	return model.Origin{}
+}
+
+func (s story) mounts() []Mount {
+	var mounts []Mount
+	for name, tree := range s.refs {
+		mounts = append(mounts, Mount{At: RefAt(name), Tree: tree, Source: object.ID{Name: name}})
+	}
+	if s.Version != "" {
+		mounts = append(mounts, Mount{At: AtAPI, Tree: Capabilities(s.Version, s.APIs)})
+	}
+	return mounts
+}
+
+// on is a tree with what is mounted in it.
+func (s story) on(tree Tree) Tree {
+	if s.Kind != model.RenderHelm && s.Kind != model.RenderDetect && len(s.refs) == 0 {
+		return tree
+	}
+	return Mounted(tree, s.mounts())
+}
+
+// parseStory reads a story, its tree, and what it is to come to.
+func parseStory(t *testing.T, archive *txtar.Archive) (s story, tree memory, want string) {
+	t.Helper()
+	var files []txtar.File
+	refs := map[string][]txtar.File{}
+	for _, f := range archive.Files {
+		kind, in, _ := strings.Cut(f.Name, "/")
+		switch {
+		case kind == "tree":
+			files = append(files, txtar.File{Name: in, Data: f.Data})
+		case kind == "ref":
+			name, in, _ := strings.Cut(in, "/")
+			refs[name] = append(refs[name], txtar.File{Name: in, Data: f.Data})
+		case f.Name == "options.yaml":
+			if err := yaml.UnmarshalStrict(f.Data, &s); err != nil {
+				t.Fatal(err)
+			}
+		case f.Name == "want":
+			want = string(f.Data)
+		default:
+			t.Fatalf("%s has no meaning in a story", f.Name)
+		}
+	}
+	s.refs = map[string]memory{}
+	for name, files := range refs {
+		s.refs[name] = treeOf(files)
+	}
+	return s, treeOf(files), want
 }
 
 func TestStories(t *testing.T) {
@@ -53,24 +120,8 @@ func tell(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s story
-	var want string
-	var tree []txtar.File
-	for _, f := range archive.Files {
-		switch in, ok := strings.CutPrefix(f.Name, "tree/"); {
-		case ok:
-			tree = append(tree, txtar.File{Name: in, Data: f.Data})
-		case f.Name == "options.yaml":
-			if err := yaml.UnmarshalStrict(f.Data, &s); err != nil {
-				t.Fatal(err)
-			}
-		case f.Name == "want":
-			want = string(f.Data)
-		default:
-			t.Fatalf("%s has no meaning in a story", f.Name)
-		}
-	}
-	got := play(t, s, treeOf(tree))
+	s, tree, want := parseStory(t, archive)
+	got := play(t, s, tree)
 	if *update {
 		rewrite(t, file, archive, got)
 		return
@@ -83,7 +134,7 @@ func tell(t *testing.T, file string) {
 // play renders as the engine does and prints what came out.
 func play(t *testing.T, s story, tree memory) string {
 	t.Helper()
-	m, err := Build(context.Background(), Record(context.Background(), tree, Limits{}), s.Dir, s.render(), model.Origin{}, Limits{})
+	m, err := Build(context.Background(), Record(context.Background(), s.on(tree), Limits{}), s.Dir, s.render(), s.origin(), Limits{})
 	if err != nil {
 		return printFault(t, err)
 	}
@@ -110,6 +161,9 @@ func play(t *testing.T, s story, tree memory) string {
 	if m.Kind != model.RenderFlux {
 		fmt.Fprintf(&b, "# rendered as %s\n", m.Kind)
 	}
+	if c := m.Chart; c != nil {
+		fmt.Fprintf(&b, "# chart %s %s of %s, pinned: %v\n%s", c.Name, c.Version, c.AppVersion, m.Pinned, m.Notes)
+	}
 	for _, rendered := range m.Objects {
 		text, err := yaml.JSONToYAML(rendered.JSON)
 		if err != nil {
@@ -122,6 +176,9 @@ func play(t *testing.T, s story, tree memory) string {
 		fmt.Fprintf(&b, "# %s asked for in %s", rendered.ID, at)
 		if rendered.Secret {
 			b.WriteString(", secret")
+		}
+		if rendered.CRD {
+			b.WriteString(", definition")
 		}
 		fmt.Fprintf(&b, "\n%s", text)
 	}
@@ -141,6 +198,14 @@ var readNames = map[model.ReadKind]string{
 // printFault shows a fault; every error has to be one.
 func printFault(t *testing.T, err error) string {
 	t.Helper()
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		var out strings.Builder
+		for _, want := range missing.Wants {
+			fmt.Fprintf(&out, "wanted in %s: %s\n", want.Field, want.String())
+		}
+		return out.String()
+	}
 	var fault *model.Fault
 	if !errors.As(err, &fault) {
 		t.Fatalf("%T is no fault: %v", err, err)

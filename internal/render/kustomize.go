@@ -28,11 +28,16 @@ import (
 // A tree that is a *Recorder is used as it is, with its own context and
 // limits; the trace then also holds what was read through it before.
 func Kustomize(ctx context.Context, tree Tree, dir string, opts model.KustomizeOptions, origin model.Origin, limits Limits) (*model.Manifest, error) {
+	return Outside{}.kustomize(ctx, tree, dir, opts, origin, limits)
+}
+
+func (o Outside) kustomize(ctx context.Context, tree Tree, dir string, opts model.KustomizeOptions, origin model.Origin, limits Limits) (*model.Manifest, error) {
 	recorder, ok := tree.(*Recorder)
 	if !ok {
 		recorder = Record(ctx, tree, limits)
 	}
-	b := &build{ctx: ctx, recorder: recorder, limits: recorder.limits, opts: opts, origin: origin}
+	b := &build{ctx: ctx, recorder: recorder, limits: recorder.limits, opts: opts, origin: origin, outside: o}
+	defer b.forget()
 	b.fs = treeFS{links: links{tree: recorder, depth: recorder.limits.Depth}, overlay: map[string][]byte{}}
 	objects, err := b.run(cleaned(dir))
 	if failed := recorder.Failed(); failed != nil {
@@ -41,7 +46,7 @@ func Kustomize(ctx context.Context, tree Tree, dir string, opts model.KustomizeO
 	if err != nil {
 		return nil, err
 	}
-	return &model.Manifest{Objects: objects, Trace: recorder.Trace()}, nil
+	return &model.Manifest{Objects: objects, Trace: recorder.Trace(), Pinned: b.pinned}, nil
 }
 
 // build is one call of Kustomize.
@@ -53,7 +58,12 @@ type build struct {
 	opts     model.KustomizeOptions
 	origin   model.Origin
 
-	argo bool // as Argo CD does, not as Flux
+	argo    bool // as Argo CD does, not as Flux
+	release bool // the chart of a HelmRelease
+	pinned  bool // the clock or randomness had a part in it
+
+	outside Outside
+	opened  [][]byte // files that were decrypted, wiped in the end
 }
 
 func (b *build) run(dir string) ([]model.Rendered, error) {
@@ -232,21 +242,25 @@ func (c *collector) add(fields map[string]any, at *asked) error {
 		at = c.places.find(id)
 	}
 	origin := c.originOf(at)
+	fields, opened, err := c.unsealed(fields, id, origin)
+	if err != nil {
+		return err
+	}
+	if opened { // what was encrypted may be its name, too
+		id, version = identify(fields)
+	}
 	if id.Kind == "" || version == "" || id.Name == "" && (!c.argo || !named(fields)) {
 		return c.nameless(id, origin)
 	}
 	if first, ok := c.seen[id]; ok && !c.argo {
 		return c.duplicateFault(id, c.objects[first].Origin, origin)
 	}
-	if Encrypted(fields) {
-		return c.encrypted(id, origin)
-	}
 	text, err := object.Canonical(fields)
 	if err != nil {
 		return c.faultAt(origin.File, origin.Line, fmt.Sprintf("%s cannot be written as JSON: %v", id, err), "")
 	}
 	c.seen[id] = len(c.objects)
-	c.objects = append(c.objects, model.Rendered{ID: id, Version: version, JSON: text, Origin: origin, Secret: secret(fields)})
+	c.objects = append(c.objects, model.Rendered{ID: id, Version: version, JSON: text, Origin: origin, Secret: opened || secret(fields)})
 	return nil
 }
 

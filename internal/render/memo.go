@@ -13,7 +13,7 @@ import (
 
 // Renderer names the code that renders. It is part of every key, so that no
 // result outlives the code that made it.
-const Renderer = "kustomize v0.21.2, jsonnet v0.22.0, plumb 2"
+const Renderer = "kustomize v0.21.2, jsonnet v0.22.0, helm v4.3.1, plumb 3"
 
 // Key names what a result depends on besides the tree.
 type Key struct {

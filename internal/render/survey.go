@@ -32,6 +32,9 @@ type survey struct {
 	inline   []string // patches, literals and plugins that stand in kustomizations, longest first
 	rootFile string
 	plugins  bool // inside of generators, transformers and validators
+	root     *rootFile
+	spaces   map[string]string // kustomizations with charts → namespace from outside
+	wants    []Want            // what is not mounted yet
 }
 
 // asked is an object as a file asks for it, with the name and namespace that
@@ -54,18 +57,37 @@ type layer struct {
 	prefix string
 	suffix string
 	space  string // namespace that an outer layer or this one sets
+	outer  string // namespace that charts are told: this layer's own, or else that of the nearest outer one
 
 	rewrites bool // builds plugins, and may change them
 }
 
 func (b *build) survey(root *rootFile, dir string) (*survey, error) {
-	s := &survey{build: b, parsed: map[string][]document{}, rootFile: root.path}
+	s := &survey{build: b, parsed: map[string][]document{}, rootFile: root.path, root: root, spaces: map[string]string{}}
 	k := root.kustomization
 	k.FixKustomization() // what it changes in slices that are shared, kustomize changes in the same way
 	top := layer{dir: dir, file: root.path, text: root.text, k: &k}
 	err := s.visit(top.settle())
 	slices.SortFunc(s.inline, func(a, b string) int { return len(b) - len(a) })
+	var missing *MissingError
+	if errors.As(err, &missing) { // of a chart that depends on others
+		err = nil
+		s.wants = append(s.wants, missing.Wants...)
+	}
+	if err == nil && len(s.wants) > 0 {
+		return nil, &MissingError{Wants: distinctWants(s.wants)}
+	}
 	return s, err
+}
+
+// distinctWants leaves out what is wanted twice.
+func distinctWants(wants []Want) []Want {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(wants, func(w Want) bool {
+		was := seen[w.Key]
+		seen[w.Key] = true
+		return was
+	})
 }
 
 // settle takes the layer's own names into account.
@@ -74,6 +96,9 @@ func (l layer) settle() layer {
 	l.suffix = l.k.NameSuffix + l.suffix
 	if l.space == "" {
 		l.space = l.k.Namespace
+	}
+	if l.k.Namespace != "" {
+		l.outer = l.k.Namespace
 	}
 	return l
 }
@@ -89,7 +114,7 @@ func (s *survey) visit(l layer) error {
 	defer func() { s.open = s.open[:len(s.open)-1] }()
 
 	for _, check := range []func(layer) error{
-		s.refuseCharts, s.refuseRemoteFiles, s.boundInline, s.visitResources, s.visitComponents, s.visitPlugins,
+		s.remotes, s.refuseRemoteFiles, s.unsealSources, s.boundInline, s.visitResources, s.visitComponents, s.charts, s.visitPlugins,
 	} {
 		if err := check(l); err != nil {
 			return err
@@ -104,26 +129,15 @@ func (s *survey) visit(l layer) error {
 	return nil
 }
 
-// refuseCharts refuses what needs helm.
-func (s *survey) refuseCharts(l layer) error {
-	if len(l.k.HelmCharts) == 0 && l.k.HelmGlobals == nil {
-		return nil
-	}
-	for _, name := range []string{"helmCharts", "helmChartInflationGenerator", "helmGlobals"} {
-		if line := l.lineOf(name + ":"); line > 0 {
-			return s.faultAt(l.file, line, fmt.Sprintf("the field %s is not built: charts inside of a kustomization are not supported", name),
-				"deliver the chart with a HelmRelease, or commit its rendered manifests")
-		}
-	}
-	return s.faultAt(l.file, 0, "charts inside of a kustomization are not supported", "deliver the chart with a HelmRelease, or commit its rendered manifests")
-}
-
 // refuseRemoteFiles refuses every field that kustomize would fetch over HTTP.
 // Directories are seen by visitResources and visitComponents.
 func (s *survey) refuseRemoteFiles(l layer) error {
 	for _, p := range loads(l.k) {
 		if remoteFile(p) {
 			return s.remoteFault(l, p)
+		}
+		if s.leaves(l, path.Join(l.dir, p)) {
+			return s.outsideFault(l, p)
 		}
 	}
 	return nil
@@ -261,7 +275,7 @@ func (s *survey) resource(l layer, p string) error {
 		return s.remoteFault(l, p)
 	}
 	at := path.Join(l.dir, p)
-	if path.IsAbs(p) || climbs(at) {
+	if path.IsAbs(p) || climbs(at) || s.leaves(l, at) {
 		return s.outsideFault(l, p)
 	}
 	in, entry, err := s.fs.resolve(at)
@@ -348,7 +362,7 @@ func (s *survey) visitComponents(l layer) error {
 		switch {
 		case remoteDir(p):
 			return s.remoteFault(l, p)
-		case path.IsAbs(p) || climbs(at) || errors.Is(err, errOutside):
+		case path.IsAbs(p) || climbs(at) || s.leaves(l, at) || errors.Is(err, errOutside):
 			return s.outsideFault(l, p)
 		case isNotExist(err):
 			return s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names the component %s, which does not exist", l.name(), at), "add the directory or remove the line")
@@ -371,7 +385,7 @@ func (s *survey) directory(l layer, in, p string) error {
 			return s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names %s, which contains a kustomization that leads here: a cycle", l.name(), display(in)), "remove the line, or move what both need into a directory of its own")
 		}
 	}
-	below := layer{dir: in, prefix: l.prefix, suffix: l.suffix, space: l.space}
+	below := layer{dir: in, prefix: l.prefix, suffix: l.suffix, space: l.space, outer: l.outer}
 	found := 0
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		text, ok, err := s.fileAt(path.Join(in, name))
@@ -440,8 +454,8 @@ func (s *survey) plugin(l layer, node *yaml.Node) error {
 		return s.faultAt(l.file, l.lineOf(kind), fmt.Sprintf("the plugin %s is not built in: plugins that run programs or containers are not supported", kind),
 			"use the transformers and generators that are built into kustomize, or commit the plugin's output")
 	}
-	if kind == "HelmChartInflationGenerator" {
-		return s.faultAt(l.file, l.lineOf(kind), "HelmChartInflationGenerator is not built: charts inside of a kustomization are not supported", "deliver the chart with a HelmRelease, or commit its rendered manifests")
+	if kind == chartKind {
+		return s.faultAt(l.file, l.lineOf(kind), "a chart stands where it is not rendered", "name its file in generators, or use helmCharts")
 	}
 	for _, p := range pluginLoads(node) {
 		if l.rewrites {

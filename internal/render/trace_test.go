@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
-	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -39,24 +38,13 @@ func readStory(t *testing.T, file string) (story, memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s story
-	var tree []txtar.File
-	for _, f := range archive.Files {
-		if in, ok := strings.CutPrefix(f.Name, "tree/"); ok {
-			tree = append(tree, txtar.File{Name: in, Data: f.Data})
-		}
-		if f.Name == "options.yaml" {
-			if err := yaml.Unmarshal(f.Data, &s); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return s, treeOf(tree)
+	s, tree, _ := parseStory(t, archive)
+	return s, tree
 }
 
 // outcome is what a render of a tree came to, and its trace.
 func outcome(s story, tree Tree) (string, model.Trace) {
-	recorder := Record(context.Background(), tree, Limits{})
+	recorder := Record(context.Background(), s.on(tree), Limits{})
 	m, err := Build(context.Background(), recorder, s.Dir, s.render(), model.Origin{}, Limits{})
 	if err != nil {
 		return err.Error(), recorder.Trace()
@@ -73,7 +61,7 @@ func exactTrace(t *testing.T, s story, tree memory) {
 	if again, second := outcome(s, tree); again != before || !reflect.DeepEqual(trace, second) {
 		t.Fatalf("two renders of one tree differ:\n%s%v\n%s%v", before, trace, again, second)
 	}
-	mustHold(t, tree, trace, true, "itself")
+	mustHold(t, s, tree, trace, true, "itself")
 	read, seen := map[string]bool{}, map[string]bool{}
 	for _, r := range trace {
 		read[r.Path] = read[r.Path] || r.Kind != model.ReadType
@@ -82,14 +70,14 @@ func exactTrace(t *testing.T, s story, tree memory) {
 	for p := range tree {
 		changed := maps.Clone(tree)
 		changed[p] += "# changed\n"
-		mustHold(t, changed, trace, !read[p], "a change of "+p)
+		mustHold(t, s, changed, trace, !read[p], "a change of "+p)
 		removed := maps.Clone(tree)
 		delete(removed, p)
 		if seen[p] {
-			mustHold(t, removed, trace, false, "the removal of "+p)
+			mustHold(t, s, removed, trace, false, "the removal of "+p)
 		}
 		for what, other := range map[string]memory{"changed": changed, "removed": removed} {
-			holds, err := Holds(other, trace)
+			holds, err := Holds(s.on(other), trace)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,21 +90,21 @@ func exactTrace(t *testing.T, s story, tree memory) {
 		}
 	}
 	for _, r := range trace {
-		if r.Kind != model.ReadAbsent {
+		if r.Kind != model.ReadAbsent || isReserved(r.Path) {
 			continue
 		}
 		added := maps.Clone(tree)
 		added[r.Path] = "resources: []\n"
-		mustHold(t, added, trace, false, "the appearance of "+r.Path)
+		mustHold(t, s, added, trace, false, "the appearance of "+r.Path)
 	}
 	beside := maps.Clone(tree)
 	beside["unrelated/directory/file.yaml"] = "apiVersion: v1\n"
-	mustHold(t, beside, trace, true, "an unrelated file")
+	mustHold(t, s, beside, trace, true, "an unrelated file")
 }
 
-func mustHold(t *testing.T, tree Tree, trace model.Trace, want bool, what string) {
+func mustHold(t *testing.T, s story, tree Tree, trace model.Trace, want bool, what string) {
 	t.Helper()
-	holds, err := Holds(tree, trace)
+	holds, err := Holds(s.on(tree), trace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +123,7 @@ func TestIndexFindsWhatATraceSees(t *testing.T) {
 	for _, file := range files {
 		s, tree := readStory(t, file)
 		_, trace := outcome(s, tree)
+		trace = Split(trace, source, s.mounts())[0].Trace
 		user := object.ID{Kind: "Kustomization", Name: filepath.Base(file)}
 		var index Index
 		index.Set(user, Reading{Source: source, Trace: trace})

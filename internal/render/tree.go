@@ -44,6 +44,10 @@ type Limits struct {
 	JsonnetTime  time.Duration // to evaluate all of it; default 60 s
 	JsonnetBytes int64         // of memory, and of one result; default 512 MiB
 	JsonnetStack int           // calls in each other; default 500, as upstream's
+
+	// What the templates of one chart may cost.
+	HelmTime  time.Duration // default 60 s
+	HelmBytes int64         // that they print, and of one text; default 64 MiB
 }
 
 func (l Limits) orDefaults() Limits {
@@ -64,6 +68,12 @@ func (l Limits) orDefaults() Limits {
 		l.Bytes = 128 << 20
 	}
 	set(&l.JsonnetStack, 500)
+	if l.HelmTime <= 0 {
+		l.HelmTime = time.Minute
+	}
+	if l.HelmBytes <= 0 {
+		l.HelmBytes = 64 << 20
+	}
 	if l.JsonnetTime <= 0 {
 		l.JsonnetTime = time.Minute
 	}
@@ -179,6 +189,58 @@ func (r *Recorder) Link(path string) (string, error) {
 	r.remember(model.ReadFile, path, fileDigest(entry))
 	return target, nil
 }
+
+// Whole records everything below a directory, for which the digest that it
+// returns stands. It reports false, and records nothing, where the tree has no
+// digests of directories.
+func (r *Recorder) Whole(dir string) (digest string, known bool, err error) {
+	entry, found, err := r.look(dir)
+	if err != nil || !found || entry.Digest == "" || !isDir(entry) {
+		return "", false, err
+	}
+	r.remember(model.ReadTree, dir, entry.Digest)
+	return entry.Digest, true, nil
+}
+
+// unrecorded answers as the recorder does, of what Whole has recorded already.
+type unrecorded struct{ *Recorder }
+
+// Lookup implements Tree.
+func (u unrecorded) Lookup(path string) (model.Entry, bool, error) { return u.look(path) }
+
+// List implements Tree.
+func (u unrecorded) List(dir string) ([]model.Entry, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, u.fail(err)
+	}
+	entries, err := u.tree.List(dir)
+	if err != nil {
+		return nil, u.fail(err)
+	}
+	return entries, nil
+}
+
+// Read implements Tree.
+func (u unrecorded) Read(path string) ([]byte, error) {
+	entry, found, err := u.look(path)
+	if err != nil {
+		return nil, err
+	}
+	if !found || isDir(entry) {
+		return nil, notThere("read", path)
+	}
+	if err := u.admit(path, max(entry.Size, 0)); err != nil {
+		return nil, err
+	}
+	content, err := u.tree.Read(path)
+	if err != nil {
+		return nil, u.fail(err)
+	}
+	return content, nil
+}
+
+// Link implements Tree.
+func (u unrecorded) Link(path string) (string, error) { return u.tree.Link(path) }
 
 // Trace returns what has been recorded so far, sorted, without the questions
 // that another answer settles: a file that was read has that type and stands

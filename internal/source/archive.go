@@ -82,6 +82,14 @@ type manifest struct {
 	Members map[string]span `json:"members"`
 }
 
+// product says what the file is like that is served for a tree. The zero value
+// of all but the name is an archive of the tree.
+type product struct {
+	name string
+	top  string        // directory that the tree stands in, as in a packaged chart
+	raw  plumbing.Hash // the file itself, as it was fetched; zero: an archive is built
+}
+
 // span is a part of an archive.
 type span struct {
 	Offset int64 `json:"offset"`
@@ -109,10 +117,13 @@ func (a *archives) forget(id object.ID) error {
 	return os.RemoveAll(filepath.Join(a.dir, filepath.FromSlash(s.dir)))
 }
 
-// Archive builds the tar.gz of the tree as source-controller serves it (links
-// left out, times zero, fixed modes) and returns its description. The bytes
-// depend on nothing but the tree: they are the same after a restart. An archive
-// that is on disk already is not built again, and keeps its time.
+// Archive builds the file of the tree as source-controller serves it and returns
+// its description: a tar.gz (links left out, times zero, fixed modes), for a
+// chart one that Helm installs (<name>-<version>.tgz), for the index of a Helm
+// repository the index (index-<digest>.yaml), for an OCI layer that is copied
+// the layer. The bytes depend on nothing but the tree: they are the same after a
+// restart. An archive that is on disk already is not built again, and keeps its
+// time.
 func (t *Tree) Archive(ctx context.Context) (model.Artifact, error) {
 	a := t.store.archives
 	s := a.of(t.source)
@@ -139,6 +150,7 @@ func (t *Tree) Archive(ctx context.Context) (model.Artifact, error) {
 		Path:     path.Join(s.dir, m.File),
 		Size:     m.Size,
 		Updated:  m.Updated,
+		Metadata: maps.Clone(t.metadata),
 	}
 	if a.url != "" {
 		artifact.URL = a.url + "/" + artifact.Path
@@ -168,7 +180,7 @@ func (a *archives) ensure(ctx context.Context, s *sourceArchives, t *Tree) (*man
 		}
 		s.last, s.ready = last, true
 	}
-	file, tree := t.commit.Hash+archiveSuffix, t.Digest()
+	file, tree := t.file.name, t.Digest()
 	for _, m := range s.last {
 		if m.File == file && m.Tree == tree && m.intact(dir) {
 			return m, nil
@@ -252,14 +264,14 @@ func (m *manifest) remove(dir string) error {
 type tarRecord struct {
 	path string
 	kind model.EntryKind
-	repo *mirror
+	repo *depot
 	hash plumbing.Hash
 }
 
 // runs cuts the tree, in the order of filepath.Walk, into runs of records.
 func (t *Tree) runs() [][]tarRecord {
 	var all [][]tarRecord
-	current := []tarRecord{{path: ".", kind: model.DirEntry}}
+	current := []tarRecord{{path: cmp.Or(t.file.top, "."), kind: model.DirEntry}}
 	var walk func(at string, d *dir)
 	walk = func(at string, d *dir) {
 		for i := range d.entries {
@@ -281,7 +293,7 @@ func (t *Tree) runs() [][]tarRecord {
 			}
 		}
 	}
-	walk("", t.root)
+	walk(t.file.top, t.root)
 	return append(all, current)
 }
 
@@ -356,6 +368,14 @@ func writeArchive(ctx context.Context, dir, name string, t *Tree, earlier []*man
 // fillArchive writes the members.
 func fillArchive(ctx context.Context, w *archiveWriter, m *manifest, t *Tree, before *reuse) error {
 	defer before.close()
+	if !t.file.raw.IsZero() {
+		content, err := t.blob(t.file.name, t.store.content, t.file.raw)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(content)
+		return err
+	}
 	compressor, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	if err != nil {
 		return err
@@ -469,13 +489,16 @@ func (r *reuse) close() {
 }
 
 var (
-	archiveName = regexp.MustCompile(`^([0-9a-f]{40}|latest)\.tar\.gz$`)
+	archiveName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+:-]*\.(tar\.gz|tgz|yaml)$`)
 	objectName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+	// latestNames stand for the archive that was written last.
+	latestNames = map[string]bool{"latest" + archiveSuffix: true, "index.yaml": true}
 )
 
-// Handler serves archives at /<kind>/<namespace>/<name>/<commit>.tar.gz, and
-// the newest as latest.tar.gz, below the root it is mounted at. Only archives
-// that were built for a source are served; there are no listings.
+// Handler serves archives at /<kind>/<namespace>/<name>/<file>, and the newest
+// as latest.tar.gz, or index.yaml for that of a Helm repository, below the root
+// it is mounted at. Only archives that were built for a source are served; there
+// are no listings.
 func (s *Store) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -494,9 +517,16 @@ func (s *Store) Handler() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "application/gzip")
+		w.Header().Set("Content-Type", contentType(name))
 		http.ServeContent(w, r, name, info.ModTime(), f)
 	})
+}
+
+func contentType(name string) string {
+	if strings.HasSuffix(name, ".yaml") {
+		return "application/yaml"
+	}
+	return "application/gzip"
 }
 
 // open finds an archive by the path of its URL.
@@ -511,7 +541,7 @@ func (a *archives) open(p string) (*os.File, string, bool) {
 		}
 	}
 	dir, name := filepath.Join(a.dir, parts[0], parts[1], parts[2]), parts[3]
-	if name == "latest"+archiveSuffix {
+	if latestNames[name] {
 		name = newest(dir)
 	}
 	f, err := os.Open(filepath.Join(dir, name))

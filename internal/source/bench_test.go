@@ -173,3 +173,73 @@ func dropArchive(b *testing.B, t *Tree) {
 		}
 	}
 }
+
+// manyEntries is an archive of 3,000 files.
+func manyEntries() []string {
+	var pairs []string
+	for app := range 500 {
+		for file := range 6 {
+			pairs = append(pairs, appFile(app, file), appContent(app, file, 0))
+		}
+	}
+	return pairs
+}
+
+// BenchmarkImportArchive is the time from Fetch to the Tree of a layer of 3,000
+// files that nobody has seen.
+func BenchmarkImportArchive(b *testing.B) {
+	o := newOffline()
+	o.layers["v1"] = archived(b, files(manyEntries()...)...)
+	b.SetBytes(int64(len(o.layers["v1"])))
+	for b.Loop() {
+		b.StopTimer()
+		store := o.openWith(b, b.TempDir(), Limits{})
+		b.StartTimer()
+		mustFetch(b, store, ociSource("v1"), nil)
+	}
+}
+
+// BenchmarkImportOneFileChanged is the same for a layer of which one file is
+// new.
+func BenchmarkImportOneFileChanged(b *testing.B) {
+	o := newOffline()
+	pairs := manyEntries()
+	store := o.openWith(b, b.TempDir(), Limits{})
+	var tree *Tree
+	version := 0
+	for b.Loop() {
+		b.StopTimer()
+		version++
+		pairs[1] = appContent(0, 0, version)
+		o.layers["v1"] = archived(b, files(pairs...)...)
+		b.StartTimer()
+		tree = mustFetch(b, store, ociSource("v1"), tree)
+	}
+	b.ReportMetric(float64(store.content.log.bytes())/1e6, "log-MB")
+}
+
+// BenchmarkThousandSourcesOfOneChart fetches one chart for a thousand sources
+// into an empty store: one download and one import.
+func BenchmarkThousandSourcesOfOneChart(b *testing.B) {
+	o := newOffline()
+	var more []string
+	for i := range 60 {
+		more = append(more, fmt.Sprintf("templates/t%d.yaml", i), appContent(i, 1, 1))
+	}
+	o.publish(b, "web", "1.0.0", more...)
+	for b.Loop() {
+		b.StopTimer()
+		store := o.openWith(b, b.TempDir(), Limits{})
+		o.pulls.Store(0)
+		trees := make([]*Tree, 1000)
+		b.StartTimer()
+		for i := range trees {
+			spec := chartSource("web", "1.0.0")
+			spec.ID.Name = fmt.Sprintf("web-%d", i)
+			trees[i] = mustFetch(b, store, spec, nil)
+		}
+		if o.pulls.Load() != 1 || trees[999].root != trees[0].root {
+			b.Fatal("the chart was not shared")
+		}
+	}
+}

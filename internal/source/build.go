@@ -24,7 +24,7 @@ type origin struct {
 
 // raw is a directory before ignore rules: of a commit, or of an included tree.
 type raw struct {
-	repo     *mirror
+	repo     *depot
 	log      *objects
 	git      plumbing.Hash // the tree object
 	included *dir
@@ -300,7 +300,7 @@ func (r *raw) includedItems() []item {
 
 // rulesOf adds the patterns of a directory's own .sourceignore file.
 func (b *builder) rulesOf(at []string, from *raw, items []item, outer *rules) (inner *rules, added bool, err error) {
-	if outer == everything {
+	if outer.closed {
 		return outer, false, nil
 	}
 	i, found := slices.BinarySearchFunc(items, ignoreFile, func(it item, name string) int { return strings.Compare(it.name, name) })

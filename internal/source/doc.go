@@ -1,7 +1,9 @@
-// Package source turns what people declare about Git repositories into
-// immutable trees.
+// Package source turns what people declare about Git repositories, OCI
+// artifacts, buckets, Helm repositories and charts, and what is made of those,
+// into immutable trees.
 //
 //	Source ──look──▶ advertised refs ──resolve──▶ commit ──fetch──▶ object log ──build──▶ Tree
+//	       ──look──▶ revision, digest ──download──▶ archive ──import──────▶ ┘
 //
 // One mirror stands for one repository as seen with one credential, however
 // many declared objects name it: they share one look at the remote and one
@@ -19,6 +21,17 @@
 // without their trees and verified; what is remembered are their hashes, so
 // that the next commit costs what is new.
 //
+// Everything that comes from no Git repository is imported into one more log,
+// the depot of contents, as Git stores files and directories, so that trees of
+// all kinds are read, compared, filtered and packed by the same code, and equal
+// files of successive archives are stored once. Archives are unpacked as they
+// are read: paths that leave the archive are refused, links left out, and files,
+// depth and bytes bounded. A label in the log finds content again by place,
+// credential and digest, or by revision after a restart; nothing that one
+// credential fetched is found by another. The protocols are spoken by the
+// clients in the packages below (registry, helmrepo, bucket), which know
+// nothing of trees; see Registry, ChartRepository and Buckets.
+//
 // A Tree is the directory structure of a commit as its source asks to see it
 // (sparse directories, submodules, includes and ignore rules applied), held in
 // memory as nodes that successive revisions share; contents stay on disk.
@@ -26,8 +39,9 @@
 // costs what changed. Nothing is ever checked out, so no path, link or mode in
 // a repository can reach the file system.
 //
-// Semantics follow source-controller's GitRepository: reference forms and
-// revisions (fluxcd/pkg git, gogit/clone.go), default exclusions and
-// .sourceignore (fluxcd/pkg sourceignore), archives (fluxcd/pkg
-// artifact/storage), condition reasons (gitrepository_controller.go).
+// Semantics follow source-controller: reference forms and revisions (fluxcd/pkg
+// git, gogit/clone.go), default exclusions and .sourceignore (fluxcd/pkg
+// sourceignore), archives (fluxcd/pkg artifact/storage, tar), charts
+// (internal/helm/chart), condition reasons (internal/controller); and those of
+// generated artifacts source-watcher (internal/builder).
 package source

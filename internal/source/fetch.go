@@ -30,23 +30,19 @@ type run struct {
 	remote     *remote
 	used       []*mirror
 	roots      map[*mirror][]plumbing.Hash
-	contents   map[*mirror][]*objects
+	contents   map[*depot][]*objects
 	submodules int
 }
 
 func (s *Store) fetch(ctx context.Context, spec model.Source, included map[object.ID]*Tree, last *Tree, recalled string) (*Tree, error) {
-	if spec.Git == nil {
-		return nil, &model.Fault{Reason: reasonGitOperationFailed, Message: "the source names no Git repository", Origin: spec.Origin}
-	}
-	timeout := spec.Timeout
-	if timeout <= 0 {
-		timeout = s.limits.Timeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
+	ctx, cancel := s.deadline(ctx, &spec)
 	defer cancel()
+	if spec.Git == nil {
+		return s.visit(ctx, &visit{store: s, spec: &spec, included: included, last: last, recalled: recalled})
+	}
 	r := &run{
 		store: s, spec: spec, included: included, last: last, recalled: recalled,
-		roots: map[*mirror][]plumbing.Hash{}, contents: map[*mirror][]*objects{},
+		roots: map[*mirror][]plumbing.Hash{}, contents: map[*depot][]*objects{},
 	}
 	defer r.release()
 	tree, err := r.tree(ctx)
@@ -72,7 +68,7 @@ func (r *run) tree(ctx context.Context) (*Tree, error) {
 		return nil, err
 	}
 	inputs := r.inputs(t)
-	if r.unchanged(inputs) {
+	if r.last != nil && r.last.madeOf(r.store, inputs) {
 		return r.last, nil
 	}
 	log, err := r.hold(ctx, m, seen, t)
@@ -180,8 +176,8 @@ func (r *run) hold(ctx context.Context, m *mirror, seen *advert, t target) (log 
 
 func (r *run) uses(m *mirror, log *objects, root plumbing.Hash) {
 	r.roots[m] = append(r.roots[m], root)
-	if !slices.Contains(r.contents[m], log) {
-		r.contents[m] = append(r.contents[m], log)
+	if !slices.Contains(r.contents[m.depot], log) {
+		r.contents[m.depot] = append(r.contents[m.depot], log)
 	}
 }
 
@@ -196,7 +192,7 @@ func (r *run) assemble(ctx context.Context, m *mirror, log *objects, t target, p
 	if err != nil {
 		return nil, err
 	}
-	root := &raw{repo: m, log: log, git: git}
+	root := &raw{repo: m.depot, log: log, git: git}
 	var mounts *mount
 	if r.spec.Git.RecurseSubmodules {
 		mounts = &mount{}
@@ -231,7 +227,7 @@ func (r *run) assemble(ctx context.Context, m *mirror, log *objects, t target, p
 	return &Tree{
 		store: r.store, source: r.spec.ID, root: top, commit: commit,
 		revision: t.revision(p.commit), verified: signed.message, inputs: inputs,
-		contents: r.contents, observed: r.observed(),
+		contents: r.contents, observed: r.observed(), file: product{name: commit.Hash + archiveSuffix},
 	}, nil
 }
 
@@ -260,21 +256,6 @@ func (r *run) inputs(t target) string {
 		part("%s", r.included[include.Source].Revision())
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// unchanged reports whether the last tree is the answer, and can be read.
-func (r *run) unchanged(inputs string) bool {
-	if r.last == nil || r.last.store != r.store || r.last.inputs != inputs {
-		return false
-	}
-	for _, logs := range r.last.contents {
-		for _, log := range logs {
-			if log.damaged.Load() {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // observed reports what statuses show.
@@ -550,7 +531,7 @@ func (r *run) enter(ctx context.Context, sub submodule, h plumbing.Hash, parent 
 		return nil, nil, wrap(err)
 	}
 	r.uses(m, log, h)
-	return &raw{repo: m, log: log, git: tree}, m.remote, nil
+	return &raw{repo: m.depot, log: log, git: tree}, m.remote, nil
 }
 
 // submoduleURL resolves a URL that may be relative to that of its parent.

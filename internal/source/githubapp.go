@@ -1,16 +1,8 @@
 package source
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"plumb.dev/plumb/internal/githubapp"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -77,7 +70,7 @@ func (e errAppToken) Error() string { return e.err.Error() }
 func (e errAppToken) Unwrap() error { return e.err }
 
 func (t *appToken) mint(ctx context.Context) error {
-	claim, err := t.claim()
+	claim, err := githubapp.Claim(t.app, t.now())
 	if err != nil {
 		return err
 	}
@@ -163,48 +156,4 @@ func (t *appToken) call(ctx context.Context, method, path, claim string, expect 
 		return errors.New("the answer of the GitHub API cannot be understood")
 	}
 	return nil
-}
-
-// claim is the signed token by which the app identifies itself (RS256, RFC 7519).
-func (t *appToken) claim() (string, error) {
-	key, err := parseRSAKey(t.app.PrivateKey.Reveal())
-	if err != nil {
-		return "", err
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	now := t.now()
-	payload, err := json.Marshal(map[string]any{
-		"iat": now.Add(-time.Minute).Unix(), // clocks differ
-		"exp": now.Add(9 * time.Minute).Unix(),
-		"iss": t.app.AppID,
-	})
-	if err != nil {
-		return "", err
-	}
-	signed := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(payload)
-	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
-	if err != nil {
-		return "", errors.New("the private key of the GitHub App cannot sign")
-	}
-	return signed + "." + encode(signature), nil
-}
-
-func parseRSAKey(text []byte) (*rsa.PrivateKey, error) {
-	bad := errors.New("the private key of the GitHub App is not an RSA key in PEM form")
-	block, _ := pem.Decode(bytes.TrimSpace(text))
-	if block == nil {
-		return nil, bad
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, bad
-	}
-	if key, ok := key.(*rsa.PrivateKey); ok {
-		return key, nil
-	}
-	return nil, bad
 }

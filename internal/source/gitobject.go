@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -56,6 +57,30 @@ func parseTree(content []byte) ([]treeEntry, error) {
 		content = content[zero+21:]
 	}
 	return entries, nil
+}
+
+// encodeTree is the opposite of parseTree.
+func encodeTree(entries []treeEntry) []byte {
+	// Git orders a directory as if its name ended with a slash.
+	sortKey := func(e treeEntry) string {
+		if e.kind == model.DirEntry {
+			return e.name + "/"
+		}
+		return e.name
+	}
+	slices.SortFunc(entries, func(a, b treeEntry) int { return strings.Compare(sortKey(a), sortKey(b)) })
+	var content []byte
+	for _, e := range entries {
+		content = fmt.Appendf(content, "%s %s\x00", modes[e.kind], e.name)
+		content = append(content, e.hash[:]...)
+	}
+	return content
+}
+
+// modes are what Git writes today.
+var modes = map[model.EntryKind]string{
+	model.DirEntry: "40000", model.FileEntry: "100644", model.ExecutableEntry: "100755",
+	model.LinkEntry: "120000", model.SubmoduleEntry: "160000",
 }
 
 const maxName = 4096

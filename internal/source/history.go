@@ -56,8 +56,8 @@ func compareHashes(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) }
 // approvalFor is what was verified for a source with the same keys, none of
 // which expired since.
 func (m *mirror) approvalFor(r *run, trusted *trust) *approval {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.depot.mu.Lock()
+	defer m.depot.mu.Unlock()
 	a := m.approved[r.spec.ID]
 	if a == nil || a.digest != trusted.digest || !a.until.IsZero() && trusted.now.After(a.until) {
 		return nil
@@ -100,9 +100,9 @@ func (r *run) approve(ctx context.Context, m *mirror, seen *advert, t target, p 
 	if err != nil {
 		return nil, r.untraced(err, p)
 	}
-	m.mu.Lock()
+	m.depot.mu.Lock()
 	m.approved[r.spec.ID] = found
-	m.mu.Unlock()
+	m.depot.mu.Unlock()
 	return found, nil
 }
 

@@ -3,16 +3,15 @@ package source
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/dial"
 )
 
 const (
@@ -47,46 +46,12 @@ func newHTTPLink(r *remote, agent string, limits Limits) (*httpLink, error) {
 
 // httpTransport applies certificates and proxy.
 func httpTransport(r *remote) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        5 * time.Minute,
-		TLSHandshakeTimeout:    15 * time.Second,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-	t.TLSClientConfig.InsecureSkipVerify = r.auth.Insecure //nolint:gosec // asked for by the repository's Secret
-	proxy, err := r.proxyURL()
+	a := r.auth
+	t, err := dial.Transport(&model.HTTPAuth{ClientCert: a.ClientCert, ClientKey: a.ClientKey, CA: a.CA, Insecure: a.Insecure, Proxy: a.Proxy})
 	if err != nil {
 		return nil, err
 	}
-	if proxy != nil {
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	if len(r.auth.CA) > 0 {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(r.auth.CA) {
-			return nil, errors.New("the certificate authority of the secret cannot be parsed")
-		}
-		t.TLSClientConfig.RootCAs = pool
-	}
-	hasCert, hasKey := len(r.auth.ClientCert) > 0, !r.auth.ClientKey.IsZero()
-	if hasCert != hasKey {
-		return nil, errors.New("a TLS client certificate needs both 'tls.crt' and 'tls.key'")
-	}
-	if hasCert {
-		pair, err := tls.X509KeyPair(r.auth.ClientCert, r.auth.ClientKey.Reveal())
-		if err != nil {
-			return nil, errors.New("the TLS client certificate and key of the secret do not fit together")
-		}
-		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
-	}
+	t.DisableCompression = false // long advertisements shrink well
 	return t, nil
 }
 

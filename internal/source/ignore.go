@@ -169,10 +169,11 @@ type rules struct {
 	weak   []pattern // defaults, then .sourceignore files from the root down
 	strong []pattern // spec.ignore
 	key    [sha256.Size]byte
+	closed bool // .sourceignore files add nothing
 }
 
 // everything leaves nothing out: ignoring is what Flux's declared sources do.
-var everything = &rules{key: sha256.Sum256([]byte("everything"))}
+var everything = &rules{key: sha256.Sum256([]byte("everything")), closed: true}
 
 // newRules makes the rules at the root. anyPattern says that the tree or the
 // source gives patterns of its own, which switches the weaker defaults off.
@@ -192,6 +193,11 @@ func newRules(specIgnore *string, anyPattern bool) *rules {
 	}
 	r.key = sha256.Sum256([]byte(defaults + "\n" + text))
 	return r
+}
+
+// alone are the rules without those of .sourceignore files.
+func (r *rules) alone() *rules {
+	return &rules{weak: r.weak, strong: r.strong, closed: true, key: sha256.Sum256([]byte("alone\n" + string(r.key[:])))}
 }
 
 // with adds the patterns of a .sourceignore file.

@@ -541,7 +541,7 @@ func TestApprovalEndsWithItsKeys(t *testing.T) {
 	if found := trusted.inspect([]byte("x"), brief.sign([]byte("x"))); found.finding != goodSignature || time.Until(found.until) > 10*time.Minute {
 		t.Errorf("the signature: %+v", found)
 	}
-	m, r := &mirror{approved: map[object.ID]*approval{}}, &run{}
+	m, r := &mirror{depot: &depot{}, approved: map[object.ID]*approval{}}, &run{}
 	m.approved[r.spec.ID] = &approval{digest: trusted.digest, until: trusted.until}
 	if m.approvalFor(r, trusted) == nil {
 		t.Error("what was verified is forgotten")

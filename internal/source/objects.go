@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -166,22 +167,47 @@ func (l *objects) bytes() int64 {
 	return l.end
 }
 
+// commits lists the last commits of a log, the newest last.
+func (l *objects) commits(n int) []plumbing.Hash {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var all []plumbing.Hash
+	for h, p := range l.index {
+		if p.typ == plumbing.CommitObject {
+			all = append(all, h)
+		}
+	}
+	slices.SortFunc(all, func(a, b plumbing.Hash) int {
+		return int(min(1, max(-1, l.index[a].offset-l.index[b].offset)))
+	})
+	return all[max(0, len(all)-n):]
+}
+
 // read returns an object. The error is errNoObject or wraps errDamaged.
 func (l *objects) read(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	p, ok := l.place(h)
 	if !ok {
 		return plumbing.InvalidObject, nil, errNoObject
 	}
-	stored, err := l.stored(p)
+	content, err := l.content(h, p)
 	if err != nil {
 		return plumbing.InvalidObject, nil, err
+	}
+	return p.typ, content, nil
+}
+
+// content reads and checks what stands at a place.
+func (l *objects) content(h plumbing.Hash, p place) ([]byte, error) {
+	stored, err := l.stored(p)
+	if err != nil {
+		return nil, err
 	}
 	content, err := inflate(stored, p)
 	if err != nil {
 		l.damaged.Store(true)
-		return plumbing.InvalidObject, nil, fmt.Errorf("%w: %s", errDamaged, h)
+		return nil, fmt.Errorf("%w: %s", errDamaged, h)
 	}
-	return p.typ, content, nil
+	return content, nil
 }
 
 // stored returns the bytes of a record's content, checked.
@@ -231,6 +257,20 @@ func (l *objects) begin() *batch {
 	return &batch{log: l, at: l.bytes(), added: map[plumbing.Hash]place{}}
 }
 
+// extend adds what fill puts into a batch, all of it or nothing.
+func (l *objects) extend(fill func(b *batch) error) (*batch, error) {
+	b := l.begin()
+	err := fill(b)
+	if err == nil {
+		err = b.flush()
+	}
+	if err != nil {
+		b.abort()
+		return nil, diskError(err)
+	}
+	return b, nil
+}
+
 // has reports whether the object is in the log or in this batch.
 func (b *batch) has(h plumbing.Hash) bool {
 	if _, ok := b.added[h]; ok {
@@ -250,6 +290,20 @@ func (b *batch) add(typ plumbing.ObjectType, h plumbing.Hash, content []byte) er
 	}
 	p.checksum = crc32.Checksum(stored, castagnoli)
 	return b.append(h, p, stored)
+}
+
+// read returns an object that is in the log or in this batch.
+func (b *batch) read(h plumbing.Hash) ([]byte, error) {
+	p, added := b.added[h]
+	if !added {
+		_, content, err := b.log.read(h)
+		return content, err
+	}
+	if p.offset < b.at {
+		return b.log.content(h, p)
+	}
+	start := p.offset - b.at
+	return inflate(bytes.Clone(b.buffer[start:start+int64(p.stored)]), p)
 }
 
 // append adds a record whose content is encoded already.

@@ -22,10 +22,10 @@ import (
 
 var errBadPack = errors.New("the server sent a damaged pack")
 
-// spool is a received pack: in memory while small, else in an unlinked file.
+// spool is what was received: in memory while small, else in an unlinked file.
 type spool struct {
 	io.ReaderAt
-	size int64 // without the trailer
+	size int64 // of a pack without the trailer
 	file *os.File
 }
 
@@ -34,6 +34,20 @@ const spoolInMemory = 2 << 20
 // receive reads a pack to its end and checks its trailer.
 func receive(in io.Reader, scratch string) (*spool, error) {
 	sum := &trailingSum{}
+	s, err := spooled(in, sum, scratch)
+	if err != nil {
+		return nil, err
+	}
+	if !sum.matches() {
+		s.close()
+		return nil, fmt.Errorf("%w: its checksum does not match", errBadPack)
+	}
+	s.size -= sha1.Size
+	return s, nil
+}
+
+// spooled reads to the end; sum gets what was read.
+func spooled(in io.Reader, sum io.Writer, scratch string) (*spool, error) {
 	head := make([]byte, 0, 64<<10)
 	buffer := bytes.NewBuffer(head)
 	n, err := io.Copy(io.MultiWriter(buffer, sum), io.LimitReader(in, spoolInMemory))
@@ -46,11 +60,6 @@ func receive(in io.Reader, scratch string) (*spool, error) {
 			return nil, err
 		}
 	}
-	if !sum.matches() {
-		s.close()
-		return nil, fmt.Errorf("%w: its checksum does not match", errBadPack)
-	}
-	s.size -= sha1.Size
 	return s, nil
 }
 

@@ -97,7 +97,7 @@ func isShortHash(text string) bool {
 // time it stands for still.
 func (r *run) resolveShort(ctx context.Context, m *mirror, seen *advert, short string) (target, error) {
 	tips := seen.tips()
-	if r.last != nil && r.last.contents[m] != nil && r.last.revision == r.last.commit.Hash && strings.HasPrefix(r.last.revision, short) {
+	if r.last != nil && r.last.contents[m.depot] != nil && r.last.revision == r.last.commit.Hash && strings.HasPrefix(r.last.revision, short) {
 		return target{object: plumbing.NewHash(r.last.revision), plain: true, pinned: true, tips: tips}, nil
 	}
 	h, err := m.complete(ctx, seen, short, tips)

@@ -264,8 +264,8 @@ func TestRevisionsOfOneRepositoryShareItsMirror(t *testing.T) {
 		}
 	}
 	waitFor(t, func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.lookout.mu.Lock()
+		defer m.lookout.mu.Unlock()
 		// What is pinned to a commit that is at hand does not ask.
 		return m.queued != nil && m.queued.waiting == each*(len(revisions)-1)
 	})

@@ -175,8 +175,8 @@ func TestManySourcesShareOneLook(t *testing.T) {
 		wg.Go(fetch)
 	}
 	waitFor(t, func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.lookout.mu.Lock()
+		defer m.lookout.mu.Unlock()
 		return m.queued != nil && m.queued.waiting == others
 	})
 	close(hold)

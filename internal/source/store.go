@@ -11,6 +11,7 @@ import (
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/source/cloud"
 )
 
 // Condition reasons, in the words of source-controller
@@ -36,17 +37,18 @@ const (
 // Limits bound what a remote can make the store do. The zero value of a field
 // is its default.
 type Limits struct {
-	RefBytes    int64         // advertised references of one look; 32 MiB
-	FetchBytes  int64         // one pack as it comes over the wire; 1 GiB
-	UnpackBytes int64         // everything inflated while one pack is read; 8 GiB
-	FileBytes   int64         // one file, inflated; 64 MiB
-	Files       int           // files and links in one tree; 200,000
-	Depth       int           // directories in one path; 100
-	Submodules  int           // submodules of one tree, nested ones included; 100
-	Nesting     int           // submodules within submodules; 10, as go-git
-	History     int           // commits of a history whose signatures are asked for; 250,000
-	Stall       time.Duration // without a byte from the remote; 30 s
-	Timeout     time.Duration // of a Fetch whose source names none; 60 s, as Flux
+	RefBytes     int64         // advertised references of one look; 32 MiB
+	FetchBytes   int64         // one pack as it comes over the wire; 1 GiB
+	UnpackBytes  int64         // everything inflated while one pack is read; 8 GiB
+	FileBytes    int64         // one file, inflated; 64 MiB
+	Files        int           // files and links in one tree; 200,000
+	Depth        int           // directories in one path; 100
+	Submodules   int           // submodules of one tree, nested ones included; 100
+	Nesting      int           // submodules within submodules; 10, as go-git
+	History      int           // commits of a history whose signatures are asked for; 250,000
+	Stall        time.Duration // without a byte from the remote; 30 s
+	ArchiveBytes int64         // one archive that is no Git pack, unpacked; 1 GiB
+	Timeout      time.Duration // of a Fetch whose source names none; 60 s, as Flux
 }
 
 func (l Limits) withDefaults() Limits {
@@ -64,6 +66,7 @@ func (l Limits) withDefaults() Limits {
 	bytes(&l.FetchBytes, 1<<30)
 	bytes(&l.UnpackBytes, 8<<30)
 	bytes(&l.FileBytes, 64<<20)
+	bytes(&l.ArchiveBytes, 1<<30)
 	l.FileBytes = min(l.FileBytes, 2<<30)
 	count(&l.Files, 200_000)
 	count(&l.Depth, 100)
@@ -91,6 +94,14 @@ type Options struct {
 	// "http://source-controller.flux-system.svc.cluster.local."; empty: no URL.
 	ArtifactURL string
 	Limits      Limits
+	// Tokens serves workload identities that name a service account; nil: they
+	// are refused.
+	Tokens cloud.Tokens
+	// TrustRoot is the sigstore trusted root (JSON) for keyless signatures of
+	// sources that name none; nil: those are refused.
+	TrustRoot []byte
+	// Clients replace those that the store makes itself.
+	Clients Clients
 }
 
 // Store keeps the mirrors and archives of all sources. It is safe for
@@ -103,12 +114,22 @@ type Store struct {
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 
-	mu      sync.Mutex
+	content *depot // of everything that comes from no Git repository
+	clients Clients
+	loads   lookouts[piece]
+	layers  lookouts[model.OCIArtifact]
+	charts  lookouts[model.ChartArtifact]
+	indexes lookouts[offer]
+	buckets lookouts[[]model.BucketObject]
+	dirs    directories
+
+	mu      sync.Mutex // guards what follows
 	mirrors map[string]*mirror
 	users   map[object.ID]map[string]bool // mirrors that a source was last made from
 }
 
-// mirrorIdle is how long an unused mirror on disk survives a restart.
+// mirrorIdle is how long an unused mirror, or the depot of all other content, on
+// disk survives a restart.
 const mirrorIdle = 7 * 24 * time.Hour
 
 // Open prepares the directory and returns a store. Nothing is read from a
@@ -131,6 +152,8 @@ func Open(o Options) (*Store, error) {
 		mirrors: map[string]*mirror{},
 		users:   map[object.ID]map[string]bool{},
 	}
+	s.content = newDepot(s, s.path("content"))
+	s.clients = o.Clients.withDefaults(&o, s.path("temporary"))
 	s.archives = newArchives(filepath.Join(o.Dir, "archives"), o.ArtifactURL)
 	s.context, s.cancel = context.WithCancel(context.Background())
 	if err := s.sweep(); err != nil {
@@ -155,12 +178,16 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return err
 	}
+	depots := []string{s.content.dir}
 	for _, e := range mirrors {
-		info, err := e.Info()
+		depots = append(depots, s.path("mirrors", e.Name()))
+	}
+	for _, dir := range depots {
+		info, err := os.Stat(dir)
 		if err != nil || time.Since(info.ModTime()) < mirrorIdle {
 			continue
 		}
-		if err := os.RemoveAll(s.path("mirrors", e.Name())); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
 	}
@@ -207,6 +234,7 @@ func (s *Store) Recall(ctx context.Context, spec model.Source, included map[obje
 // archives and the mirrors that no other source uses. Its trees stay readable.
 func (s *Store) Forget(id object.ID) error {
 	s.settle(id, nil)
+	s.content.unuse(id)
 	return s.archives.forget(id)
 }
 

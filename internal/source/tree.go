@@ -30,8 +30,8 @@ type node struct {
 type dir struct {
 	entries []node // sorted by name
 	digest  [sha256.Size]byte
-	files   int     // files and links below
-	repo    *mirror // that the files and links of this directory come from
+	files   int    // files and links below
+	repo    *depot // that the files and links of this directory come from
 	origin  origin
 	// hidden are directories that ignore rules leave nothing of. They are kept
 	// for the next build, which need not read them again.
@@ -40,7 +40,7 @@ type dir struct {
 }
 
 // newDir seals a directory; entries must be sorted by name.
-func newDir(repo *mirror, from origin, entries []node) *dir {
+func newDir(repo *depot, from origin, entries []node) *dir {
 	d := &dir{entries: entries, repo: repo, origin: from}
 	h := sha256.New()
 	for i := range entries {
@@ -79,9 +79,12 @@ type Tree struct {
 	commit   model.Commit
 	verified string
 	inputs   string // fingerprint of everything that the tree was made of
-	contents map[*mirror][]*objects
+	contents map[*depot][]*objects
 	observed Observed
 	archive  atomic.Pointer[model.Artifact] // what Archive returned last
+	file     product
+	metadata map[string]string
+	chart    *model.Chart
 }
 
 // Observed is what a tree was made with, as statuses report it.
@@ -93,25 +96,56 @@ type Observed struct {
 	// Revision, Digest and Path of their archives when those were built, or
 	// only the revision.
 	Includes []model.Artifact
+	// ValuesFiles are those that a chart's values.yaml was merged from
+	// (spec.valuesFiles), without the missing ones that are ignored.
+	ValuesFiles []string
+}
+
+// madeOf reports whether the tree is of the store, made of the same, and can be
+// read.
+func (t *Tree) madeOf(s *Store, inputs string) bool {
+	if t.store != s || t.inputs != inputs {
+		return false
+	}
+	for _, logs := range t.contents {
+		for _, log := range logs {
+			if log.damaged.Load() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Revision is what Flux prints for the reference: "main@sha1:…" for branches
 // and tags (semver included), "refs/…@sha1:…" for names, "sha1:…" for a commit
 // without a branch. For a model.GitRef.Revision it is the commit's hash, as
-// Argo CD shows it.
+// Argo CD shows it. Of an OCI artifact it is "tag@sha256:…" or "sha256:…", of a
+// bucket and of the index of a Helm repository "sha256:…", of a chart its
+// version, of an external artifact what its status says, of a generated one
+// "latest@sha256:…" or that of the source it names.
 func (t *Tree) Revision() string { return t.revision }
 
 // Digest is "sha256:…" over names, modes and contents of everything in the
 // tree. Equal digests mean equal content, whatever the revision or source.
 func (t *Tree) Digest() string { return dirDigest(t.root) }
 
-// Commit describes the commit the tree was made from.
+// Commit describes the commit the tree was made from; the zero value for one
+// that was made from something else.
 func (t *Tree) Commit() model.Commit { return t.commit }
 
 // Verified is the message of a successful signature verification, as
 // source-controller writes it into the SourceVerified condition; "" when none
 // was asked for.
 func (t *Tree) Verified() string { return t.verified }
+
+// Metadata are the annotations of an OCI artifact, or the origin revision of a
+// generated one, as status.artifact.metadata shows them; nil for others. It must
+// not be changed.
+func (t *Tree) Metadata() map[string]string { return t.metadata }
+
+// Chart describes the chart of a ChartSource; nil for others.
+func (t *Tree) Chart() *model.Chart { return t.chart }
 
 // Observed tells what the tree was made with.
 func (t *Tree) Observed() Observed { return t.observed }
@@ -239,7 +273,7 @@ func (t *Tree) missing(p, why string) error {
 }
 
 // blob reads an object from the first log that holds it.
-func (t *Tree) blob(p string, repo *mirror, h plumbing.Hash) ([]byte, error) {
+func (t *Tree) blob(p string, repo *depot, h plumbing.Hash) ([]byte, error) {
 	last := errNoObject
 	for _, log := range t.contents[repo] {
 		_, content, err := log.read(h)
@@ -259,7 +293,7 @@ func (t *Tree) blob(p string, repo *mirror, h plumbing.Hash) ([]byte, error) {
 	}
 }
 
-func (t *Tree) size(repo *mirror, h plumbing.Hash) int64 {
+func (t *Tree) size(repo *depot, h plumbing.Hash) int64 {
 	for _, log := range t.contents[repo] {
 		if size, ok := log.size(h); ok {
 			return size

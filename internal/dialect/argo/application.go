@@ -15,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/dialect/argo/status"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -27,7 +28,7 @@ type compilation struct {
 	namespace string // of the installation
 	instance  string // how the Application is called on its objects
 
-	r        *reader
+	r        *reader.Reader
 	settings config.Settings
 	project  *project.Project
 	place    project.Place
@@ -54,16 +55,16 @@ func compileApplication(declared *unstructured.Unstructured, facts model.Facts, 
 	c := &compilation{
 		declared: declared, facts: facts, choices: settings,
 		namespace: installation(settings),
-		r:         &reader{id: object.Of(declared)},
+		r:         newReader(object.Of(declared)),
 	}
-	spec := c.r.root("spec", declared.Object["spec"])
+	spec := c.r.Root("spec", declared.Object["spec"])
 	if open := c.open(spec); len(open) > 0 {
 		return dialect.Intent{}, open, nil, nil
 	}
 	c.surroundings()
 	delivery := c.frame()
 	bound := c.bounds(spec)
-	if len(c.r.faults) == 0 {
+	if len(c.r.Faults) == 0 {
 		c.ask(spec, delivery)
 	}
 	delivery.Ownership = c.ownership(delivery)
@@ -73,7 +74,7 @@ func compileApplication(declared *unstructured.Unstructured, facts model.Facts, 
 	c.remarks()
 
 	intent := dialect.Intent{Delivery: delivery, Implied: distinct(c.implied)}
-	fault := c.r.first()
+	fault := c.r.First()
 	switch {
 	case fault == nil:
 	case delivery.Suspended && !delivery.Deleting:
@@ -81,9 +82,9 @@ func compileApplication(declared *unstructured.Unstructured, facts model.Facts, 
 		delivery.Policy.OnDelete = model.OrphanObjects // the cluster is gone, and what was on it
 	case delivery.Deleting && bound:
 	default:
-		return dialect.Intent{}, nil, c.r.findings, fault
+		return dialect.Intent{}, nil, c.r.Findings, fault
 	}
-	return intent, nil, c.r.findings, nil
+	return intent, nil, c.r.Findings, nil
 }
 
 // open lists what has to be seen first: the installation's settings and
@@ -116,7 +117,7 @@ func unanswered(needs []model.Need, facts model.Facts) []model.Need {
 }
 
 func (c *compilation) projectNeed(spec node) model.Need {
-	fields, _ := spec.value.(map[string]any)
+	fields, _ := spec.Value.(map[string]any)
 	name, _ := fields["project"].(string)
 	return project.Need(c.namespace, name)
 }
@@ -133,10 +134,10 @@ func (c *compilation) globalNeeds(p *project.Project) []model.Need {
 func (c *compilation) frame() *model.Delivery {
 	annotations := c.declared.GetAnnotations()
 	d := &model.Delivery{
-		ID:         c.r.id,
+		ID:         c.r.ID,
 		UID:        string(c.declared.GetUID()),
 		Generation: c.declared.GetGeneration(),
-		Origin:     c.r.origin(""),
+		Origin:     c.r.Origin(""),
 		Claims:     claims(c.declared),
 		Suspended:  annotations[AnnotationSkipReconcile] == "true",
 		Deleting:   c.declared.GetDeletionTimestamp() != nil,
@@ -216,14 +217,14 @@ func confirmed(o *unstructured.Unstructured) bool {
 func (c *compilation) surroundings() {
 	var findings []model.Finding
 	c.settings, findings = config.Read(c.facts, c.namespace)
-	c.instance = c.r.id.Name
-	if c.r.id.Namespace != c.namespace {
-		c.instance = c.r.id.Namespace + "_" + c.r.id.Name
+	c.instance = c.r.ID.Name
+	if c.r.ID.Namespace != c.namespace {
+		c.instance = c.r.ID.Namespace + "_" + c.r.ID.Name
 	}
-	c.r.fail(config.Unavailable(c.facts, c.namespace), "spec")
+	c.r.Fail(config.Unavailable(c.facts, c.namespace), "spec")
 	for _, finding := range findings { // others are told where the settings are
 		if finding.Reason == config.ReasonInvalid {
-			finding.Origin = c.r.origin(finding.Origin.Declared.Name + ": " + finding.Origin.Field)
+			finding.Origin = c.r.Origin(finding.Origin.Declared.Name + ": " + finding.Origin.Field)
 			c.note(finding)
 		}
 	}
@@ -232,20 +233,20 @@ func (c *compilation) surroundings() {
 // bounds finds the project and the destination, and judges one by the other;
 // false when it is not known what the Application may do.
 func (c *compilation) bounds(spec node) bool {
-	spec.at("project").str()
+	spec.At("project").Str()
 	if !c.mayLiveHere() {
 		return false
 	}
 	read, _, err := project.FromFact(c.projectNeed(spec), c.facts[c.projectNeed(spec)])
 	if err != nil {
-		c.r.fail(asFault(err), "spec.project")
+		c.r.Fail(asFault(err), "spec.project")
 		return false
 	}
 	var globals []*project.Project
 	for _, need := range c.globalNeeds(read) {
 		global, _, err := project.FromFact(need, c.facts[need])
 		if err != nil && c.facts[need].State != model.Absent {
-			c.r.fail(asFault(err), "spec.project")
+			c.r.Fail(asFault(err), "spec.project")
 			return false
 		}
 		if err == nil {
@@ -253,16 +254,16 @@ func (c *compilation) bounds(spec node) bool {
 		}
 	}
 	c.project = read.With(c.scoped(read.Name), globals...)
-	if fault := c.project.CheckNamespace(c.r.id.Name, c.r.id.Namespace); fault != nil {
-		c.r.fail(fault, "spec.project")
+	if fault := c.project.CheckNamespace(c.r.ID.Name, c.r.ID.Namespace); fault != nil {
+		c.r.Fail(fault, "spec.project")
 		return false
 	}
-	before := len(c.r.faults)
-	c.destination(spec.at("destination"))
-	if len(c.r.faults) > before {
+	before := len(c.r.Faults)
+	c.destination(spec.At("destination"))
+	if len(c.r.Faults) > before {
 		return false
 	}
-	c.r.fail(c.project.CheckDestination(c.place), "spec.destination")
+	c.r.Fail(c.project.CheckDestination(c.place), "spec.destination")
 	return true
 }
 
@@ -270,12 +271,12 @@ func (c *compilation) bounds(spec node) bool {
 // upstream ignores others in silence.
 func (c *compilation) mayLiveHere() bool {
 	allowed := slices.Concat(c.choices.ApplicationNamespaces, c.settings.ApplicationNamespaces)
-	if c.r.id.Namespace == c.namespace || config.Listed(allowed, c.r.id.Namespace) {
+	if c.r.ID.Namespace == c.namespace || config.Listed(allowed, c.r.ID.Namespace) {
 		return true
 	}
-	c.r.fail(&model.Fault{
+	c.r.Fail(&model.Fault{
 		Reason:  reasonInvalidSpec,
-		Message: "Applications in namespace " + c.r.id.Namespace + " are not looked at",
+		Message: "Applications in namespace " + c.r.ID.Namespace + " are not looked at",
 		Advice:  "create it in namespace " + c.namespace + ", or add the namespace to application.namespaces in ConfigMap " + c.namespace + "/" + config.ParamsName,
 	}, "metadata.namespace")
 	return false
@@ -285,7 +286,7 @@ func (c *compilation) mayLiveHere() bool {
 func (c *compilation) ask(spec node, d *model.Delivery) {
 	sources := declaredSources(spec)
 	if len(sources) == 0 {
-		spec.at("source").invalid("spec.source.repoURL and either spec.source.path or spec.source.chart are required")
+		spec.At("source").Invalid("spec.source.repoURL and either spec.source.path or spec.source.chart are required")
 		return
 	}
 	inputs, fetched := c.inputs(sources, nil)
@@ -299,8 +300,8 @@ func (c *compilation) ask(spec node, d *model.Delivery) {
 		d.Policy.Drift = model.Heal
 	}
 	d.Policy.Force = d.Sync.Options.Force
-	d.Policy.Ignore = c.ignoreRules(spec.at("ignoreDifferences"), d.Sync.Options.LeaveIgnored)
-	if !d.Deleting && !d.Suspended && len(c.r.faults) == 0 {
+	d.Policy.Ignore = c.ignoreRules(spec.At("ignoreDifferences"), d.Sync.Options.LeaveIgnored)
+	if !d.Deleting && !d.Suspended && len(c.r.Faults) == 0 {
 		d.Operation, d.Finished = c.operations(spec)
 		c.turn(d)
 	}
@@ -322,15 +323,15 @@ func (c *compilation) turn(d *model.Delivery) {
 		if !appset.Rolling(fact.Object) {
 			return
 		}
-		allowed, why = appset.Turn(fact.Object, c.r.id.Name)
+		allowed, why = appset.Turn(fact.Object, c.r.ID.Name)
 	case model.Absent:
 		return
 	default:
-		why = need.String() + " cannot be read, so that it is not known whose turn it is: " + clip(fact.Message, 300)
+		why = need.String() + " cannot be read, so that it is not known whose turn it is: " + reader.Clip(fact.Message, 300)
 	}
 	d.Sync.Manual = !allowed
 	if !allowed {
-		c.r.find(model.Info, reasonTurn, "metadata.ownerReferences", "%s", why)
+		c.r.Find(model.Info, reasonTurn, "metadata.ownerReferences", "%s", why)
 	}
 }
 
@@ -342,8 +343,8 @@ func (c *compilation) write(d *model.Delivery) {
 	d.Policy.HealthRules = c.settings.Health
 	d.Policy.Kinds = c.kinds()
 	if c.settings.Impersonation {
-		identity, fault := c.project.Identity(c.place, c.r.id.Namespace, c.settings.ImpersonationEnforced)
-		c.r.fail(fault, "spec.destination")
+		identity, fault := c.project.Identity(c.place, c.r.ID.Namespace, c.settings.ImpersonationEnforced)
+		c.r.Fail(fault, "spec.destination")
 		d.Identity = identity
 	}
 }
@@ -391,22 +392,22 @@ func (c *compilation) ownership(d *model.Delivery) model.Ownership {
 // Groups and kinds are globs; an empty group is the core group.
 func (c *compilation) ignoreRules(list node, respected bool) []model.IgnoreRule {
 	out := slices.Clone(c.settings.Ignore)
-	for _, item := range list.items() {
+	for _, item := range list.Items() {
 		rule := model.IgnoreRule{
-			Paths:    item.at("jsonPointers").strings(),
-			Queries:  item.at("jqPathExpressions").strings(),
-			Managers: item.at("managedFieldsManagers").strings(),
-			Target:   &model.Selector{Group: config.Pattern(item.at("group").str()), Kind: config.Pattern(item.at("kind").str())},
-			Origin:   c.r.origin(item.path),
+			Paths:    item.At("jsonPointers").Strings(),
+			Queries:  item.At("jqPathExpressions").Strings(),
+			Managers: item.At("managedFieldsManagers").Strings(),
+			Target:   &model.Selector{Group: config.Pattern(item.At("group").Str()), Kind: config.Pattern(item.At("kind").Str())},
+			Origin:   c.r.Origin(item.Path),
 		}
-		if name := item.at("name").str(); name != "" {
+		if name := item.At("name").Str(); name != "" {
 			rule.Target.Name = regexp.QuoteMeta(name)
 		}
-		if namespace := item.at("namespace").str(); namespace != "" {
+		if namespace := item.At("namespace").Str(); namespace != "" {
 			rule.Target.Namespace = regexp.QuoteMeta(namespace)
 		}
-		if item.at("kind").str() == "" {
-			item.at("kind").invalid("names no kind")
+		if item.At("kind").Str() == "" {
+			item.At("kind").Invalid("names no kind")
 		}
 		out = append(out, rule)
 	}
@@ -437,8 +438,8 @@ func claims(declared *unstructured.Unstructured) []model.Claim {
 
 // note adds a finding once.
 func (c *compilation) note(finding model.Finding) {
-	if !slices.Contains(c.r.findings, finding) {
-		c.r.findings = append(c.r.findings, finding)
+	if !slices.Contains(c.r.Findings, finding) {
+		c.r.Findings = append(c.r.Findings, finding)
 	}
 }
 
@@ -465,7 +466,7 @@ func (c *compilation) remarks() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(told)) {
 		if annotations[name] != "" {
-			c.r.find(model.Info, reasonDiffers, "metadata.annotations["+name+"]", "%s", told[name])
+			c.r.Find(model.Info, reasonDiffers, "metadata.annotations["+name+"]", "%s", told[name])
 		}
 	}
 	for _, finding := range unhandledFields(c.declared) {

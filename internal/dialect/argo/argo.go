@@ -14,6 +14,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/dialect/argo/status"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -154,7 +155,7 @@ func (Argo) Refuse(fault *model.Fault, findings []model.Finding, previous *unstr
 	case kindSet:
 		return appset.Refuse(fault, findings, previous)
 	case kindProject:
-		return model.Edits{Events: []model.Event{{Type: "Warning", Reason: fault.Reason, Message: clip(fault.Error(), maxEvent)}}}
+		return model.Edits{Events: []model.Event{{Type: "Warning", Reason: fault.Reason, Message: reader.Clip(fault.Error(), maxEvent)}}}
 	}
 	return status.Refuse(fault, findings, previous, status.Options{})
 }

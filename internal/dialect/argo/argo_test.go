@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,6 +14,8 @@ import (
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/conformance"
+	"plumb.dev/plumb/internal/dialect/golden"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -42,23 +43,13 @@ func (s scene) answersTo(t *testing.T, declared *unstructured.Unstructured) mode
 // TestConformance takes the inputs of the goldens as samples.
 func TestConformance(t *testing.T) {
 	suite := conformance.Suite{Dialect: New(), Canary: canary, Installation: "argocd"}
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		input, _, _ := strings.Cut(string(text), divider)
-		s := parseScene(t, input)
+	for _, input := range goldens.Inputs(t, "*.txt") {
+		s := parseScene(t, input.Text)
 		for _, declared := range s.objects {
-			name := strings.TrimSuffix(filepath.Base(file), ".txt") + "/" + declared.GetName()
-			suite.Samples = append(suite.Samples, conformance.Sample{Name: name, Declared: declared, Facts: s.answersTo(t, declared), Settings: s.settings})
+			suite.Samples = append(suite.Samples, conformance.Sample{Name: input.Name + "/" + declared.GetName(), Declared: declared, Facts: s.answersTo(t, declared), Settings: s.settings})
 		}
 	}
-	set := asServed(t, map[string]any{
+	set := golden.AsServed(t, map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": map[string]any{"name": "set", "namespace": "argocd"},
 		"spec": map[string]any{
 			"generators": []any{map[string]any{"list": map[string]any{"elements": []any{map[string]any{"env": "dev"}}}}},
@@ -115,7 +106,7 @@ func app(t *testing.T, spec string) *unstructured.Unstructured {
 	if err := yaml.Unmarshal([]byte(spec), &fields); err != nil {
 		t.Fatal(err)
 	}
-	return asServed(t, map[string]any{
+	return golden.AsServed(t, map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
 		"metadata": map[string]any{"name": "a", "namespace": "argocd"}, "spec": fields,
 	})
@@ -359,13 +350,13 @@ func TestFieldsOfUpstream(t *testing.T) {
 		t.Fatalf("%d fields", len(known))
 	}
 	covered := func(path string) bool {
-		for p := path; p != ""; p = parent(p) {
-			if _, ok := exact[p]; ok {
+		for p := path; p != ""; p = reader.Parent(p) {
+			if _, ok := table.Exact[p]; ok {
 				return true
 			}
 		}
-		_, free := exact[path+".*"]
-		return free || within[path]
+		_, free := table.Exact[path+".*"]
+		return free || table.Within[path]
 	}
 	is := map[string]bool{}
 	for _, path := range known {

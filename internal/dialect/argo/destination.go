@@ -12,6 +12,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo/config"
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/dialect/argo/repository"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -97,24 +98,24 @@ func (c *compilation) scoped(name string) project.Scoped {
 // destination finds the cluster that objects go to. Without a server or a name
 // it is the own one, which upstream refuses.
 func (c *compilation) destination(field node) {
-	server, name := strings.TrimRight(field.at("server").str(), "/"), field.at("name").str()
-	c.place.Namespace = field.at("namespace").str()
+	server, name := strings.TrimRight(field.At("server").Str(), "/"), field.At("name").Str()
+	c.place.Namespace = field.At("namespace").Str()
 	switch {
 	case server != "" && name != "":
-		field.invalid("application destination can't have both name and server defined: %s %s", clip(name, 253), clip(server, 253))
+		field.Invalid("application destination can't have both name and server defined: %s %s", reader.Clip(name, 253), reader.Clip(server, 253))
 		return
 	case server == "" && name == "":
 		server = inClusterServer
-		c.r.find(model.Info, reasonDefaulted, field.path, "no destination server or name is given: the cluster of the Application is used")
+		c.r.Find(model.Info, reasonDefaulted, field.Path, "no destination server or name is given: the cluster of the Application is used")
 	}
 	if fact := c.facts[repository.Secrets(c.namespace, "cluster")]; fact.State != model.Present && fact.State != model.Absent {
-		c.r.fail(&model.Fault{Reason: reasonComparison, Message: "the Secrets of clusters cannot be read: " + clip(fact.Message, 300), Advice: "allow Plumb to read Secrets in namespace " + c.namespace, Retry: true}, field.path)
+		c.r.Fail(&model.Fault{Reason: reasonComparison, Message: "the Secrets of clusters cannot be read: " + reader.Clip(fact.Message, 300), Advice: "allow Plumb to read Secrets in namespace " + c.namespace, Retry: true}, field.Path)
 		return
 	}
 	found, fault := c.lookup(server, name)
 	if fault != nil {
 		c.homeless = true
-		c.r.fail(fault, field.path)
+		c.r.Fail(fault, field.Path)
 		return
 	}
 	c.place.Server, c.place.Name = found.server, found.name
@@ -122,12 +123,12 @@ func (c *compilation) destination(field node) {
 	c.target = model.Target{Namespace: c.place.Namespace, Cluster: model.ClusterRef{Server: found.server, Name: found.name}}
 	kubeconfig, fault := found.kubeconfig()
 	if fault != nil {
-		c.r.fail(fault, field.path)
+		c.r.Fail(fault, field.Path)
 		return
 	}
 	c.target.Cluster.Kubeconfig = kubeconfig
 	if len(found.namespaces) > 0 {
-		c.r.find(model.Info, reasonDiffers, field.path, "Secret %s/%s limits the cluster to namespaces %s: other namespaces are left to the permissions of the credential", found.id.Namespace, found.id.Name, clip(strings.Join(found.namespaces, ", "), 200))
+		c.r.Find(model.Info, reasonDiffers, field.Path, "Secret %s/%s limits the cluster to namespaces %s: other namespaces are left to the permissions of the credential", found.id.Namespace, found.id.Name, reader.Clip(strings.Join(found.namespaces, ", "), 200))
 	}
 }
 
@@ -156,15 +157,15 @@ func (c *compilation) lookup(server, name string) (registered, *model.Fault) {
 	case own && len(found) == 0:
 		return registered{server: inClusterServer, name: inClusterName}, nil
 	case len(found) == 0 && server != "":
-		return refuse("error getting cluster by server %q: cluster %q not found", clip(server, 253), clip(server, 253))
+		return refuse("error getting cluster by server %q: cluster %q not found", reader.Clip(server, 253), reader.Clip(server, 253))
 	case len(found) == 0:
-		return refuse("there are no clusters with this name: %s", clip(name, 253))
+		return refuse("there are no clusters with this name: %s", reader.Clip(name, 253))
 	case len(found) > 1 && server == "":
 		var servers []string
 		for _, cluster := range found {
 			servers = append(servers, cluster.server)
 		}
-		return refuse("there are %d clusters with the same name: %s", len(found), clip(strings.Join(servers, " "), 300))
+		return refuse("there are %d clusters with the same name: %s", len(found), reader.Clip(strings.Join(servers, " "), 300))
 	}
 	return found[0], nil
 }

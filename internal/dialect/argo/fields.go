@@ -1,39 +1,29 @@
 package argo
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
-	"plumb.dev/plumb/internal/object"
 )
 
 // Support says what becomes of a field.
-type Support string
+type Support = reader.Support
 
 // The kinds of support.
 const (
-	Works   Support = "works"   // as upstream does
-	Differs Support = "differs" // accepted, and works in another way; an Info finding
-	Refused Support = "refused" // the object is not acted on while it is set
-	NotYet  Support = "not yet" // accepted and reported; a Warning finding
+	Works   = reader.Works
+	Differs = reader.Differs
+	Refused = reader.Refused
+	NotYet  = reader.NotYet
 )
 
-// Field is a row of the compatibility table of Application. AppProject and
-// ApplicationSet are told of by their own rooms.
-type Field struct {
-	Kind string
-	// Path is the field's place: [] stands for any index and * for any key; it
-	// covers what is below it.
-	Path    string
-	Support Support
-	// Note says how it differs, or what it takes. It ends up in findings.
-	Note string
-}
+// Field is a row of the compatibility table. AppProject and ApplicationSet are
+// told of by their own rooms.
+type Field = reader.Field
 
 // Fields is the table, in the order of the documentation.
 func Fields() []Field { return slices.Clone(fields) }
@@ -89,108 +79,10 @@ func rows(prefix string, support Support, note string, names ...string) []Field 
 	return out
 }
 
-// maxFindings bounds what is said about one object.
-const maxFindings = 50
-
-var (
-	exact  = map[string]Field{}
-	within = map[string]bool{} // paths that have rows below them
-)
-
-func init() {
-	for _, field := range fields {
-		exact[field.Path] = field
-		for p := parent(field.Path); p != ""; p = parent(p) {
-			within[p] = true
-		}
-	}
-}
-
-// parent is the path of the map or list that holds a field.
-func parent(path string) string {
-	if inner, ok := strings.CutSuffix(path, "[]"); ok {
-		return inner
-	}
-	cut := strings.LastIndexByte(path, '.')
-	if cut < 0 {
-		return ""
-	}
-	return path[:cut]
-}
+var table = reader.Tables(fields)[kindApplication]
 
 // unhandledFields reports the fields that are set and not acted on as upstream
 // does, and those that nobody knows.
 func unhandledFields(declared *unstructured.Unstructured) []model.Finding {
-	walk := fieldWalk{id: object.Of(declared)}
-	for _, name := range sortedKeys(declared.Object) {
-		switch name {
-		case "apiVersion", "kind", "metadata", "status":
-		case "spec", "operation":
-			walk.value(name, name, declared.Object[name])
-		default:
-			walk.unknown(clip(name, 100))
-		}
-	}
-	if walk.more > 0 {
-		walk.findings = append(walk.findings, model.Finding{Severity: model.Warning, Reason: reasonUnknownField, Message: fmt.Sprintf("%d more fields are not acted on", walk.more), Origin: walk.origin("spec")})
-	}
-	return walk.findings
-}
-
-type fieldWalk struct {
-	id       object.ID
-	findings []model.Finding
-	more     int
-}
-
-func (w *fieldWalk) origin(path string) model.Origin {
-	return model.Origin{Dialect: config.DialectName, Declared: w.id, Field: path}
-}
-
-func (w *fieldWalk) value(path, shape string, value any) {
-	if value == nil {
-		return
-	}
-	if row, ok := exact[shape]; ok {
-		w.known(path, row)
-		return
-	}
-	if _, ok := exact[shape+".*"]; ok {
-		return // free keys
-	}
-	if !within[shape] {
-		w.unknown(path)
-		return
-	}
-	switch value := value.(type) {
-	case map[string]any:
-		for _, key := range sortedKeys(value) {
-			w.value(path+"."+clip(key, 100), shape+"."+key, value[key])
-		}
-	case []any:
-		for i, item := range value {
-			w.value(fmt.Sprintf("%s[%d]", path, i), shape+"[]", item)
-		}
-	}
-}
-
-func (w *fieldWalk) known(path string, row Field) {
-	switch row.Support {
-	case Differs:
-		w.add(model.Info, reasonDiffers, path, row.Note)
-	case NotYet:
-		w.add(model.Warning, reasonNotActedOn, path, "not yet handled by Plumb: "+row.Note)
-	}
-}
-
-func (w *fieldWalk) unknown(path string) {
-	w.add(model.Warning, reasonUnknownField, path, "no version of Application that Plumb knows has this field: it is not acted on")
-}
-
-func (w *fieldWalk) add(severity model.Severity, reason, path, message string) {
-	if len(w.findings) >= maxFindings {
-		w.more++
-		return
-	}
-	w.findings = append(w.findings, model.Finding{Severity: severity, Reason: reason, Message: message, Origin: w.origin(path)})
+	return table.Unhandled(config.DialectName, declared, "spec", "operation")
 }

@@ -1,9 +1,7 @@
 package argo
 
 import (
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,48 +16,18 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/golden"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew")
-
-// divider stands between what goes in and what must come out.
-const divider = "--------\n"
+// goldens are the files of testdata.
+var goldens = golden.Disk{Glob: filepath.Glob, Read: os.ReadFile, Write: os.WriteFile}
 
 // TestGoldens runs each file of testdata: manifests, a divider, what becomes of
 // the Applications and AppProjects among them. Other objects are the cluster.
 func TestGoldens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatal("there are no goldens")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, found := strings.Cut(string(text), "\n"+divider)
-			if !found && !*update {
-				t.Fatalf("%s has no divider", file)
-			}
-			input = strings.TrimSuffix(input, "\n") + "\n"
-			got := compileGolden(t, input)
-			if *update {
-				if err := os.WriteFile(file, []byte(input+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-			}
-		})
-	}
+	goldens.Run(t, "*.txt", func(t *testing.T, _, input string) string { return compileGolden(t, input) })
 }
 
 // scene is what a golden's input says.
@@ -99,7 +67,7 @@ func parseScene(t *testing.T, input string) scene {
 		if len(fields) == 0 {
 			continue
 		}
-		o := asServed(t, fields)
+		o := golden.AsServed(t, fields)
 		if o.GetKind() == kindApplication {
 			s.objects = append(s.objects, o)
 			continue
@@ -110,20 +78,6 @@ func parseScene(t *testing.T, input string) scene {
 		s.cluster = append(s.cluster, o)
 	}
 	return s
-}
-
-// asServed has numbers as a client decodes them: whole ones are int64.
-func asServed(t *testing.T, fields map[string]any) *unstructured.Unstructured {
-	t.Helper()
-	text, err := json.Marshal(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &unstructured.Unstructured{}
-	if err := o.UnmarshalJSON(text); err != nil {
-		t.Fatal(err)
-	}
-	return o
 }
 
 // answer is what the scene's cluster holds for a need.
@@ -200,11 +154,11 @@ func compileGolden(t *testing.T, input string) string {
 			}
 		}
 		if intent.Delivery != nil {
-			printValue(&out, "  ", "delivery", reflect.ValueOf(*intent.Delivery), intent.Implied)
+			printing(intent.Implied).Print(&out, "  ", "delivery", reflect.ValueOf(*intent.Delivery))
 		}
 		for i, source := range intent.Implied {
 			source.ID = object.ID{}
-			printValue(&out, "  ", fmt.Sprintf("source%d", i), reflect.ValueOf(source), nil)
+			printing(nil).Print(&out, "  ", fmt.Sprintf("source%d", i), reflect.ValueOf(source))
 		}
 		for _, f := range findings {
 			fmt.Fprintf(&out, "  finding %s %s %s: %s\n", f.Severity, f.Reason, f.Origin.Field, f.Message)
@@ -216,64 +170,23 @@ func compileGolden(t *testing.T, input string) string {
 	return out.String()
 }
 
-// printValue prints what is set, one field to a line. Implied sources are
-// printed by their place.
-func printValue(out *strings.Builder, lead, name string, value reflect.Value, implied []model.Source) {
-	if !value.IsValid() || value.IsZero() {
-		return
-	}
-	switch v := value.Interface().(type) {
-	case object.ID:
-		if i := slices.IndexFunc(implied, func(s model.Source) bool { return s.ID == v }); i >= 0 {
-			fmt.Fprintf(out, "%s%s: source%d\n", lead, name, i)
-			return
-		}
-		fmt.Fprintf(out, "%s%s: %v\n", lead, name, v)
-		return
-	case model.Secret, time.Duration, model.Need:
-		fmt.Fprintf(out, "%s%s: %v\n", lead, name, v)
-		return
-	case time.Time:
-		fmt.Fprintf(out, "%s%s: %s\n", lead, name, v.UTC().Format(time.RFC3339))
-		return
-	case model.Origin:
-		if lead != "    " { // the delivery's own says nothing new
-			fmt.Fprintf(out, "%s%s: %s %s\n", lead, name, v.Field, v.Repository)
-		}
-		return
-	case []byte:
-		fmt.Fprintf(out, "%s%s: %q\n", lead, name, v)
-		return
-	}
-	switch value.Kind() {
-	case reflect.Pointer:
-		if value.Elem().Kind() == reflect.String {
-			fmt.Fprintf(out, "%s%s: %q\n", lead, name, value.Elem().String())
-			return
-		}
-		printValue(out, lead, name, value.Elem(), implied)
-	case reflect.Struct:
-		fmt.Fprintf(out, "%s%s:\n", lead, name)
-		for i := range value.NumField() {
-			field := value.Type().Field(i).Name
-			if plain := value.Type().Name() + "." + field; hidden(plain, value.Field(i)) {
-				continue
+// printing prints the identities of implied sources by their place, and hides
+// what is at its default.
+func printing(implied []model.Source) golden.Printer {
+	return golden.Printer{Hidden: hidden, Text: func(lead string, value any) (string, bool) {
+		switch v := value.(type) {
+		case object.ID:
+			if i := slices.IndexFunc(implied, func(s model.Source) bool { return s.ID == v }); i >= 0 {
+				return fmt.Sprintf("source%d", i), true
 			}
-			printValue(out, lead+"  ", field, value.Field(i), implied)
+		case model.Origin:
+			if lead == "    " { // the delivery's own says nothing new
+				return "", true
+			}
+			return fmt.Sprintf("%s %s", v.Field, v.Repository), true
 		}
-	case reflect.Slice:
-		for i := range value.Len() {
-			printValue(out, lead, fmt.Sprintf("%s[%d]", name, i), value.Index(i), implied)
-		}
-	case reflect.Map:
-		keys := value.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-		for _, key := range keys {
-			fmt.Fprintf(out, "%s%s.%s: %v\n", lead, name, key, value.MapIndex(key))
-		}
-	default:
-		fmt.Fprintf(out, "%s%s: %s\n", lead, name, strings.ReplaceAll(fmt.Sprint(value.Interface()), "\n", "\n"+lead+"  | "))
-	}
+		return "", false
+	}}
 }
 
 // hidden leaves out what is at its default, so that a golden shows what its
@@ -312,7 +225,7 @@ var defaults = map[string]any{
 // that goldens leave out must be there.
 func TestDefaults(t *testing.T) {
 	s := scene{}
-	app := asServed(t, map[string]any{
+	app := golden.AsServed(t, map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
 		"metadata": map[string]any{"name": "a", "namespace": "argocd"},
 		"spec":     map[string]any{"source": map[string]any{"repoURL": "https://example.com/r", "path": "p"}},

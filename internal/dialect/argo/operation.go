@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"plumb.dev/plumb/internal/dialect/argo/status"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -25,14 +26,14 @@ const maxResults = 20000
 func (c *compilation) operations(spec node) (*model.Operation, *model.OperationReport) {
 	asked, _ := c.declared.Object["operation"].(map[string]any)
 	state := c.quiet("status.operationState", nested(c.declared.Object, "status", "operationState"))
-	running := state.at("phase").str() == phaseRunning || state.at("phase").str() == phaseTerminating
+	running := state.At("phase").Str() == phaseRunning || state.At("phase").Str() == phaseTerminating
 	switch {
-	case running && asked != nil && !reflect.DeepEqual(asked, state.at("operation").fields()):
+	case running && asked != nil && !reflect.DeepEqual(asked, state.At("operation").Fields()):
 		return c.operation(spec, asked, nil), nil // another request than the one that runs
 	case running:
 		fields := asked
 		if fields == nil {
-			fields = state.at("operation").fields()
+			fields = state.At("operation").Fields()
 		}
 		return c.resumed(spec, fields, state), nil
 	case asked != nil:
@@ -47,7 +48,7 @@ func (c *compilation) quiet(path string, value any) node {
 	if _, ok := value.(map[string]any); !ok {
 		value = nil
 	}
-	return (&reader{id: c.r.id}).root(path, value)
+	return newReader(c.r.ID).Root(path, value)
 }
 
 func nested(fields map[string]any, path ...string) any {
@@ -63,63 +64,63 @@ func nested(fields map[string]any, path ...string) any {
 // and leaves the rest of the Application as it is. pinned are revisions that
 // are kept instead of those that it asks for.
 func (c *compilation) operation(spec node, fields map[string]any, pinned []string) *model.Operation {
-	r := &reader{id: c.r.id}
-	root := r.root("operation", fields)
-	sync := root.at("sync")
-	initiator := root.at("initiatedBy")
+	r := newReader(c.r.ID)
+	root := r.Root("operation", fields)
+	sync := root.At("sync")
+	initiator := root.At("initiatedBy")
 	out := &model.Operation{
 		ID:        status.OperationID(c.declared),
-		By:        initiator.at("username").str(),
-		Automated: initiator.at("automated").bool(),
+		By:        initiator.At("username").Str(),
+		Automated: initiator.At("automated").Bool(),
 		Revisions: revisions(sync),
-		Prune:     sync.at("prune").bool(),
-		DryRun:    sync.at("dryRun").bool(),
-		Objects:   objectFilters(sync.at("resources")),
+		Prune:     sync.At("prune").Bool(),
+		DryRun:    sync.At("dryRun").Bool(),
+		Objects:   objectFilters(sync.At("resources")),
 	}
-	out.NoHooks, out.Force = strategy(sync.at("syncStrategy"))
-	if options := sync.at("syncOptions"); options.present() {
+	out.NoHooks, out.Force = strategy(sync.At("syncStrategy"))
+	if options := sync.At("syncOptions"); options.Present() {
 		read := syncOptions(options)
-		policy := spec.at("syncPolicy").at("managedNamespaceMetadata")
-		read.NamespaceLabels, read.NamespaceNotes = policy.at("labels").stringMap(), policy.at("annotations").stringMap()
+		policy := spec.At("syncPolicy").At("managedNamespaceMetadata")
+		read.NamespaceLabels, read.NamespaceNotes = policy.At("labels").StringMap(), policy.At("annotations").StringMap()
 		c.migration(&read)
 		out.Options = &read
 	}
-	if retry := root.at("retry"); retry.present() {
+	if retry := root.At("retry"); retry.Present() {
 		out.Retry = readRetry(retry)
 	}
 	switch {
-	case !sync.present():
-		root.refuse("Invalid operation request: no operation specified", "set operation.sync")
-	case len(sync.at("manifests").items()) > 0:
-		root.refuse("a sync of local manifests is taken by the API server only, which comes later", "commit the manifests, or render them with plumb build")
+	case !sync.Present():
+		refuseOperation(root, "Invalid operation request: no operation specified", "set operation.sync")
+	case len(sync.At("manifests").Items()) > 0:
+		refuseOperation(root, "a sync of local manifests is taken by the API server only, which comes later", "commit the manifests, or render them with plumb build")
 	default:
 		c.operationInputs(r, spec, sync, out, pinned)
 	}
-	out.Refused = r.first()
-	for _, finding := range r.findings {
+	out.Refused = r.First()
+	for _, finding := range r.Findings {
 		c.note(finding)
 	}
 	return out
 }
 
-func (n node) refuse(message, advice string) {
-	n.r.fail(&model.Fault{Reason: reasonOperation, Message: message, Advice: advice}, n.path)
+func refuseOperation(n node, message, advice string) {
+	n.R.Fail(&model.Fault{Reason: reasonOperation, Message: message, Advice: advice}, n.Path)
 }
 
 // operationInputs is where the operation renders from, where that is not what
 // the spec says: sources of its own (a rollback), or other revisions. An
 // automated one follows the spec.
-func (c *compilation) operationInputs(r *reader, spec, sync node, op *model.Operation, pinned []string) {
+func (c *compilation) operationInputs(r *reader.Reader, spec, sync node, op *model.Operation, pinned []string) {
 	if op.Automated || c.settled {
 		return
 	}
 	own := declaredSources(sync)
 	sources := own
 	if len(own) == 0 {
-		sources = declaredSources(node{r: r, path: spec.path, value: spec.value})
+		sources = declaredSources(r.Root(spec.Path, spec.Value))
 	}
 	asked := pinned
-	if len(asked) == 0 && (len(sources) == 1 || sync.at("revisions").present()) {
+	if len(asked) == 0 && (len(sources) == 1 || sync.At("revisions").Present()) {
 		asked = op.Revisions // several sources go by revisions alone
 	}
 	if len(own) == 0 && len(asked) == 0 {
@@ -132,10 +133,10 @@ func (c *compilation) operationInputs(r *reader, spec, sync node, op *model.Oper
 
 // revisions are sync.revisions, or sync.revision alone.
 func revisions(sync node) []string {
-	if many := sync.at("revisions").strings(); len(many) > 0 {
+	if many := sync.At("revisions").Strings(); len(many) > 0 {
 		return many
 	}
-	if one := sync.at("revision").str(); one != "" {
+	if one := sync.At("revision").Str(); one != "" {
 		return []string{one}
 	}
 	return nil
@@ -143,23 +144,23 @@ func revisions(sync node) []string {
 
 // strategy reads syncStrategy: apply leaves hooks out, and goes before hook.
 func strategy(field node) (noHooks, force bool) {
-	if apply := field.at("apply"); apply.present() {
-		return true, apply.at("force").bool()
+	if apply := field.At("apply"); apply.Present() {
+		return true, apply.At("force").Bool()
 	}
-	return false, field.at("hook").at("force").bool()
+	return false, field.At("hook").At("force").Bool()
 }
 
 func objectFilters(list node) []model.ObjectFilter {
 	var out []model.ObjectFilter
-	for _, item := range list.items() {
+	for _, item := range list.Items() {
 		filter := model.ObjectFilter{
-			Group:     item.at("group").str(),
-			Kind:      item.at("kind").str(),
-			Namespace: item.at("namespace").str(),
-			Name:      item.at("name").str(),
+			Group:     item.At("group").Str(),
+			Kind:      item.At("kind").Str(),
+			Namespace: item.At("namespace").Str(),
+			Name:      item.At("name").Str(),
 		}
 		if filter.Kind == "" || filter.Name == "" {
-			item.invalid("names no object: kind and name are required")
+			item.Invalid("names no object: kind and name are required")
 		}
 		out = append(out, filter)
 	}
@@ -169,58 +170,58 @@ func objectFilters(list node) []model.ObjectFilter {
 // resumed is an operation that was under way. It goes on with the commits it
 // began with.
 func (c *compilation) resumed(spec node, fields map[string]any, state node) *model.Operation {
-	result := state.at("syncResult")
+	result := state.At("syncResult")
 	out := c.operation(spec, fields, revisions(result))
-	out.Started = timeOf(state.at("startedAt"))
-	out.Terminate = state.at("phase").str() == phaseTerminating
-	out.Retries = int(state.at("retryCount").integer(0))
-	out.Results = results(result.at("resources"))
+	out.Started = timeOf(state.At("startedAt"))
+	out.Terminate = state.At("phase").Str() == phaseTerminating
+	out.Retries = int(state.At("retryCount").Int(0))
+	out.Results = results(result.At("resources"))
 	switch {
 	case out.Automated:
 		out.ID = ""
 	case out.ID == "": // somebody took the field away: the state alone tells of it
-		out.ID = "resumed " + state.at("startedAt").str()
+		out.ID = "resumed " + state.At("startedAt").Str()
 	}
 	return out
 }
 
 // finished is the last operation that ended, nil when the status tells of none.
 func (c *compilation) finished(spec node, state node) *model.OperationReport {
-	phase := model.OperationPhase(state.at("phase").str())
+	phase := model.OperationPhase(state.At("phase").Str())
 	if !phase.Completed() {
 		return nil
 	}
-	result := state.at("syncResult")
-	quiet := &compilation{r: &reader{id: c.r.id}, declared: c.declared, settled: true}
-	op := quiet.operation(quiet.r.root("spec", spec.value), state.at("operation").fields(), nil)
+	result := state.At("syncResult")
+	quiet := &compilation{r: newReader(c.r.ID), declared: c.declared, settled: true}
+	op := quiet.operation(quiet.r.Root("spec", spec.Value), state.At("operation").Fields(), nil)
 	op.Refused = nil
 	return &model.OperationReport{
 		Operation: *op,
 		Phase:     phase,
-		Message:   state.at("message").str(),
-		Started:   timeOf(state.at("startedAt")),
-		Finished:  timeOf(state.at("finishedAt")),
+		Message:   state.At("message").Str(),
+		Started:   timeOf(state.At("startedAt")),
+		Finished:  timeOf(state.At("finishedAt")),
 		Revisions: revisions(result),
-		Results:   results(result.at("resources")),
-		Retries:   int(state.at("retryCount").integer(0)),
+		Results:   results(result.At("resources")),
+		Retries:   int(state.At("retryCount").Int(0)),
 	}
 }
 
 func results(list node) []model.SyncResult {
 	var out []model.SyncResult
-	for _, item := range list.items() {
+	for _, item := range list.Items() {
 		if len(out) == maxResults {
 			break
 		}
 		result := model.SyncResult{
-			Object:    object.ID{Group: item.at("group").str(), Kind: item.at("kind").str(), Namespace: item.at("namespace").str(), Name: item.at("name").str()},
-			Version:   item.at("version").str(),
-			Code:      model.ResultCode(item.at("status").str()),
-			Message:   item.at("message").str(),
-			Hook:      model.SyncPhase(item.at("hookType").str()),
-			HookPhase: model.OperationPhase(item.at("hookPhase").str()),
-			Phase:     model.SyncPhase(item.at("syncPhase").str()),
-			Images:    item.at("images").strings(),
+			Object:    object.ID{Group: item.At("group").Str(), Kind: item.At("kind").Str(), Namespace: item.At("namespace").Str(), Name: item.At("name").Str()},
+			Version:   item.At("version").Str(),
+			Code:      model.ResultCode(item.At("status").Str()),
+			Message:   item.At("message").Str(),
+			Hook:      model.SyncPhase(item.At("hookType").Str()),
+			HookPhase: model.OperationPhase(item.At("hookPhase").Str()),
+			Phase:     model.SyncPhase(item.At("syncPhase").Str()),
+			Images:    item.At("images").Strings(),
 		}
 		if result.Object.Kind != "" && result.Object.Name != "" {
 			out = append(out, result)
@@ -231,7 +232,7 @@ func results(list node) []model.SyncResult {
 
 // timeOf is zero for what is no time.
 func timeOf(field node) time.Time {
-	at, err := time.Parse(time.RFC3339, field.str())
+	at, err := time.Parse(time.RFC3339, field.Str())
 	if err != nil {
 		return time.Time{}
 	}

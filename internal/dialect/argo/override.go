@@ -6,6 +6,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -31,7 +32,7 @@ func (Argo) Override(render model.Render, file string, content []byte) (model.Re
 	}
 	var patch any
 	if err := yaml.Unmarshal(content, &patch); err != nil {
-		return render, refuse("%s is not YAML: %s", file, clip(err.Error(), 300))
+		return render, refuse("%s is not YAML: %s", file, reader.Clip(err.Error(), 300))
 	}
 	if patch == nil {
 		return render, nil
@@ -41,9 +42,9 @@ func (Argo) Override(render model.Render, file string, content []byte) (model.Re
 		return render, refuse("%s must hold the fields of a source", file)
 	}
 	merged := merge(sourceFields(render), fields)
-	r := &reader{id: object.ID{}}
-	next := readRender(r.root(file, merged))
-	if fault := r.first(); fault != nil {
+	r := newReader(object.ID{})
+	next := readRender(r.Root(file, merged))
+	if fault := r.First(); fault != nil {
 		fault.Origin = model.Origin{Dialect: Name, File: file}
 		fault.Reason = reasonComparison
 		return render, fault

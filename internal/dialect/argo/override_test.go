@@ -19,9 +19,9 @@ func renderOf(t *testing.T, text string) model.Render {
 	if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{id: object.ID{}}
-	render := readRender(r.root("source", fields))
-	if fault := r.first(); fault != nil {
+	r := newReader(object.ID{})
+	render := readRender(r.Root("source", fields))
+	if fault := r.First(); fault != nil {
 		t.Fatalf("%s: %v", text, fault)
 	}
 	return render

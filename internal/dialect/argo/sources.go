@@ -9,6 +9,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/dialect/argo/repository"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -25,13 +26,13 @@ const (
 // before source, and a hydrator's sync source before both (ApplicationSpec
 // GetSources).
 func declaredSources(spec node) []node {
-	if hydrator := spec.at("sourceHydrator"); hydrator.present() {
+	if hydrator := spec.At("sourceHydrator"); hydrator.Present() {
 		return []node{syncSource(hydrator)}
 	}
-	if sources := spec.at("sources").items(); len(sources) > 0 {
+	if sources := spec.At("sources").Items(); len(sources) > 0 {
 		return sources
 	}
-	if source := spec.at("source"); source.present() {
+	if source := spec.At("source"); source.Present() {
 		return []node{source}
 	}
 	return nil
@@ -39,30 +40,30 @@ func declaredSources(spec node) []node {
 
 // syncSource is the branch that a hydrator writes to: what is delivered.
 func syncSource(hydrator node) node {
-	sync, dry := hydrator.at("syncSource"), hydrator.at("drySource")
-	repoURL := sync.at("repoURL").str()
+	sync, dry := hydrator.At("syncSource"), hydrator.At("drySource")
+	repoURL := sync.At("repoURL").Str()
 	if repoURL == "" {
-		repoURL = dry.at("repoURL").str()
+		repoURL = dry.At("repoURL").Str()
 	}
-	return node{r: hydrator.r, path: sync.path, value: map[string]any{
+	return hydrator.R.Root(sync.Path, map[string]any{
 		"repoURL":        repoURL,
-		"path":           sync.at("path").str(),
-		"targetRevision": sync.at("targetBranch").str(),
-	}}
+		"path":           sync.At("path").Str(),
+		"targetRevision": sync.At("targetBranch").Str(),
+	})
 }
 
 // inputs turns sources into what is rendered, and into the sources that are
 // fetched for it. revisions replace the sources' own where they are given.
 func (c *compilation) inputs(sources []node, revisions []string) ([]model.Input, []model.Source) {
 	if len(sources) > maxSources {
-		sources[0].invalid("there are more than %d sources", maxSources)
+		sources[0].Invalid("there are more than %d sources", maxSources)
 		return nil, nil
 	}
 	var inputs []model.Input
 	var fetched []model.Source
 	refs := map[string]bool{}
 	for i, source := range sources {
-		revision := source.at("targetRevision").str()
+		revision := source.At("targetRevision").Str()
 		if i < len(revisions) && revisions[i] != "" {
 			revision = revisions[i]
 		}
@@ -72,7 +73,7 @@ func (c *compilation) inputs(sources []node, revisions []string) ([]model.Input,
 		}
 		if ref := input.Name; ref != "" {
 			if refs[ref] {
-				source.at("ref").invalid("there are multiple sources with the same `ref` key: %s", ref)
+				source.At("ref").Invalid("there are multiple sources with the same `ref` key: %s", ref)
 			}
 			refs[ref] = true
 		}
@@ -83,55 +84,55 @@ func (c *compilation) inputs(sources []node, revisions []string) ([]model.Input,
 }
 
 func (c *compilation) input(source node, revision string, several bool) (model.Input, model.Source, bool) {
-	repoURL, ref := source.at("repoURL").str(), source.at("ref").str()
-	dir, plain := treePath(source.at("path"))
-	before := len(source.r.faults)
+	repoURL, ref := source.At("repoURL").Str(), source.At("ref").Str()
+	dir, plain := treePath(source.At("path"))
+	before := len(source.R.Faults)
 	switch {
 	case repoURL == "":
-		source.at("repoURL").invalid("the repository of a source is required")
-	case source.at("chart").present():
-		source.r.fail(&model.Fault{Reason: reasonNotHandled, Message: source.path + ".chart: Helm sources are not yet handled by Plumb", Advice: helpHelm}, source.path+".chart")
+		source.At("repoURL").Invalid("the repository of a source is required")
+	case source.At("chart").Present():
+		source.R.Fail(&model.Fault{Reason: reasonNotHandled, Message: source.Path + ".chart: Helm sources are not yet handled by Plumb", Advice: helpHelm}, source.Path+".chart")
 	case !plain:
-	case source.at("path").str() == "" && (ref == "" || !several):
-		source.invalid("%s.repoURL and either %s.path or %s.chart are required", source.path, source.path, source.path)
+	case source.At("path").Str() == "" && (ref == "" || !several):
+		source.Invalid("%s.repoURL and either %s.path or %s.chart are required", source.Path, source.Path, source.Path)
 	case ref != "" && !refName.MatchString(ref):
-		source.at("ref").invalid("sources.ref %s cannot contain any special characters except '_' and '-'", clip(ref, 63))
+		source.At("ref").Invalid("sources.ref %s cannot contain any special characters except '_' and '-'", reader.Clip(ref, 63))
 	}
-	if len(source.r.faults) > before {
+	if len(source.R.Faults) > before {
 		return model.Input{}, model.Source{}, false
 	}
-	source.r.fail(c.project.CheckSource(repoURL), source.path+".repoURL")
+	source.R.Fail(c.project.CheckSource(repoURL), source.Path+".repoURL")
 	render := readRender(source)
 	c.adjust(&render, source)
-	render.Environment = c.environment(repoURL, source.at("path").str(), source.at("targetRevision").str())
+	render.Environment = c.environment(repoURL, source.At("path").Str(), source.At("targetRevision").Str())
 	from, ok := c.fetched(source, repoURL, revision)
-	if !ok || len(source.r.faults) > before {
+	if !ok || len(source.R.Faults) > before {
 		return model.Input{}, model.Source{}, false
 	}
-	if ref != "" && source.at("path").str() == "" {
+	if ref != "" && source.At("path").Str() == "" {
 		render = model.Render{Kind: model.RenderNothing}
 	} else {
 		render.Overrides = []string{sourceFile, sourceFileOf(c.instance)}
 	}
-	return model.Input{Source: from.ID, Path: dir, Render: render, Name: ref, URL: repository.Printable(repoURL), Field: source.path}, from, true
+	return model.Input{Source: from.ID, Path: dir, Render: render, Name: ref, URL: repository.Printable(repoURL), Field: source.Path}, from, true
 }
 
 // fetched is the implied source, with what the project asks of its signatures.
 func (c *compilation) fetched(source node, repoURL, revision string) (model.Source, bool) {
-	field := source.path + ".repoURL"
+	field := source.Path + ".repoURL"
 	from, _, err := repository.Source(c.facts, c.namespace, repoURL, revision, c.project.Name)
 	if err != nil {
-		source.r.fail(asFault(err), field)
+		source.R.Fail(asFault(err), field)
 		return model.Source{}, false
 	}
-	from = repository.Prefixed(from, source.at("tagPrefix").str())
+	from = repository.Prefixed(from, source.At("tagPrefix").Str())
 	verify, fault := c.project.Verify(repoURL, c.facts[project.KeyringNeed(c.namespace)])
 	if fault != nil {
-		source.r.fail(fault, field)
+		source.R.Fail(fault, field)
 		return model.Source{}, false
 	}
 	for _, remark := range repository.Remarks(c.facts, c.namespace, repoURL, c.project.Name) {
-		remark.Origin.Declared = c.r.id
+		remark.Origin.Declared = c.r.ID
 		c.note(remark)
 	}
 	return repository.Verified(from, verify), true
@@ -150,7 +151,7 @@ func asFault(err error) *model.Fault {
 func (c *compilation) adjust(render *model.Render, source node) {
 	off := func(kind model.RenderKind, enabled bool, key string) {
 		if render.Kind == kind && !enabled {
-			c.r.find(model.Info, reasonDiffers, source.path, "%s is off in argocd-cm: the directory is taken for plain manifests", key)
+			c.r.Find(model.Info, reasonDiffers, source.Path, "%s is off in argocd-cm: the directory is taken for plain manifests", key)
 			render.Kind = model.RenderDirectory
 		}
 	}
@@ -176,14 +177,14 @@ func (c *compilation) environment(repoURL, dir, revision string) map[string]stri
 
 // treePath is a directory in the tree, "" for the root.
 func treePath(field node) (string, bool) {
-	text := field.str()
+	text := field.Str()
 	cleaned := path.Clean(strings.ReplaceAll(text, "\\", "/"))
 	switch {
 	case path.IsAbs(text):
-		field.invalid("app path is absolute")
+		field.Invalid("app path is absolute")
 		return "", false
 	case cleaned == ".." || strings.HasPrefix(cleaned, "../"):
-		field.invalid("app path outside root")
+		field.Invalid("app path outside root")
 		return "", false
 	case cleaned == ".":
 		return "", true
@@ -194,7 +195,7 @@ func treePath(field node) (string, bool) {
 // readRender reads how a directory is rendered. A tool is named by the options
 // that are set for it; several are a fault (ApplicationSource ExplicitType).
 func readRender(source node) model.Render {
-	kustomize, directory, helm, plugin := source.at("kustomize"), source.at("directory"), source.at("helm"), source.at("plugin")
+	kustomize, directory, helm, plugin := source.At("kustomize"), source.At("directory"), source.At("helm"), source.At("plugin")
 	render := model.Render{Kind: model.RenderDetect, Kustomize: kustomizeOptions(kustomize), Directory: directoryOptions(directory)}
 	var named []string
 	name := func(tool string, kind model.RenderKind, is bool) {
@@ -204,13 +205,13 @@ func readRender(source node) model.Render {
 		}
 	}
 	name("Kustomize", model.RenderKustomize, kustomizeNamed(kustomize))
-	name("Helm", model.RenderHelm, !emptyValue(helm.fields()))
+	name("Helm", model.RenderHelm, !emptyValue(helm.Fields()))
 	name("Directory", model.RenderDirectory, directoryNamed(render.Directory))
-	if plugin.present() {
-		source.r.fail(&model.Fault{Reason: reasonNotHandled, Message: plugin.path + ": config management plugins are not supported by Plumb", Advice: helpPlugin}, plugin.path)
+	if plugin.Present() {
+		source.R.Fail(&model.Fault{Reason: reasonNotHandled, Message: plugin.Path + ": config management plugins are not supported by Plumb", Advice: helpPlugin}, plugin.Path)
 	}
 	if len(named) > 1 {
-		source.invalid("multiple application sources defined: %s", strings.Join(named, ","))
+		source.Invalid("multiple application sources defined: %s", strings.Join(named, ","))
 	}
 	return render
 }
@@ -240,7 +241,7 @@ func emptyValue(value any) bool {
 // kustomizeNamed is ApplicationSourceKustomize IsZero: options that only say
 // how others are meant name no tool.
 func kustomizeNamed(kustomize node) bool {
-	fields := kustomize.fields()
+	fields := kustomize.Fields()
 	for _, name := range []string{
 		"namePrefix", "nameSuffix", "version", "namespace", "images", "replicas", "commonLabels",
 		"commonAnnotations", "patches", "components", "kubeVersion", "apiVersions", "ignoreMissingComponents",
@@ -260,71 +261,71 @@ func directoryNamed(d model.DirectoryOptions) bool {
 
 func kustomizeOptions(kustomize node) model.KustomizeOptions {
 	out := model.KustomizeOptions{
-		Namespace:               kustomize.at("namespace").str(),
-		NamePrefix:              kustomize.at("namePrefix").str(),
-		NameSuffix:              kustomize.at("nameSuffix").str(),
-		CommonLabels:            kustomize.at("commonLabels").stringMap(),
-		CommonAnnotations:       kustomize.at("commonAnnotations").stringMap(),
-		Components:              kustomize.at("components").strings(),
-		IgnoreMissingComponents: kustomize.at("ignoreMissingComponents").bool(),
-		ImageLines:              kustomize.at("images").strings(),
-		SelectorLabels:          !kustomize.at("labelWithoutSelector").bool(),
-		TemplateLabels:          kustomize.at("labelIncludeTemplates").bool(),
-		ForceLabels:             kustomize.at("forceCommonLabels").bool(),
-		ForceAnnotations:        kustomize.at("forceCommonAnnotations").bool(),
-		EnvsubstAnnotations:     kustomize.at("commonAnnotationsEnvsubst").bool(),
-		Version:                 kustomize.at("version").str(),
+		Namespace:               kustomize.At("namespace").Str(),
+		NamePrefix:              kustomize.At("namePrefix").Str(),
+		NameSuffix:              kustomize.At("nameSuffix").Str(),
+		CommonLabels:            kustomize.At("commonLabels").StringMap(),
+		CommonAnnotations:       kustomize.At("commonAnnotations").StringMap(),
+		Components:              kustomize.At("components").Strings(),
+		IgnoreMissingComponents: kustomize.At("ignoreMissingComponents").Bool(),
+		ImageLines:              kustomize.At("images").Strings(),
+		SelectorLabels:          !kustomize.At("labelWithoutSelector").Bool(),
+		TemplateLabels:          kustomize.At("labelIncludeTemplates").Bool(),
+		ForceLabels:             kustomize.At("forceCommonLabels").Bool(),
+		ForceAnnotations:        kustomize.At("forceCommonAnnotations").Bool(),
+		EnvsubstAnnotations:     kustomize.At("commonAnnotationsEnvsubst").Bool(),
+		Version:                 kustomize.At("version").Str(),
 	}
-	for _, item := range kustomize.at("replicas").items() {
-		out.Replicas = append(out.Replicas, model.Replicas{Name: item.at("name").str(), Count: item.at("count").count()})
+	for _, item := range kustomize.At("replicas").Items() {
+		out.Replicas = append(out.Replicas, model.Replicas{Name: item.At("name").Str(), Count: count(item.At("count"))})
 	}
-	for _, item := range kustomize.at("patches").items() {
+	for _, item := range kustomize.At("patches").Items() {
 		out.Patches = append(out.Patches, patchOf(item))
 	}
 	return out
 }
 
 func patchOf(item node) model.Patch {
-	patch := model.Patch{Patch: item.at("patch").str(), Path: item.at("path").str()}
+	patch := model.Patch{Patch: item.At("patch").Str(), Path: item.At("path").Str()}
 	if (patch.Patch == "") == (patch.Path == "") {
-		item.invalid("exactly one of patch and path must be given")
+		item.Invalid("exactly one of patch and path must be given")
 	}
-	options := item.at("options")
-	patch.AllowNameChange = options.at("allowNameChange").bool()
-	patch.AllowKindChange = options.at("allowKindChange").bool()
-	if target := item.at("target"); target.present() {
+	options := item.At("options")
+	patch.AllowNameChange = options.At("allowNameChange").Bool()
+	patch.AllowKindChange = options.At("allowKindChange").Bool()
+	if target := item.At("target"); target.Present() {
 		patch.Target = &model.Selector{
-			Group:              target.at("group").str(),
-			Version:            target.at("version").str(),
-			Kind:               target.at("kind").str(),
-			Namespace:          target.at("namespace").str(),
-			Name:               target.at("name").str(),
-			LabelSelector:      target.at("labelSelector").str(),
-			AnnotationSelector: target.at("annotationSelector").str(),
+			Group:              target.At("group").Str(),
+			Version:            target.At("version").Str(),
+			Kind:               target.At("kind").Str(),
+			Namespace:          target.At("namespace").Str(),
+			Name:               target.At("name").Str(),
+			LabelSelector:      target.At("labelSelector").Str(),
+			AnnotationSelector: target.At("annotationSelector").Str(),
 		}
 	}
 	return patch
 }
 
 func directoryOptions(directory node) model.DirectoryOptions {
-	jsonnet := directory.at("jsonnet")
+	jsonnet := directory.At("jsonnet")
 	return model.DirectoryOptions{
-		Recurse:      directory.at("recurse").bool(),
-		Include:      directory.at("include").str(),
-		Exclude:      directory.at("exclude").str(),
-		AnyExtension: directory.at("disableExtensionFilter").bool(),
+		Recurse:      directory.At("recurse").Bool(),
+		Include:      directory.At("include").Str(),
+		Exclude:      directory.At("exclude").Str(),
+		AnyExtension: directory.At("disableExtensionFilter").Bool(),
 		Jsonnet: model.JsonnetOptions{
-			ExtVars: jsonnetVars(jsonnet.at("extVars")),
-			TLAs:    jsonnetVars(jsonnet.at("tlas")),
-			Libs:    jsonnet.at("libs").strings(),
+			ExtVars: jsonnetVars(jsonnet.At("extVars")),
+			TLAs:    jsonnetVars(jsonnet.At("tlas")),
+			Libs:    jsonnet.At("libs").Strings(),
 		},
 	}
 }
 
 func jsonnetVars(list node) []model.JsonnetVar {
 	var out []model.JsonnetVar
-	for _, item := range list.items() {
-		out = append(out, model.JsonnetVar{Name: item.at("name").str(), Value: item.at("value").str(), Code: item.at("code").bool()})
+	for _, item := range list.Items() {
+		out = append(out, model.JsonnetVar{Name: item.At("name").Str(), Value: item.At("value").Str(), Code: item.At("code").Bool()})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -25,15 +26,15 @@ type automated struct {
 }
 
 func readAutomated(policy node) automated {
-	field := policy.at("automated")
+	field := policy.At("automated")
 	out := automated{
-		enabled:    field.present(),
-		prune:      field.at("prune").bool(),
-		selfHeal:   field.at("selfHeal").bool(),
-		allowEmpty: field.at("allowEmpty").bool(),
+		enabled:    field.Present(),
+		prune:      field.At("prune").Bool(),
+		selfHeal:   field.At("selfHeal").Bool(),
+		allowEmpty: field.At("allowEmpty").Bool(),
 	}
-	if enabled := field.at("enabled"); enabled.present() {
-		out.enabled = enabled.bool()
+	if enabled := field.At("enabled"); enabled.Present() {
+		out.enabled = enabled.Bool()
 	}
 	if !out.enabled {
 		return automated{}
@@ -43,28 +44,28 @@ func readAutomated(policy node) automated {
 
 // syncPolicy reads spec.syncPolicy.
 func (c *compilation) syncPolicy(spec node) (model.SyncPolicy, automated) {
-	policy := spec.at("syncPolicy")
+	policy := spec.At("syncPolicy")
 	auto := readAutomated(policy)
 	out := model.SyncPolicy{
 		Staged:       true,
 		Manual:       !auto.enabled,
 		AllowEmpty:   auto.allowEmpty,
 		Quarantined:  c.declared.GetAnnotations()[AnnotationQuarantine],
-		Windows:      c.project.Windows(c.r.id.Name, c.place),
-		Options:      syncOptions(policy.at("syncOptions")),
+		Windows:      c.project.Windows(c.r.ID.Name, c.place),
+		Options:      syncOptions(policy.At("syncOptions")),
 		Orphans:      c.project.Orphans,
 		WaveDelay:    c.settings.WaveDelay,
-		HistoryLimit: int(min(spec.at("revisionHistoryLimit").integer(defaultHistoryLimit), math.MaxInt32)),
+		HistoryLimit: int(min(spec.At("revisionHistoryLimit").Int(defaultHistoryLimit), math.MaxInt32)),
 	}
 	if out.HistoryLimit < 0 {
 		out.HistoryLimit = 0
 	}
-	metadata := policy.at("managedNamespaceMetadata")
-	out.Options.NamespaceLabels = metadata.at("labels").stringMap()
-	out.Options.NamespaceNotes = metadata.at("annotations").stringMap()
+	metadata := policy.At("managedNamespaceMetadata")
+	out.Options.NamespaceLabels = metadata.At("labels").StringMap()
+	out.Options.NamespaceNotes = metadata.At("annotations").StringMap()
 	c.migration(&out.Options)
 	out.Retry = &model.Retry{Limit: retryLimit, Duration: retryDuration, Factor: retryFactor, Max: retryMax}
-	if retry := policy.at("retry"); retry.present() {
+	if retry := policy.At("retry"); retry.Present() {
 		out.Retry = readRetry(retry)
 	}
 	return out, auto
@@ -77,14 +78,14 @@ func (c *compilation) migration(options *model.SyncOptions) {
 
 // readRetry is nil where nothing is tried again (RetryStrategy).
 func readRetry(retry node) *model.Retry {
-	backoff := retry.at("backoff")
-	limit := retry.at("limit").integer(0)
+	backoff := retry.At("backoff")
+	limit := retry.At("limit").Int(0)
 	out := &model.Retry{
 		Limit:    int(max(min(limit, math.MaxInt32), -1)),
-		Duration: pause(backoff.at("duration"), retryDuration),
-		Factor:   int(max(min(backoff.at("factor").integer(retryFactor), math.MaxInt16), 1)),
-		Max:      pause(backoff.at("maxDuration"), retryMax),
-		Refresh:  retry.at("refresh").bool(),
+		Duration: pause(backoff.At("duration"), retryDuration),
+		Factor:   int(max(min(backoff.At("factor").Int(retryFactor), math.MaxInt16), 1)),
+		Max:      pause(backoff.At("maxDuration"), retryMax),
+		Refresh:  retry.At("refresh").Bool(),
 	}
 	if out.Max == 0 { // no bound
 		out.Max = maxPause
@@ -97,7 +98,7 @@ func readRetry(retry node) *model.Retry {
 
 // pause is a number of seconds, or a duration.
 func pause(field node, fallback time.Duration) time.Duration {
-	text := field.str()
+	text := field.Str()
 	if text == "" {
 		return fallback
 	}
@@ -106,7 +107,7 @@ func pause(field node, fallback time.Duration) time.Duration {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > maxPause {
-		field.invalid("unable to parse %s as a duration", clip(text, 40))
+		field.Invalid("unable to parse %s as a duration", reader.Clip(text, 40))
 		return fallback
 	}
 	return d
@@ -134,12 +135,12 @@ var optionValues = map[string][]string{
 // syncOptions reads "Name=value" lines. What upstream does not know has no
 // effect there and is reported here.
 func syncOptions(list node) model.SyncOptions {
-	lines := list.strings()
+	lines := list.Strings()
 	has := func(line string) bool { return slices.Contains(lines, line) }
 	for i, line := range lines {
 		name, value, _ := strings.Cut(line, "=")
 		if values, known := optionValues[name]; !known || !slices.Contains(values, value) {
-			list.r.find(model.Warning, reasonUnknownValue, list.items()[i].path, "%q is no sync option with a value that is known: it has no effect", clip(line, 100))
+			list.R.Find(model.Warning, reasonUnknownValue, list.Items()[i].Path, "%q is no sync option with a value that is known: it has no effect", reader.Clip(line, 100))
 		}
 	}
 	out := model.SyncOptions{

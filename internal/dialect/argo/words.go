@@ -64,9 +64,7 @@ const (
 
 // Reasons of findings.
 const (
-	reasonNotActedOn   = "NotActedOn"
 	reasonDiffers      = "Differs"
-	reasonUnknownField = "UnknownField"
 	reasonUnknownValue = "UnknownValue"
 	reasonDefaulted    = "Defaulted"
 	reasonTurn         = "RollingSync"

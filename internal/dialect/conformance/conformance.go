@@ -43,6 +43,9 @@ type Sample struct {
 	Declared *unstructured.Unstructured
 	Facts    model.Facts
 	Settings dialect.Settings
+	// Elsewhere are namespaces that the object or the settings send the dialect
+	// to, besides the object's own.
+	Elsewhere []string
 }
 
 // maxRounds is how often a dialect may ask for more before it must be content.
@@ -158,7 +161,7 @@ func (s Suite) settle(t *testing.T, sample Sample, state *model.Fact) (dialect.I
 
 // readable are the namespaces that an object's compilation may look into.
 func (s Suite) readable(sample Sample) []string {
-	return []string{sample.Declared.GetNamespace(), s.Installation}
+	return append([]string{sample.Declared.GetNamespace(), s.Installation}, sample.Elsewhere...)
 }
 
 func (s Suite) sample(t *testing.T, sample Sample) {
@@ -188,7 +191,11 @@ func (s Suite) sample(t *testing.T, sample Sample) {
 	}
 	if intent.Source != nil {
 		s.judgeSource(t, sample, intent.Source)
-		s.sourceReports(t, sample, intent.Source, findings)
+		if silent(intent.Source) {
+			s.silence(t, sample, intent.Source)
+		} else {
+			s.sourceReports(t, sample, intent.Source, findings)
+		}
 	}
 	if !reflect.DeepEqual(before.Object, sample.Declared.Object) {
 		t.Error("the declared object was changed")
@@ -380,8 +387,18 @@ func (s Suite) deliveryReports(t *testing.T, sample Sample, d *model.Delivery, f
 	}
 }
 
-// synced adds the account of a staged delivery: everything is as it is wanted.
+// synced adds the account of a staged delivery, or of a Helm release: everything
+// is as it is wanted.
 func synced(d *model.Delivery, r *model.Report) {
+	if d.Release != nil {
+		released := &model.Verdict{OK: true, Reason: "InstallSucceeded", Message: "Helm install succeeded"}
+		r.Release = &model.ReleaseReport{
+			StoredIn:  d.Release.StorageNamespace,
+			History:   []model.ReleaseSnapshot{{Digest: "sha256:1", Name: d.Release.Name, Namespace: d.Release.Namespace, Version: 1, Status: "deployed", FirstDeployed: noon, LastDeployed: noon}},
+			Attempted: model.ReleaseAttempt{Action: "install", Revision: "1.0.0", Generation: r.Generation},
+			Released:  released, Ready: released,
+		}
+	}
 	if !d.Sync.Staged {
 		return
 	}
@@ -391,6 +408,30 @@ func synced(d *model.Delivery, r *model.Report) {
 	}
 	for _, claim := range r.Inventory {
 		r.Resources = append(r.Resources, model.Resource{ID: claim.ID, Version: claim.Version, Sync: model.Synced, Health: &model.Health{State: model.Current}})
+	}
+}
+
+// silent reports whether upstream writes nothing on the object of a source:
+// somebody else tells of it, or it has no state.
+func silent(source *model.Source) bool {
+	return source.External != nil || source.Index != nil && source.Index.OCI
+}
+
+// silence asks that reports leave such an object alone, but for findings, and
+// that it loses a finalizer that it should not have.
+func (s Suite) silence(t *testing.T, sample Sample, source *model.Source) {
+	t.Helper()
+	for _, report := range []*model.SourceReport{
+		{Source: source.ID, Generation: source.Generation, At: noon, Running: true},
+		{Source: source.ID, Generation: source.Generation, At: noon, Artifact: &model.Artifact{Revision: "1", Digest: "sha256:1"}},
+		{Source: source.ID, Generation: source.Generation, At: noon, Fault: &model.Fault{Reason: "Failed", Message: "no route to host"}},
+	} {
+		edits := s.project(t, "silent", sample.Declared, func(previous *unstructured.Unstructured) model.Edits {
+			return s.Dialect.ProjectSource(report, previous)
+		})
+		if edits.Finalize || len(edits.Status) > 0 || len(edits.Events) > 0 {
+			t.Errorf("an object that is not ours to tell of is written: %v %v", edits.Status, edits.Events)
+		}
 	}
 }
 

@@ -1,47 +1,34 @@
 package flux
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
-	"plumb.dev/plumb/internal/object"
 )
 
 // Support says what becomes of a field.
-type Support string
+type Support = reader.Support
 
 // The kinds of support.
 const (
-	Works   Support = "works"   // as upstream does
-	Differs Support = "differs" // accepted, and works in another way; an Info finding
-	Refused Support = "refused" // the object is not acted on while it is set
-	NotYet  Support = "not yet" // accepted and reported; a Warning finding
+	Works   = reader.Works
+	Differs = reader.Differs
+	Refused = reader.Refused
+	NotYet  = reader.NotYet
 )
 
 // Field is a row of the compatibility table.
-type Field struct {
-	Kind string
-	// Path is the field's place: [] stands for any index and * for any key;
-	// it covers what is below it. "spec" is the whole kind.
-	Path    string
-	Support Support
-	// Note says how it differs, or what it takes. It ends up in findings.
-	Note string
-	// Gone is the last upstream version that had the field; empty: the newest
-	// has it.
-	Gone string
-}
+type Field = reader.Field
 
 // Fields is the table, in the order of the documentation. The compatibility
 // page, the findings on objects and the tests against upstream's types are
 // made from it.
 func Fields() []Field { return slices.Clone(fields) }
 
-var fields = slices.Concat(gitRepositoryFields, kustomizationFields, otherKinds())
+var fields = slices.Concat(gitRepositoryFields, ociRepositoryFields, bucketFields, helmRepositoryFields, helmChartFields, externalArtifactFields, artifactGeneratorFields, kustomizationFields, helmReleaseFields, otherKinds())
 
 var gitRepositoryFields = of(kindGitRepository,
 	Field{Path: "spec.url", Support: Works, Note: "http, https and ssh; credentials in the URL are used and never shown"},
@@ -75,7 +62,7 @@ var kustomizationFields = of(kindKustomization, slices.Concat([]Field{
 	{Path: "spec.timeout", Support: Works},
 	{Path: "spec.suspend", Support: Works},
 	{Path: "spec.sourceRef.apiVersion", Support: Works, Note: "any"},
-	{Path: "spec.sourceRef.kind", Support: Works, Note: "GitRepository; OCIRepository, Bucket and ExternalArtifact are refused (NotHandled)"},
+	{Path: "spec.sourceRef.kind", Support: Works, Note: "GitRepository, OCIRepository, Bucket and ExternalArtifact"},
 	{Path: "spec.sourceRef.name", Support: Works},
 	{Path: "spec.sourceRef.namespace", Support: Works, Note: "another namespace is refused with --no-cross-namespace-refs (AccessDenied)"},
 	{Path: "spec.path", Support: Works},
@@ -87,16 +74,12 @@ var kustomizationFields = of(kindKustomization, slices.Concat([]Field{
 	{Path: "spec.healthChecks[].kind", Support: Works},
 	{Path: "spec.healthChecks[].name", Support: Works},
 	{Path: "spec.healthChecks[].namespace", Support: Works},
-	{Path: "spec.healthCheckExprs[].apiVersion", Support: Works},
-	{Path: "spec.healthCheckExprs[].kind", Support: Works},
-	{Path: "spec.healthCheckExprs[].inProgress", Support: Works},
-	{Path: "spec.healthCheckExprs[].failed", Support: Works},
-	{Path: "spec.healthCheckExprs[].current", Support: Works},
 	{Path: "spec.dependsOn[].name", Support: Works},
 	{Path: "spec.dependsOn[].namespace", Support: Works},
 	{Path: "spec.dependsOn[].readyExpr", Support: Works},
 	{Path: "spec.ignore[].paths[]", Support: Works},
 },
+	healthExprFields,
 	selectorFields("spec.ignore[].target"),
 	[]Field{
 		{Path: "spec.targetNamespace", Support: Works},
@@ -124,7 +107,9 @@ var kustomizationFields = of(kindKustomization, slices.Concat([]Field{
 		{Path: "spec.kubeConfig.secretRef.name", Support: Works},
 		{Path: "spec.kubeConfig.secretRef.key", Support: Works},
 		{Path: "spec.kubeConfig.configMapRef.name", Support: Works},
-		{Path: "spec.decryption", Support: NotYet, Note: "an object that is encrypted is refused and never applied; the others are applied"},
+		{Path: "spec.decryption.provider", Support: Works, Note: "sops"},
+		{Path: "spec.decryption.secretRef.name", Support: Works, Note: "*.agekey, *.asc, sops.vault-token, sops.aws-kms, sops.azure-kv, sops.gcp-kms"},
+		{Path: "spec.decryption.serviceAccountName", Support: Works},
 		{Path: "spec.patchesStrategicMerge[]", Support: Works, Gone: "v1beta2", Note: "as patches"},
 		{Path: "spec.patchesJson6902[].patch[]", Support: Works, Gone: "v1beta2", Note: "as patches"},
 	},
@@ -135,11 +120,7 @@ var kustomizationFields = of(kindKustomization, slices.Concat([]Field{
 )...)
 
 func selectorFields(target string) []Field {
-	var out []Field
-	for _, name := range []string{"group", "version", "kind", "namespace", "name", "labelSelector", "annotationSelector"} {
-		out = append(out, Field{Path: target + "." + name, Support: Works})
-	}
-	return out
+	return worksBelow(target, "group", "version", "kind", "namespace", "name", "labelSelector", "annotationSelector")
 }
 
 func of(kind string, rows ...Field) []Field {
@@ -160,115 +141,10 @@ func otherKinds() []Field {
 	return out
 }
 
-// maxFindings bounds what is said about one object.
-const maxFindings = 50
-
-// table answers what becomes of a path of one kind.
-type table struct {
-	exact  map[string]Field
-	within map[string]bool // paths that have rows below them
-}
-
-var tables = func() map[string]table {
-	out := map[string]table{}
-	for _, field := range fields {
-		t, ok := out[field.Kind]
-		if !ok {
-			t = table{exact: map[string]Field{}, within: map[string]bool{}}
-			out[field.Kind] = t
-		}
-		t.exact[field.Path] = field
-		for p := parent(field.Path); p != ""; p = parent(p) {
-			t.within[p] = true
-		}
-	}
-	return out
-}()
-
-// parent is the path of the map or list that holds a field.
-func parent(path string) string {
-	if inner, ok := strings.CutSuffix(path, "[]"); ok {
-		return inner
-	}
-	cut := strings.LastIndexByte(path, '.')
-	if cut < 0 {
-		return ""
-	}
-	return path[:cut]
-}
+var tables = reader.Tables(fields)
 
 // unhandledFields reports the fields that are set and not acted on as upstream
 // does, and those that nobody knows.
 func unhandledFields(declared *unstructured.Unstructured) []model.Finding {
-	id := object.Of(declared)
-	walk := fieldWalk{id: id, table: tables[id.Kind]}
-	for _, name := range sortedKeys(declared.Object) {
-		switch name {
-		case "apiVersion", "kind", "metadata", "status":
-		case "spec":
-			walk.value("spec", "spec", declared.Object[name])
-		default:
-			walk.unknown(clip(name, 100))
-		}
-	}
-	if walk.more > 0 {
-		walk.findings = append(walk.findings, model.Finding{Severity: model.Warning, Reason: reasonUnknownField, Message: fmt.Sprintf("%d more fields are not acted on", walk.more), Origin: origin(id, "spec")})
-	}
-	return walk.findings
-}
-
-type fieldWalk struct {
-	id       object.ID
-	table    table
-	findings []model.Finding
-	more     int
-}
-
-func (w *fieldWalk) value(path, shape string, value any) {
-	if row, ok := w.table.exact[shape]; ok {
-		w.known(path, row)
-		return
-	}
-	if _, ok := w.table.exact[shape+".*"]; ok {
-		return // free keys
-	}
-	if !w.table.within[shape] {
-		w.unknown(path)
-		return
-	}
-	switch value := value.(type) {
-	case map[string]any:
-		for _, key := range sortedKeys(value) {
-			w.value(path+"."+clip(key, 100), shape+"."+key, value[key])
-		}
-	case []any:
-		for i, item := range value {
-			w.value(fmt.Sprintf("%s[%d]", path, i), shape+"[]", item)
-		}
-	}
-}
-
-func (w *fieldWalk) known(path string, row Field) {
-	switch row.Support {
-	case Differs:
-		reason := reasonDiffers
-		if row.Gone != "" {
-			reason = reasonDeprecated
-		}
-		w.add(model.Info, reason, path, row.Note)
-	case NotYet:
-		w.add(model.Warning, reasonNotActedOn, path, "not yet handled by Plumb: "+row.Note)
-	}
-}
-
-func (w *fieldWalk) unknown(path string) {
-	w.add(model.Warning, reasonUnknownField, path, "no version of "+w.id.Kind+" that Plumb knows has this field: it is not acted on")
-}
-
-func (w *fieldWalk) add(severity model.Severity, reason, path, message string) {
-	if len(w.findings) >= maxFindings {
-		w.more++
-		return
-	}
-	w.findings = append(w.findings, model.Finding{Severity: severity, Reason: reason, Message: message, Origin: origin(w.id, path)})
+	return tables[declared.GetKind()].Unhandled(Name, declared, "spec")
 }

@@ -60,13 +60,13 @@ func (Flux) Kinds() []dialect.Kind {
 	return []dialect.Kind{
 		kind(GroupSource, kindGitRepository, "gitrepositories", true, "v1", "v1beta2", "v1beta1"),
 		kind(GroupKustomize, kindKustomization, "kustomizations", true, "v1", "v1beta2", "v1beta1"),
-		kind(GroupSource, "OCIRepository", "ocirepositories", false, "v1", "v1beta2"),
-		kind(GroupSource, "Bucket", "buckets", false, "v1", "v1beta2", "v1beta1"),
-		kind(GroupSource, "HelmRepository", "helmrepositories", false, "v1", "v1beta2", "v1beta1"),
-		kind(GroupSource, "HelmChart", "helmcharts", false, "v1", "v1beta2", "v1beta1"),
-		kind(GroupSource, "ExternalArtifact", "externalartifacts", false, "v1"),
-		kind(GroupExtensions, "ArtifactGenerator", "artifactgenerators", false, "v1beta1"),
-		kind(GroupHelm, "HelmRelease", "helmreleases", false, "v2", "v2beta2", "v2beta1"),
+		kind(GroupSource, kindOCIRepository, "ocirepositories", true, "v1", "v1beta2"),
+		kind(GroupSource, kindBucket, "buckets", true, "v1", "v1beta2", "v1beta1"),
+		kind(GroupSource, kindHelmRepository, "helmrepositories", true, "v1", "v1beta2", "v1beta1"),
+		kind(GroupSource, kindHelmChart, "helmcharts", true, "v1", "v1beta2", "v1beta1"),
+		byStatus(kind(GroupSource, kindExternalArtifact, "externalartifacts", true, "v1")),
+		kind(GroupExtensions, kindArtifactGenerator, "artifactgenerators", true, "v1beta1"),
+		kind(GroupHelm, kindHelmRelease, "helmreleases", true, "v2", "v2beta2", "v2beta1"),
 		kind(GroupNotify, "Provider", "providers", false, "v1beta3", "v1beta2", "v1beta1"),
 		kind(GroupNotify, "Alert", "alerts", false, "v1beta3", "v1beta2", "v1beta1"),
 		kind(GroupNotify, "Receiver", "receivers", false, "v1", "v1beta2", "v1beta1"),
@@ -76,29 +76,66 @@ func (Flux) Kinds() []dialect.Kind {
 	}
 }
 
-// Compile turns a GitRepository into a source and a Kustomization into a
-// delivery. Objects of the other kinds are a fault with reason NotHandled.
+// byStatus marks a kind whose objects ask for what their status tells.
+func byStatus(kind dialect.Kind) dialect.Kind {
+	kind.ByStatus = true
+	return kind
+}
+
+// sourceKind is how the objects of a kind are read, and told of.
+type sourceKind struct {
+	read    func(*sourceCompilation, node)
+	project func(*model.SourceReport, *unstructured.Unstructured) model.Edits
+}
+
+// sources are the kinds that stand for a source.
+var sources = map[schema.GroupKind]sourceKind{
+	{Group: GroupSource, Kind: kindGitRepository}:    {gitRepository, gitVoice.project},
+	{Group: GroupSource, Kind: kindOCIRepository}:    {ociRepository, ociVoice.project},
+	{Group: GroupSource, Kind: kindBucket}:           {bucket, bucketVoice.project},
+	{Group: GroupSource, Kind: kindHelmRepository}:   {helmRepository, projectHelmRepository},
+	{Group: GroupSource, Kind: kindHelmChart}:        {helmChart, chartVoice.project},
+	{Group: GroupSource, Kind: kindExternalArtifact}: {externalArtifact, projectExternalArtifact},
+}
+
+// Compile turns an object into a source or a delivery. One of a kind that is not
+// handled is a fault with reason NotHandled.
 func (Flux) Compile(declared *unstructured.Unstructured, facts model.Facts, settings dialect.Settings) (dialect.Intent, []model.Need, []model.Finding, error) {
 	id := object.Of(declared)
-	switch id.GroupKind() {
-	case schema.GroupKind{Group: GroupSource, Kind: kindGitRepository}:
-		source, needs, findings, err := compileGitRepository(declared, facts)
+	if kind, ok := sources[id.GroupKind()]; ok {
+		source, needs, findings, err := compileSource(declared, facts, settings, kind.read)
 		return dialect.Intent{Source: source}, needs, findings, err
-	case schema.GroupKind{Group: GroupKustomize, Kind: kindKustomization}:
-		delivery, findings, err := compileKustomization(declared, settings)
+	}
+	switch id.GroupKind() {
+	case schema.GroupKind{Group: GroupExtensions, Kind: kindArtifactGenerator}:
+		delivery, findings, err := compileArtifactGenerator(declared, settings)
 		return dialect.Intent{Delivery: delivery}, nil, findings, err
+	case schema.GroupKind{Group: GroupKustomize, Kind: kindKustomization}:
+		delivery, needs, findings, err := compileKustomization(declared, facts, settings)
+		return dialect.Intent{Delivery: delivery}, needs, findings, err
+	case schema.GroupKind{Group: GroupHelm, Kind: kindHelmRelease}:
+		return compileHelmRelease(declared, facts, settings)
 	}
 	return dialect.Intent{}, nil, nil, notHandled(id)
 }
 
-// Project writes the status and events of a Kustomization.
+// Project writes the status and events of an object that stands for a delivery.
 func (Flux) Project(report *model.Report, previous *unstructured.Unstructured) model.Edits {
+	switch previous.GetKind() {
+	case kindHelmRelease:
+		return projectHelmRelease(report, previous)
+	case kindArtifactGenerator:
+		return projectArtifactGenerator(report, previous)
+	}
 	return projectKustomization(report, previous)
 }
 
-// ProjectSource writes the status and events of a GitRepository.
+// ProjectSource writes the status and events of a source.
 func (Flux) ProjectSource(report *model.SourceReport, previous *unstructured.Unstructured) model.Edits {
-	return projectGitRepository(report, previous)
+	if kind, ok := sources[object.Of(previous).GroupKind()]; ok {
+		return kind.project(report, previous)
+	}
+	return model.Edits{}
 }
 
 // Refuse writes why an object is not acted on.
@@ -108,14 +145,21 @@ func (Flux) Refuse(fault *model.Fault, findings []model.Finding, previous *unstr
 
 // Ready reports whether the object is ready for its dependants: Ready is True
 // and was observed at the current generation (kustomize-controller,
-// checkDependencies).
+// checkDependencies). A HelmRepository of a registry has no state, and is ready
+// as soon as it is there; of an artifact that others make nothing is asked but
+// that it is there.
 func (Flux) Ready(declared *unstructured.Unstructured) bool {
-	observed, _, _ := unstructured.NestedInt64(declared.Object, "status", "observedGeneration")
-	if observed != declared.GetGeneration() {
-		return false
-	}
 	ready := newConditions(declared).get(conditionReady)
-	return ready != nil && ready["status"] == statusTrue
+	observed, _, _ := unstructured.NestedInt64(declared.Object, "status", "observedGeneration")
+	switch id := object.Of(declared); {
+	case id.Kind == kindHelmRepository && isRegistry(declared):
+		return declared.GetDeletionTimestamp() == nil
+	case id.Kind == kindExternalArtifact && !generated(declared):
+		return lastArtifact(declared) != nil
+	case !observes(id.Kind):
+		observed, _ = ready["observedGeneration"].(int64)
+	}
+	return observed == declared.GetGeneration() && ready != nil && ready["status"] == statusTrue
 }
 
 // origin is the place of a field in a declared object.
@@ -139,13 +183,6 @@ func notHandled(id object.ID) *model.Fault {
 
 // consequences says what it means for the user that a kind is not handled.
 var consequences = map[string]string{
-	"OCIRepository":         "nothing is fetched, and Kustomizations that read it wait",
-	"Bucket":                "nothing is fetched, and Kustomizations that read it wait",
-	"HelmRepository":        "no index is fetched",
-	"HelmChart":             "no chart is fetched",
-	"ExternalArtifact":      "Kustomizations that read it wait",
-	"ArtifactGenerator":     "no artifact is generated",
-	"HelmRelease":           "nothing is installed, upgraded or removed, and what is installed stays as it is",
 	"Provider":              "no notification is sent through it",
 	"Alert":                 "no event is forwarded by it",
 	"Receiver":              "no webhook is answered for it",

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -59,18 +60,18 @@ type credentialRefs struct {
 
 func gitCredentials(spec node, namespace string) credentialRefs {
 	refs := credentialRefs{
-		provider: spec.at("provider").str(),
-		auth:     secretNeed(spec.at("secretRef"), namespace),
-		proxy:    secretNeed(spec.at("proxySecretRef"), namespace),
+		provider: spec.At("provider").Str(),
+		auth:     secretNeed(spec.At("secretRef"), namespace),
+		proxy:    secretNeed(spec.At("proxySecretRef"), namespace),
 	}
 	if refs.provider == "" {
 		refs.provider = providerGeneric
 	}
-	if verify := spec.at("verify"); verify.present() {
-		refs.verify = secretNeed(verify.at("secretRef"), namespace)
-		refs.mode = verifyMode(verify.at("mode").str())
+	if verify := spec.At("verify"); verify.Present() {
+		refs.verify = secretNeed(verify.At("secretRef"), namespace)
+		refs.mode = verifyMode(verify.At("mode").Str())
 		if refs.verify == (model.Need{}) {
-			verify.invalid("names no secretRef with the trusted public keys")
+			verify.Invalid("names no secretRef with the trusted public keys")
 		}
 	}
 	refs.checkProvider(spec)
@@ -89,9 +90,9 @@ func verifyMode(mode string) model.VerifyMode {
 
 // checkProvider refuses what can be seen without a Secret.
 func (refs credentialRefs) checkProvider(spec node) {
-	provider, account := spec.at("provider"), spec.at("serviceAccountName")
+	provider, account := spec.At("provider"), spec.At("serviceAccountName")
 	refuse := func(field node, message, advice string) {
-		spec.r.fault(&model.Fault{Reason: reasonInvalidProvider, Message: message, Advice: advice, Origin: model.Origin{Field: field.path}})
+		spec.R.Fault(&model.Fault{Reason: reasonInvalidProvider, Message: message, Advice: advice, Origin: model.Origin{Field: field.Path}})
 	}
 	switch refs.provider {
 	case providerGeneric:
@@ -102,40 +103,33 @@ func (refs credentialRefs) checkProvider(spec node) {
 	case providerAzure, providerAWS:
 		refuse(provider, fmt.Sprintf("provider '%s' asks for a cloud identity, which is not yet handled by Plumb", refs.provider), "use a secretRef with a token, or an SSH key, and provider generic")
 	default:
-		refuse(provider, fmt.Sprintf("provider '%s' is not known", clip(refs.provider, 40)), "use generic or github")
+		refuse(provider, fmt.Sprintf("provider '%s' is not known", reader.Clip(refs.provider, 40)), "use generic or github")
 	}
-	if account.present() && refs.provider != providerAzure && refs.provider != providerAWS {
+	if account.Present() && refs.provider != providerAzure && refs.provider != providerAWS {
 		refuse(account, "serviceAccountName can only be set when provider is 'azure' or 'aws'", "remove it")
 	}
 }
 
 // secretNeed is the zero need when no Secret is named.
 func secretNeed(ref node, namespace string) model.Need {
-	if !ref.present() {
+	if !ref.Present() {
 		return model.Need{}
 	}
-	name := ref.at("name")
-	if name.str() == "" {
-		name.invalid("names no Secret")
+	name := ref.At("name")
+	if name.Str() == "" {
+		name.Invalid("names no Secret")
 		return model.Need{}
 	}
-	return model.Need{Version: "v1", Kind: "Secret", Namespace: namespace, Name: name.str()}
+	return model.Need{Version: "v1", Kind: "Secret", Namespace: namespace, Name: name.Str()}
 }
 
-// open are the needs that have not been answered.
-func (refs credentialRefs) open(facts model.Facts) []model.Need {
-	var open []model.Need
-	for _, need := range []model.Need{refs.auth, refs.proxy, refs.verify} {
-		if _, known := facts[need]; need != (model.Need{}) && !known && !slices.Contains(open, need) {
-			open = append(open, need)
-		}
-	}
-	return open
+func (refs credentialRefs) needs() []model.Need {
+	return []model.Need{refs.auth, refs.proxy, refs.verify}
 }
 
 // resolve fills in what the Secrets hold. Every fault names the field that
 // names the Secret, and never a value.
-func (refs credentialRefs) resolve(r *reader, git *model.GitSource, address *url.URL, facts model.Facts) {
+func (refs credentialRefs) resolve(r *reader.Reader, git *model.GitSource, address *url.URL, facts model.Facts) {
 	if refs.proxy != (model.Need{}) {
 		git.Auth.Proxy = proxy(secretReader{r: r, need: refs.proxy, field: "spec.proxySecretRef", reason: reasonAuthenticationFailed, about: "failed to configure proxy options: "}, facts)
 	}
@@ -147,7 +141,7 @@ func (refs credentialRefs) resolve(r *reader, git *model.GitSource, address *url
 	}
 }
 
-func (refs credentialRefs) authentication(r *reader, address *url.URL, facts model.Facts) model.GitAuth {
+func (refs credentialRefs) authentication(r *reader.Reader, address *url.URL, facts model.Facts) model.GitAuth {
 	secret := secretReader{r: r, need: refs.auth, field: "spec.secretRef", reason: reasonAuthenticationFailed}
 	if refs.auth != (model.Need{}) && !secret.load(facts) {
 		return model.GitAuth{}
@@ -283,13 +277,13 @@ func proxyFrom(address *url.URL, s secretReader) *model.Proxy {
 	return out
 }
 
-func (refs credentialRefs) verification(r *reader, facts model.Facts) *model.GitVerify {
+func (refs credentialRefs) verification(r *reader.Reader, facts model.Facts) *model.GitVerify {
 	s := secretReader{r: r, need: refs.verify, field: "spec.verify.secretRef", reason: reasonVerificationError, about: "public keys secret error: "}
 	if !s.load(facts) {
 		return nil
 	}
 	verify := &model.GitVerify{Mode: refs.mode, SecretID: s.need.Namespace + "/" + s.need.Name}
-	for _, name := range sortedKeys(s.data) {
+	for _, name := range reader.SortedKeys(s.data) {
 		if isPublicKey(name, s.data[name]) {
 			verify.Keys = append(verify.Keys, model.VerifyKey{Name: name, PEM: s.data[name]})
 		}
@@ -314,11 +308,12 @@ func isPublicKey(name string, value []byte) bool {
 
 // secretReader reads one Secret for one purpose.
 type secretReader struct {
-	r      *reader
+	r      *reader.Reader
 	need   model.Need
 	field  string // that names it
 	reason string // of every fault
 	about  string // begins every message, in upstream's words
+	kind   string // the Secret's type
 	data   map[string][]byte
 }
 
@@ -340,7 +335,7 @@ func (s secretReader) fail(message, advice string) {
 	if s.need != (model.Need{}) {
 		name = fmt.Sprintf("secret '%s/%s': ", s.need.Namespace, s.need.Name)
 	}
-	s.r.fault(&model.Fault{
+	s.r.Fault(&model.Fault{
 		Reason:  s.reason,
 		Message: s.about + name + message,
 		Advice:  advice,
@@ -354,7 +349,7 @@ func (s *secretReader) load(facts model.Facts) bool {
 	name := s.need.Namespace + "/" + s.need.Name
 	fact := facts[s.need]
 	fail := func(message, advice string) bool {
-		s.r.fault(&model.Fault{
+		s.r.Fault(&model.Fault{
 			Reason:  s.reason,
 			Message: fmt.Sprintf("%sfailed to get secret '%s': %s", s.about, name, message),
 			Advice:  advice,
@@ -368,15 +363,18 @@ func (s *secretReader) load(facts model.Facts) bool {
 	case model.Absent:
 		return fail("not found", "create it")
 	case model.Forbidden:
-		return fail("forbidden: "+clip(fact.Message, 500), "allow Plumb to read it")
+		return fail("forbidden: "+reader.Clip(fact.Message, 500), "allow Plumb to read it")
 	default:
-		return fail(clip(fact.Message, 500), "")
+		return fail(reader.Clip(fact.Message, 500), "")
 	}
 	data, err := secretData(fact.Object)
 	if err != nil {
 		return fail(err.Error(), "correct it")
 	}
 	s.data = data
+	if fact.Object != nil {
+		s.kind, _, _ = unstructured.NestedString(fact.Object.Object, "type")
+	}
 	return true
 }
 
@@ -394,7 +392,7 @@ func secretData(secret *unstructured.Unstructured) (map[string][]byte, error) {
 		for key, value := range values {
 			text, ok := value.(string)
 			if !ok {
-				return nil, fmt.Errorf("the value of '%s' is not a string", clip(key, 100))
+				return nil, fmt.Errorf("the value of '%s' is not a string", reader.Clip(key, 100))
 			}
 			if field == "stringData" {
 				out[key] = []byte(text)
@@ -402,7 +400,7 @@ func secretData(secret *unstructured.Unstructured) (map[string][]byte, error) {
 			}
 			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 			if err != nil {
-				return nil, fmt.Errorf("the value of '%s' is not base64", clip(key, 100))
+				return nil, fmt.Errorf("the value of '%s' is not base64", reader.Clip(key, 100))
 			}
 			out[key] = decoded
 		}

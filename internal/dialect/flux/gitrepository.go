@@ -15,93 +15,50 @@ import (
 )
 
 const (
-	defaultGitTimeout = time.Minute      // GitRepository spec.timeout
-	defaultGitBranch  = "master"         // fluxcd/pkg git, DefaultBranch
-	defaultInterval   = 10 * time.Minute // upstream has none: spec.interval is required there
-	defaultSSHUser    = "git"            // fluxcd/pkg git, DefaultPublicKeyAuthUser
+	defaultGitBranch = "master"         // fluxcd/pkg git, DefaultBranch
+	defaultInterval  = 10 * time.Minute // upstream has none: spec.interval is required there
+	defaultSSHUser   = "git"            // fluxcd/pkg git, DefaultPublicKeyAuthUser
 )
 
-// compileGitRepository makes a source of a GitRepository (source-controller
-// api/v1 gitrepository_types.go and its older versions). The Secrets that it
-// names are needs; until they are known the source is nil.
-//
-// In a suspended or deleted object nothing is a fault. A deleted one is
-// compiled without credentials; a suspended one has them if it can, to go on
-// serving its last revision after a restart.
-func compileGitRepository(declared *unstructured.Unstructured, facts model.Facts) (*model.Source, []model.Need, []model.Finding, error) {
-	r, spec := read(declared)
-	source, address, credentials := sourceFields(spec, r.id.Namespace)
-	source.ID = r.id
-	source.UID = string(declared.GetUID())
-	source.Generation = declared.GetGeneration()
-	source.Origin = origin(r.id, "")
-	source.Origin.Repository = source.Git.URL
-	source.Wake = declared.GetAnnotations()[AnnotationRequestedAt]
-	source.Last = lastArtifact(declared)
-	r.findings = append(r.findings, unhandledFields(declared)...)
-
-	if declared.GetDeletionTimestamp() != nil {
-		return source, nil, r.findings, nil
+// gitRepository reads a GitRepository (source-controller api/v1
+// gitrepository_types.go and its older versions).
+func gitRepository(c *sourceCompilation, spec node) {
+	address := gitURL(spec.At("url"))
+	c.source.Git = &model.GitSource{
+		URL:               printable(address),
+		Ref:               gitRef(spec.At("ref")),
+		RecurseSubmodules: spec.At("recurseSubmodules").Bool(),
+		SparsePaths:       sparsePaths(spec.At("sparseCheckout")),
 	}
-	err := r.firstFault()
-	if err == nil {
-		if open := credentials.open(facts); len(open) > 0 {
-			return nil, open, r.findings, nil
-		}
-		credentials.resolve(r, source.Git, address, facts)
-		err = r.firstFault()
+	c.source.Origin.Repository = c.source.Git.URL
+	c.source.Include = includes(spec, c.r.ID.Namespace)
+	c.times(spec)
+	c.ignore(spec)
+	credentials := gitCredentials(spec, c.r.ID.Namespace)
+	if c.r.Err() == nil && c.all(credentials.needs()...) {
+		credentials.resolve(c.r, c.source.Git, address, c.facts)
 	}
-	if err != nil && !source.Suspended {
-		return nil, nil, r.findings, err
-	}
-	return source, nil, r.findings, nil
-}
-
-// sourceFields reads the spec: the source without credentials, its address as
-// it was written, and the Secrets with the credentials.
-func sourceFields(spec node, namespace string) (*model.Source, *url.URL, credentialRefs) {
-	address := gitURL(spec.at("url"))
-	source := &model.Source{
-		Git: &model.GitSource{
-			URL:               printable(address),
-			Ref:               gitRef(spec.at("ref")),
-			RecurseSubmodules: spec.at("recurseSubmodules").bool(),
-			SparsePaths:       sparsePaths(spec.at("sparseCheckout")),
-		},
-		Include:   includes(spec, namespace),
-		Interval:  interval(spec),
-		Timeout:   defaultGitTimeout,
-		Suspended: spec.at("suspend").bool(),
-	}
-	if timeout, ok := spec.at("timeout").duration(); ok {
-		source.Timeout = timeout
-	}
-	if ignore := spec.at("ignore"); ignore.present() {
-		patterns := ignore.str()
-		source.Ignore = &patterns
-	}
-	return source, address, gitCredentials(spec, namespace)
 }
 
 // interval defaults spec.interval, which manifests in the wild leave out.
 func interval(spec node) time.Duration {
-	field := spec.at("interval")
-	if d, ok := field.duration(); ok {
+	field := spec.At("interval")
+	if d, ok := field.Duration(); ok {
 		return d
 	}
-	if !field.present() {
-		spec.r.find(model.Info, reasonDefaulted, field.path, "no interval is given: %s is used", short(defaultInterval))
+	if !field.Present() {
+		spec.R.Find(model.Info, reasonDefaulted, field.Path, "no interval is given: %s is used", short(defaultInterval))
 	}
 	return defaultInterval
 }
 
 func gitRef(ref node) model.GitRef {
 	out := model.GitRef{
-		Branch: ref.at("branch").str(),
-		Tag:    ref.at("tag").str(),
-		SemVer: ref.at("semver").str(),
-		Name:   ref.at("name").str(),
-		Commit: ref.at("commit").str(),
+		Branch: ref.At("branch").Str(),
+		Tag:    ref.At("tag").Str(),
+		SemVer: ref.At("semver").Str(),
+		Name:   ref.At("name").Str(),
+		Commit: ref.At("commit").Str(),
 	}
 	if out == (model.GitRef{}) {
 		out.Branch = defaultGitBranch
@@ -112,7 +69,7 @@ func gitRef(ref node) model.GitRef {
 // sparsePaths drops a leading "./", which Git does not know.
 func sparsePaths(list node) []string {
 	var out []string
-	for _, p := range list.strings() {
+	for _, p := range list.Strings() {
 		out = append(out, strings.TrimPrefix(p, "./"))
 	}
 	return out
@@ -120,15 +77,15 @@ func sparsePaths(list node) []string {
 
 func includes(spec node, namespace string) []model.Include {
 	var out []model.Include
-	for _, item := range spec.at("include").items() {
-		name := item.at("repository").at("name")
+	for _, item := range spec.At("include").Items() {
+		name := item.At("repository").At("name")
 		include := model.Include{
-			Source: object.ID{Group: GroupSource, Kind: kindGitRepository, Namespace: namespace, Name: name.str()},
-			From:   treePath(item.at("fromPath").str()),
-			To:     item.at("toPath").str(),
+			Source: object.ID{Group: GroupSource, Kind: kindGitRepository, Namespace: namespace, Name: name.Str()},
+			From:   treePath(item.At("fromPath").Str()),
+			To:     item.At("toPath").Str(),
 		}
 		if include.Source.Name == "" {
-			name.invalid("names no GitRepository")
+			name.Invalid("names no GitRepository")
 			continue
 		}
 		if include.To == "" { // upstream's GetToPath
@@ -148,13 +105,13 @@ func treePath(p string) string {
 
 // gitURL is nil when the field cannot be used.
 func gitURL(field node) *url.URL {
-	text := field.str()
+	text := field.Str()
 	refuse := func(why string) *url.URL {
-		field.r.fault(&model.Fault{
+		field.R.Fault(&model.Fault{
 			Reason:  reasonURLInvalid,
 			Message: "failed to parse url: " + why,
 			Advice:  "write it as https://host/path or ssh://user@host/path",
-			Origin:  model.Origin{Field: field.path},
+			Origin:  model.Origin{Field: field.Path},
 		})
 		return nil
 	}

@@ -3,12 +3,10 @@ package flux
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,55 +15,30 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/golden"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew")
-
-// divider stands between what goes in and what must come out.
-const divider = "--------\n"
+// goldens are the files of testdata.
+var goldens = golden.Disk{Glob: filepath.Glob, Read: os.ReadFile, Write: os.WriteFile}
 
 // TestGoldens runs each file of testdata: manifests, a divider, what becomes of
 // them. compile-*.txt hold declared objects, with the Secrets and ConfigMaps
 // that they name; project-*.txt hold one object and the reports on it, one
-// after the other, each over the status that the last one left.
+// after the other, each over the status that the last one left; expand-*.txt
+// hold objects that make others, and the directories that there are.
 func TestGoldens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatal("there are no goldens")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, found := strings.Cut(string(text), "\n"+divider)
-			if !found && !*update {
-				t.Fatalf("%s has no divider", file)
-			}
-			input = strings.TrimSuffix(input, "\n") + "\n"
-			var got string
-			if strings.HasPrefix(filepath.Base(file), "compile-") {
-				got = compileGolden(t, input)
-			} else {
-				got = projectGolden(t, input)
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(input+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-			}
-		})
-	}
+	goldens.Run(t, "*.txt", func(t *testing.T, name, input string) string {
+		switch kind, _, _ := strings.Cut(name, "-"); kind {
+		case "compile":
+			return compileGolden(t, input)
+		case "expand":
+			return expandGolden(t, input)
+		}
+		return projectGolden(t, input)
+	})
 }
 
 // scene is what a golden's input says.
@@ -93,6 +66,10 @@ func parseScene(t *testing.T, input string) scene {
 				s.settings.NoCrossNamespaceRefs = true
 			case strings.HasPrefix(words[1], "defaultServiceAccount="):
 				s.settings.DefaultServiceAccount = strings.TrimPrefix(words[1], "defaultServiceAccount=")
+			case strings.HasPrefix(words[1], "sopsAgeSecret="):
+				s.settings.SOPSAgeSecret = strings.TrimPrefix(words[1], "sopsAgeSecret=")
+			case strings.HasPrefix(words[1], "defaultDecryptionServiceAccount="):
+				s.settings.DefaultDecryptionServiceAccount = strings.TrimPrefix(words[1], "defaultDecryptionServiceAccount=")
 			default:
 				t.Fatalf("unknown setting %q", words[1])
 			}
@@ -112,35 +89,30 @@ func parseScene(t *testing.T, input string) scene {
 		if len(fields) == 0 {
 			continue
 		}
-		fields = asServed(t, fields)
-		if fields["apiVersion"] == nil {
-			s.others = append(s.others, fields)
+		o := golden.AsServed(t, fields)
+		if o.GetAPIVersion() == "" {
+			s.others = append(s.others, o.Object)
 			continue
 		}
-		o := &unstructured.Unstructured{Object: fields}
 		if o.GetAPIVersion() == "v1" {
 			need := model.Need{Version: "v1", Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()}
 			s.facts[need] = model.Fact{State: model.Present, Object: o}
 			continue
 		}
 		s.objects = append(s.objects, o)
+		s.know(o)
 	}
 	return s
 }
 
-// asServed has numbers as a client decodes them: whole ones are int64.
-func asServed(t *testing.T, fields map[string]any) map[string]any {
-	t.Helper()
-	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "X", "inner": fields})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &unstructured.Unstructured{}
-	if err := o.UnmarshalJSON(text); err != nil {
-		t.Fatal(err)
-	}
-	inner, _ := o.Object["inner"].(map[string]any)
-	return inner
+// know makes a fact of a declared object, by its name and among all of its kind.
+func (s scene) know(o *unstructured.Unstructured) {
+	gvk := o.GroupVersionKind()
+	need := model.Need{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	s.facts[need] = model.Fact{State: model.Present, Object: o}
+	need.Name, need.Selector = "", "*"
+	all := s.facts[need]
+	s.facts[need] = model.Fact{State: model.Present, Objects: append(all.Objects, o)}
 }
 
 func compileGolden(t *testing.T, input string) string {
@@ -159,10 +131,18 @@ func compileGolden(t *testing.T, input string) string {
 			printEdits(&out, "refused", New().Refuse(withTime(fault), findings, declared), declared)
 		}
 		if intent.Source != nil {
-			printValue(&out, "  ", "source", reflect.ValueOf(*intent.Source))
+			printer.Print(&out, "  ", "source", reflect.ValueOf(*intent.Source))
 		}
 		if intent.Delivery != nil {
-			printValue(&out, "  ", "delivery", reflect.ValueOf(*intent.Delivery))
+			printer.Print(&out, "  ", "delivery", reflect.ValueOf(*intent.Delivery))
+			for _, input := range intent.Delivery.Inputs {
+				if values := input.Render.Helm.Values; !values.IsZero() {
+					fmt.Fprintf(&out, "  composed values: %s\n", values.Reveal())
+				}
+			}
+		}
+		for i := range intent.Implied {
+			printer.Print(&out, "  ", "implied source", reflect.ValueOf(intent.Implied[i]))
 		}
 		for _, f := range findings {
 			fmt.Fprintf(&out, "  finding %s %s %s: %s\n", f.Severity, f.Reason, f.Origin.Field, f.Message)
@@ -195,6 +175,67 @@ func compileWith(t *testing.T, declared *unstructured.Unstructured, known model.
 	}
 	t.Fatal("the needs never end")
 	return dialect.Intent{}, nil, nil
+}
+
+// expandGolden answers every question about directories with those of the scene.
+func expandGolden(t *testing.T, input string) string {
+	t.Helper()
+	s := parseScene(t, input)
+	var answer model.Answer
+	for _, other := range s.others {
+		dirs, _ := other["directories"].([]any)
+		for _, dir := range dirs {
+			answer.Directories = append(answer.Directories, dir.(string))
+		}
+	}
+	var out strings.Builder
+	for _, declared := range s.objects {
+		fmt.Fprintf(&out, "%s\n", object.Of(declared))
+		answers := map[string]model.Answer{}
+		objects, questions, _, err := New().Expand(declared, s.facts, answers, s.settings)
+		for _, question := range questions {
+			printer.Print(&out, "  ", "question", reflect.ValueOf(*question.Git))
+			answers[question.Key] = answer
+		}
+		if len(questions) > 0 {
+			objects, questions, _, err = New().Expand(declared, s.facts, answers, s.settings)
+			if len(questions) > 0 {
+				t.Fatal("an answered question is asked again")
+			}
+		}
+		var fault *model.Fault
+		if errors.As(err, &fault) {
+			fmt.Fprintf(&out, "  fault %s at %s\n    %s\n", fault.Reason, fault.Origin.Field, fault.Error())
+		} else if err != nil {
+			t.Fatalf("an error that is no fault: %v", err)
+		}
+		for _, made := range objects {
+			text, err := yaml.JSONToYAML(made.JSON)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&out, "  %s by %s\n%s", made.ID, made.Origin.Field, indent(string(text), "    "))
+			s.settle(t, declared, made, &out)
+		}
+	}
+	return out.String()
+}
+
+// settle compiles what was made, as if it had been applied.
+func (s scene) settle(t *testing.T, by *unstructured.Unstructured, made model.Rendered, out *strings.Builder) {
+	t.Helper()
+	o := &unstructured.Unstructured{}
+	if err := o.UnmarshalJSON(made.JSON); err != nil {
+		t.Fatal(err)
+	}
+	if o.GetAnnotations()[annotationCaptures] == "" && by.GetName() != "plain" {
+		return
+	}
+	source, needs, _, err := compileSource(o, s.facts, s.settings, externalArtifact)
+	if err != nil || len(needs) > 0 {
+		t.Fatalf("%s: %v %v", made.ID, needs, err)
+	}
+	printer.Print(out, "    ", "source", reflect.ValueOf(*source.Generated))
 }
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -279,7 +320,7 @@ func printEdits(out *strings.Builder, name string, edits model.Edits, previous *
 	if edits.Finalizer != "" {
 		fmt.Fprintf(out, "  finalizer %s: %t\n", edits.Finalizer, edits.Finalize)
 	}
-	for _, key := range sortedKeys(edits.Annotations) {
+	for _, key := range reader.SortedKeys(edits.Annotations) {
 		fmt.Fprintf(out, "  annotation %s: %s\n", key, edits.Annotations[key])
 	}
 	before, _, _ := unstructured.NestedMap(previous.Object, "status")
@@ -297,7 +338,7 @@ func printEdits(out *strings.Builder, name string, edits model.Edits, previous *
 	}
 	for _, event := range edits.Events {
 		fmt.Fprintf(out, "  event %s %s: %s\n", event.Type, event.Reason, strings.ReplaceAll(event.Message, "\n", "\n    "))
-		for _, key := range sortedKeys(event.Annotations) {
+		for _, key := range reader.SortedKeys(event.Annotations) {
 			fmt.Fprintf(out, "    %s=%s\n", key, event.Annotations[key])
 		}
 	}
@@ -311,51 +352,13 @@ func indent(text, by string) string {
 	return out.String()
 }
 
-// printValue prints what is set, one field to a line.
-func printValue(out *strings.Builder, lead, name string, value reflect.Value) {
-	if !value.IsValid() || value.IsZero() {
-		return
-	}
-	switch v := value.Interface().(type) {
-	case model.Secret, time.Duration, object.ID, model.Need:
-		fmt.Fprintf(out, "%s%s: %v\n", lead, name, v)
-		return
-	case time.Time:
-		fmt.Fprintf(out, "%s%s: %s\n", lead, name, v.UTC().Format(time.RFC3339))
-		return
+// printer prints what says nothing new on one line.
+var printer = golden.Printer{Text: func(_ string, value any) (string, bool) {
+	switch v := value.(type) {
 	case model.Origin:
-		fmt.Fprintf(out, "%s%s: %s %s\n", lead, name, v, v.Repository)
-		return
-	case []byte:
-		fmt.Fprintf(out, "%s%s: %q\n", lead, name, v)
-		return
+		return fmt.Sprintf("%s %s", v, v.Repository), true
 	case model.Ownership:
-		fmt.Fprintf(out, "%s%s: %s %v\n", lead, name, v.FieldManager, v.Labels)
-		return
+		return fmt.Sprintf("%s %v", v.FieldManager, v.Labels), true
 	}
-	switch value.Kind() {
-	case reflect.Pointer:
-		if value.Elem().Kind() == reflect.String {
-			fmt.Fprintf(out, "%s%s: %q\n", lead, name, value.Elem().String())
-			return
-		}
-		printValue(out, lead, name, value.Elem())
-	case reflect.Struct:
-		fmt.Fprintf(out, "%s%s:\n", lead, name)
-		for i := range value.NumField() {
-			printValue(out, lead+"  ", value.Type().Field(i).Name, value.Field(i))
-		}
-	case reflect.Slice:
-		for i := range value.Len() {
-			printValue(out, lead, fmt.Sprintf("%s[%d]", name, i), value.Index(i))
-		}
-	case reflect.Map:
-		keys := value.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-		for _, key := range keys {
-			fmt.Fprintf(out, "%s%s.%s: %v\n", lead, name, key, value.MapIndex(key))
-		}
-	default:
-		fmt.Fprintf(out, "%s%s: %s\n", lead, name, strings.ReplaceAll(fmt.Sprint(value.Interface()), "\n", "\n"+lead+"  | "))
-	}
-}
+	return "", false
+}}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -55,76 +56,85 @@ func ownership(id object.ID) model.Ownership {
 
 // compileKustomization makes a delivery of a Kustomization
 // (kustomize-controller api/v1 kustomization_types.go and its older versions).
+// The Secret with the keys of its decryption is a need.
 //
 // A suspended or deleted object is a delivery whatever else it says: upstream
 // looks at neither's spec, and an object that cannot be compiled could never
 // be let go.
-func compileKustomization(declared *unstructured.Unstructured, settings dialect.Settings) (*model.Delivery, []model.Finding, error) {
+func compileKustomization(declared *unstructured.Unstructured, facts model.Facts, settings dialect.Settings) (*model.Delivery, []model.Need, []model.Finding, error) {
 	r, spec := read(declared)
-	delivery := deliveryFields(spec, r.id.Namespace, settings)
-	delivery.ID = r.id
-	delivery.UID = string(declared.GetUID())
-	delivery.Generation = declared.GetGeneration()
-	delivery.Origin = origin(r.id, "")
-	delivery.Ownership = ownership(r.id)
-	delivery.Deleting = declared.GetDeletionTimestamp() != nil
-	delivery.Finalized = slices.Contains(declared.GetFinalizers(), Finalizer)
-	delivery.Wake = declared.GetAnnotations()[AnnotationRequestedAt]
-	delivery.Approve = declared.GetAnnotations()[AnnotationApprove]
+	g := gathering{r: r, facts: facts, bare: atRest(declared, spec)}
+	delivery := deliveryFields(&g, spec, settings)
+	describe(delivery, r, declared)
+	delivery.Ownership = ownership(r.ID)
 	delivery.Applied, _, _ = unstructured.NestedString(declared.Object, "status", "lastAppliedRevision")
-	delivery.Claims = claims(r, declared)
 	noteConditionalFields(spec)
-	r.findings = append(r.findings, unhandledFields(declared)...)
+	r.Findings = append(r.Findings, unhandledFields(declared)...)
 
 	if delivery.Deleting && delivery.Suspended { // finalizerShouldDeleteResources
 		delivery.Policy.OnDelete = model.OrphanObjects
 	}
 	if delivery.Deleting || delivery.Suspended {
-		return delivery, r.findings, nil
+		return delivery, nil, r.Findings, nil
 	}
-	if err := r.firstFault(); err != nil {
-		return nil, r.findings, err
+	if err := r.Err(); err != nil {
+		return nil, nil, r.Findings, err
 	}
-	return delivery, r.findings, nil
+	if len(g.open) > 0 {
+		return nil, g.open, r.Findings, nil
+	}
+	return delivery, nil, r.Findings, nil
+}
+
+// atRest reports whether nothing is rendered for the object, so that nothing has
+// to be known for it: it is suspended or being deleted.
+func atRest(declared *unstructured.Unstructured, spec node) bool {
+	return declared.GetDeletionTimestamp() != nil || spec.At("suspend").Bool()
 }
 
 // deliveryFields reads the spec.
-func deliveryFields(spec node, namespace string, settings dialect.Settings) *model.Delivery {
+func deliveryFields(g *gathering, spec node, settings dialect.Settings) *model.Delivery {
+	namespace := g.r.ID.Namespace
 	return &model.Delivery{
 		Inputs: []model.Input{{
-			Source: sourceRef(spec.at("sourceRef"), namespace, settings),
-			Path:   treePath(spec.at("path").str()),
-			Render: model.Render{Kustomize: kustomizeOptions(spec), Substitution: substitution(spec.at("postBuild"), namespace)},
+			Source: sourceRef(spec.At("sourceRef"), namespace, settings),
+			Path:   treePath(spec.At("path").Str()),
+			Render: model.Render{
+				Kustomize:    kustomizeOptions(spec),
+				Decryption:   g.decryption(spec.At("decryption"), settings),
+				Substitution: substitution(spec.At("postBuild"), namespace),
+			},
 		}},
-		Target:    model.Target{Cluster: remoteCluster(spec.at("kubeConfig"), namespace), Namespace: spec.at("targetNamespace").str()},
+		Target:    model.Target{Cluster: remoteCluster(spec.At("kubeConfig"), namespace), Namespace: spec.At("targetNamespace").Str()},
 		Identity:  identity(spec, namespace, settings),
 		Policy:    policy(spec),
-		DependsOn: dependencies(spec.at("dependsOn"), namespace),
-		Suspended: spec.at("suspend").bool(),
+		DependsOn: dependencies(spec.At("dependsOn"), GroupKustomize, kindKustomization, namespace),
+		Suspended: spec.At("suspend").Bool(),
 	}
 }
+
+// kustomizationSources are the kinds that spec.sourceRef may name.
+var kustomizationSources = []string{kindGitRepository, kindOCIRepository, kindBucket, kindExternalArtifact}
 
 // sourceRef is the source that is read. What upstream's getSource refuses is
 // refused here.
 func sourceRef(ref node, namespace string, settings dialect.Settings) object.ID {
-	ref.at("apiVersion").str() // upstream reads the kind only
-	kind := ref.at("kind").str()
-	id := object.ID{Group: GroupSource, Kind: kind, Namespace: ref.at("namespace").str(), Name: ref.at("name").str()}
+	ref.At("apiVersion").Str() // upstream reads the kind only
+	kind := ref.At("kind").Str()
+	id := object.ID{Group: GroupSource, Kind: kind, Namespace: ref.At("namespace").Str(), Name: ref.At("name").Str()}
 	if id.Namespace == "" {
 		id.Namespace = namespace
 	}
 	refuse := func(reason, message, advice string) {
-		ref.r.fault(&model.Fault{Reason: reason, Message: message, Advice: advice, Origin: model.Origin{Field: ref.path}})
+		ref.R.Fault(&model.Fault{Reason: reason, Message: message, Advice: advice, Origin: model.Origin{Field: ref.Path}})
 	}
 	switch {
 	case kind == "" || id.Name == "":
-		ref.invalid("names no source: kind and name are required")
+		ref.Invalid("names no source: kind and name are required")
 	case settings.NoCrossNamespaceRefs && id.Namespace != namespace:
 		refuse(reasonAccessDenied, fmt.Sprintf("can't access '%s/%s/%s', cross-namespace references have been blocked", kind, id.Namespace, id.Name), "declare the source in namespace "+namespace)
-	case kind == "OCIRepository" || kind == "Bucket" || kind == "ExternalArtifact":
-		refuse(reasonNotHandled, fmt.Sprintf("source '%s' is not yet handled by Plumb", id), "read a GitRepository")
-	case kind != kindGitRepository:
-		refuse(reasonArtifactFailed, fmt.Sprintf("source `%s` kind '%s' not supported", id.Name, clip(kind, 63)), "read a GitRepository")
+	case !slices.Contains(kustomizationSources, kind):
+		refuse(reasonArtifactFailed, fmt.Sprintf("source `%s` kind '%s' not supported", id.Name, reader.Clip(kind, 63)), "read one of "+strings.Join(kustomizationSources, ", "))
 	}
 	return id
 }
@@ -132,18 +142,18 @@ func sourceRef(ref node, namespace string, settings dialect.Settings) object.ID 
 // kustomizeOptions are the fields that upstream's generator merges into
 // kustomization.yaml (fluxcd/pkg kustomize, kustomize_generator.go).
 func kustomizeOptions(spec node) model.KustomizeOptions {
-	metadata := spec.at("commonMetadata")
+	metadata := spec.At("commonMetadata")
 	return model.KustomizeOptions{
-		Namespace:               spec.at("targetNamespace").str(),
-		NamePrefix:              spec.at("namePrefix").str(),
-		NameSuffix:              spec.at("nameSuffix").str(),
-		CommonLabels:            metadata.at("labels").stringMap(),
-		CommonAnnotations:       metadata.at("annotations").stringMap(),
+		Namespace:               spec.At("targetNamespace").Str(),
+		NamePrefix:              spec.At("namePrefix").Str(),
+		NameSuffix:              spec.At("nameSuffix").Str(),
+		CommonLabels:            metadata.At("labels").StringMap(),
+		CommonAnnotations:       metadata.At("annotations").StringMap(),
 		Patches:                 patches(spec),
-		Images:                  images(spec.at("images")),
-		Components:              spec.at("components").strings(),
-		IgnoreMissingComponents: spec.at("ignoreMissingComponents").bool(),
-		BuildMetadata:           spec.at("buildMetadata").strings(),
+		Images:                  images(spec.At("images")),
+		Components:              spec.At("components").Strings(),
+		IgnoreMissingComponents: spec.At("ignoreMissingComponents").Bool(),
+		BuildMetadata:           spec.At("buildMetadata").Strings(),
 	}
 }
 
@@ -151,25 +161,25 @@ func kustomizeOptions(spec node) model.KustomizeOptions {
 // kustomize applies them: patchesStrategicMerge, patches, patchesJson6902.
 func patches(spec node) []model.Patch {
 	var out []model.Patch
-	for _, item := range spec.at("patchesStrategicMerge").items() {
-		if _, ok := item.value.(map[string]any); !ok {
-			item.mistyped("a map")
+	for _, item := range spec.At("patchesStrategicMerge").Items() {
+		if _, ok := item.Value.(map[string]any); !ok {
+			item.Mistyped("a map")
 			continue
 		}
 		out = append(out, model.Patch{Patch: asJSON(item)})
 	}
-	for _, item := range spec.at("patches").items() {
-		out = append(out, model.Patch{Patch: item.at("patch").str(), Target: selector(item.at("target"))})
+	for _, item := range spec.At("patches").Items() {
+		out = append(out, model.Patch{Patch: item.At("patch").Str(), Target: selector(item.At("target"))})
 	}
-	for _, item := range spec.at("patchesJson6902").items() {
-		operations := item.at("patch")
-		if len(operations.items()) == 0 {
-			operations.invalid("holds no operation")
+	for _, item := range spec.At("patchesJson6902").Items() {
+		operations := item.At("patch")
+		if len(operations.Items()) == 0 {
+			operations.Invalid("holds no operation")
 			continue
 		}
-		target := selector(item.at("target"))
+		target := selector(item.At("target"))
 		if target == nil {
-			item.invalid("names no target")
+			item.Invalid("names no target")
 			continue
 		}
 		out = append(out, model.Patch{Patch: asJSON(operations), Target: target})
@@ -179,9 +189,9 @@ func patches(spec node) []model.Patch {
 
 // asJSON is the value as it stands; JSON is YAML.
 func asJSON(n node) string {
-	text, err := json.Marshal(n.value)
+	text, err := json.Marshal(n.Value)
 	if err != nil {
-		n.invalid("cannot be written as JSON")
+		n.Invalid("cannot be written as JSON")
 		return ""
 	}
 	return string(text)
@@ -189,26 +199,26 @@ func asJSON(n node) string {
 
 // selector is nil when none is given.
 func selector(target node) *model.Selector {
-	if !target.present() {
+	if !target.Present() {
 		return nil
 	}
 	return &model.Selector{
-		Group:              target.at("group").str(),
-		Version:            target.at("version").str(),
-		Kind:               target.at("kind").str(),
-		Namespace:          target.at("namespace").str(),
-		Name:               target.at("name").str(),
-		LabelSelector:      target.at("labelSelector").str(),
-		AnnotationSelector: target.at("annotationSelector").str(),
+		Group:              target.At("group").Str(),
+		Version:            target.At("version").Str(),
+		Kind:               target.At("kind").Str(),
+		Namespace:          target.At("namespace").Str(),
+		Name:               target.At("name").Str(),
+		LabelSelector:      target.At("labelSelector").Str(),
+		AnnotationSelector: target.At("annotationSelector").Str(),
 	}
 }
 
 func images(list node) []model.Image {
 	var out []model.Image
-	for _, item := range list.items() {
-		image := model.Image{Name: item.at("name").str(), NewName: item.at("newName").str(), NewTag: item.at("newTag").str(), Digest: item.at("digest").str()}
+	for _, item := range list.Items() {
+		image := model.Image{Name: item.At("name").Str(), NewName: item.At("newName").Str(), NewTag: item.At("newTag").Str(), Digest: item.At("digest").Str()}
 		if image.Name == "" {
-			item.at("name").invalid("names no image")
+			item.At("name").Invalid("names no image")
 		}
 		out = append(out, image)
 	}
@@ -218,26 +228,26 @@ func images(list node) []model.Image {
 // substitution is nil when spec.postBuild is absent: nothing is replaced then,
 // whatever stands in the manifests.
 func substitution(post node, namespace string) *model.Substitution {
-	if !post.present() {
+	if !post.Present() {
 		return nil
 	}
 	out := &model.Substitution{
-		Inline: post.at("substitute").stringMap(),
-		Always: post.at("substituteStrategy").str() == "Always",
+		Inline: post.At("substitute").StringMap(),
+		Always: post.At("substituteStrategy").Str() == "Always",
 	}
-	for _, item := range post.at("substituteFrom").items() {
-		kind, name := item.at("kind"), item.at("name")
-		if kind.str() != "Secret" && kind.str() != "ConfigMap" {
-			kind.invalid("must be Secret or ConfigMap, not %q", clip(kind.str(), 63))
+	for _, item := range post.At("substituteFrom").Items() {
+		kind, name := item.At("kind"), item.At("name")
+		if kind.Str() != "Secret" && kind.Str() != "ConfigMap" {
+			kind.Invalid("must be Secret or ConfigMap, not %q", reader.Clip(kind.Str(), 63))
 			continue
 		}
-		if name.str() == "" {
-			name.invalid("names no %s", kind.str())
+		if name.Str() == "" {
+			name.Invalid("names no %s", kind.Str())
 			continue
 		}
 		out.From = append(out.From, model.SubstituteFrom{
-			Need:     model.Need{Version: "v1", Kind: kind.str(), Namespace: namespace, Name: name.str()},
-			Optional: item.at("optional").bool(),
+			Need:     model.Need{Version: "v1", Kind: kind.Str(), Namespace: namespace, Name: name.Str()},
+			Optional: item.At("optional").Bool(),
 		})
 	}
 	return out
@@ -245,32 +255,32 @@ func substitution(post node, namespace string) *model.Substitution {
 
 // remoteCluster is the zero reference when objects go to the own cluster.
 func remoteCluster(config node, namespace string) model.ClusterRef {
-	if !config.present() {
+	if !config.Present() {
 		return model.ClusterRef{}
 	}
-	secret, configMap := config.at("secretRef"), config.at("configMapRef")
+	secret, configMap := config.At("secretRef"), config.At("configMapRef")
 	need := func(ref node, kind string) model.Need {
-		if ref.at("name").str() == "" {
-			ref.at("name").invalid("names no %s", kind)
+		if ref.At("name").Str() == "" {
+			ref.At("name").Invalid("names no %s", kind)
 		}
-		return model.Need{Version: "v1", Kind: kind, Namespace: namespace, Name: ref.at("name").str()}
+		return model.Need{Version: "v1", Kind: kind, Namespace: namespace, Name: ref.At("name").Str()}
 	}
 	var named []model.ClusterRef
-	if secret.present() {
-		named = append(named, model.ClusterRef{Need: need(secret, "Secret"), Key: secret.at("key").str()})
+	if secret.Present() {
+		named = append(named, model.ClusterRef{Need: need(secret, "Secret"), Key: secret.At("key").Str()})
 	}
-	if configMap.present() {
+	if configMap.Present() {
 		named = append(named, model.ClusterRef{Need: need(configMap, "ConfigMap")})
 	}
 	if len(named) != 1 {
-		config.invalid("exactly one of configMapRef or secretRef must be given")
+		config.Invalid("exactly one of configMapRef or secretRef must be given")
 		return model.ClusterRef{}
 	}
 	return named[0]
 }
 
 func identity(spec node, namespace string, settings dialect.Settings) model.Identity {
-	account := spec.at("serviceAccountName").str()
+	account := spec.At("serviceAccountName").Str()
 	if account == "" {
 		account = settings.DefaultServiceAccount
 	}
@@ -283,29 +293,29 @@ func identity(spec node, namespace string, settings dialect.Settings) model.Iden
 func policy(spec node) model.Policy {
 	out := model.Policy{
 		Interval:     interval(spec),
-		Prune:        spec.at("prune").bool(),
-		Force:        spec.at("force").bool(),
+		Prune:        spec.At("prune").Bool(),
+		Force:        spec.At("force").Bool(),
 		Drift:        model.Heal,
-		Wait:         spec.at("wait").bool(),
-		HealthChecks: healthChecks(spec.at("healthChecks")),
-		HealthExprs:  healthExprs(spec.at("healthCheckExprs")),
-		Ignore:       ignoreRules(spec.at("ignore")),
+		Wait:         spec.At("wait").Bool(),
+		HealthChecks: healthChecks(spec.At("healthChecks")),
+		HealthExprs:  healthExprs(spec.At("healthCheckExprs")),
+		Ignore:       ignoreRules(spec.At("ignore")),
 	}
 	out.RetryInterval = out.Interval
-	if retry, ok := spec.at("retryInterval").duration(); ok {
+	if retry, ok := spec.At("retryInterval").Duration(); ok {
 		out.RetryInterval = retry
 	}
 	out.Timeout = out.Interval - timeoutMargin
-	if timeout, ok := spec.at("timeout").duration(); ok {
+	if timeout, ok := spec.At("timeout").Duration(); ok {
 		out.Timeout = timeout
 	}
 	out.Timeout = max(out.Timeout, minTimeout)
-	out.OnDelete = onDelete(spec.at("deletionPolicy"), out.Prune)
+	out.OnDelete = onDelete(spec.At("deletionPolicy"), out.Prune)
 	return out
 }
 
 func onDelete(field node, prune bool) model.OnDelete {
-	switch policy := field.str(); policy {
+	switch policy := field.Str(); policy {
 	case "", "MirrorPrune":
 		if prune {
 			return model.DeleteObjects
@@ -316,31 +326,31 @@ func onDelete(field node, prune bool) model.OnDelete {
 		return model.DeleteAndWait
 	case "Orphan":
 	default:
-		field.invalid("must be MirrorPrune, Delete, WaitForTermination or Orphan, not %q", clip(policy, 63))
+		field.Invalid("must be MirrorPrune, Delete, WaitForTermination or Orphan, not %q", reader.Clip(policy, 63))
 	}
 	return model.OrphanObjects
 }
 
 func healthChecks(list node) []model.HealthCheck {
 	var out []model.HealthCheck
-	for _, item := range list.items() {
-		version := item.at("apiVersion").str()
+	for _, item := range list.Items() {
+		version := item.At("apiVersion").Str()
 		if version == "" {
 			version = defaultCheckVersion
 		}
 		gv, err := schema.ParseGroupVersion(version)
 		if err != nil {
-			item.at("apiVersion").invalid("%q is not of the form group/version", clip(version, 100))
+			item.At("apiVersion").Invalid("%q is not of the form group/version", reader.Clip(version, 100))
 			continue
 		}
 		check := model.HealthCheck{Version: gv.Version, Object: object.ID{
 			Group:     gv.Group,
-			Kind:      item.at("kind").str(),
-			Namespace: item.at("namespace").str(),
-			Name:      item.at("name").str(),
+			Kind:      item.At("kind").Str(),
+			Namespace: item.At("namespace").Str(),
+			Name:      item.At("name").Str(),
 		}}
 		if check.Object.Kind == "" || check.Object.Name == "" {
-			item.invalid("names no object: kind and name are required")
+			item.Invalid("names no object: kind and name are required")
 			continue
 		}
 		out = append(out, check)
@@ -352,27 +362,27 @@ func healthChecks(list node) []model.HealthCheck {
 // on one that cannot before it does anything else.
 func healthExprs(list node) []model.HealthExpr {
 	var out []model.HealthExpr
-	for _, item := range list.items() {
+	for _, item := range list.Items() {
 		expr := model.HealthExpr{
-			APIVersion: item.at("apiVersion").str(),
-			Kind:       item.at("kind").str(), // none: the whole group
-			InProgress: item.at("inProgress").str(),
-			Failed:     item.at("failed").str(),
-			Current:    item.at("current").str(),
+			APIVersion: item.At("apiVersion").Str(),
+			Kind:       item.At("kind").Str(), // none: the whole group
+			InProgress: item.At("inProgress").Str(),
+			Failed:     item.At("failed").Str(),
+			Current:    item.At("current").Str(),
 		}
 		if expr.APIVersion == "" {
-			item.at("apiVersion").invalid("names no API")
+			item.At("apiVersion").Invalid("names no API")
 			continue
 		}
 		_, err := health.CompileExpr(expr)
-		item.badExpression(err)
+		badExpression(item, err)
 		out = append(out, expr)
 	}
 	return out
 }
 
 // badExpression notes the fault of an expression below the node.
-func (n node) badExpression(err error) {
+func badExpression(n node, err error) {
 	if err == nil {
 		return
 	}
@@ -381,17 +391,17 @@ func (n node) badExpression(err error) {
 	if errors.As(err, &found) {
 		fault.Message, fault.Advice, fault.Origin.Field = found.Message, found.Advice, found.Origin.Field
 	}
-	fault.Origin = model.Origin{Field: strings.TrimSuffix(n.path+"."+fault.Origin.Field, ".")}
-	fault.Message = fault.Origin.Field + ": " + clip(fault.Message, 1000)
-	n.r.fault(fault)
+	fault.Origin = model.Origin{Field: strings.TrimSuffix(n.Path+"."+fault.Origin.Field, ".")}
+	fault.Message = fault.Origin.Field + ": " + reader.Clip(fault.Message, 1000)
+	n.R.Fault(fault)
 }
 
 func ignoreRules(list node) []model.IgnoreRule {
 	var out []model.IgnoreRule
-	for _, item := range list.items() {
-		rule := model.IgnoreRule{Paths: item.at("paths").strings(), Target: selector(item.at("target"))}
+	for _, item := range list.Items() {
+		rule := model.IgnoreRule{Paths: item.At("paths").Strings(), Target: selector(item.At("target"))}
 		if len(rule.Paths) == 0 {
-			item.at("paths").invalid("names no path")
+			item.At("paths").Invalid("names no path")
 			continue
 		}
 		out = append(out, rule)
@@ -399,23 +409,24 @@ func ignoreRules(list node) []model.IgnoreRule {
 	return out
 }
 
-func dependencies(list node, namespace string) []model.Dependency {
+// dependencies are other deliveries of the same kind.
+func dependencies(list node, group, kind, namespace string) []model.Dependency {
 	var out []model.Dependency
-	for _, item := range list.items() {
+	for _, item := range list.Items() {
 		dependency := model.Dependency{
-			On:        object.ID{Group: GroupKustomize, Kind: kindKustomization, Namespace: item.at("namespace").str(), Name: item.at("name").str()},
-			ReadyExpr: item.at("readyExpr").str(),
+			On:        object.ID{Group: group, Kind: kind, Namespace: item.At("namespace").Str(), Name: item.At("name").Str()},
+			ReadyExpr: item.At("readyExpr").Str(),
 		}
 		if dependency.On.Namespace == "" {
 			dependency.On.Namespace = namespace
 		}
 		if dependency.On.Name == "" {
-			item.at("name").invalid("names no Kustomization")
+			item.At("name").Invalid("names no %s", kind)
 			continue
 		}
 		if dependency.ReadyExpr != "" {
 			_, err := health.CompileReady(dependency.ReadyExpr)
-			item.badExpression(err)
+			badExpression(item, err)
 		}
 		out = append(out, dependency)
 	}
@@ -424,7 +435,7 @@ func dependencies(list node, namespace string) []model.Dependency {
 
 // claims reads status.inventory. An entry that cannot be read is left where it
 // is and reported: forgetting it would leave an object behind unseen.
-func claims(r *reader, declared *unstructured.Unstructured) []model.Claim {
+func claims(r *reader.Reader, declared *unstructured.Unstructured) []model.Claim {
 	entries, _, _ := unstructured.NestedFieldNoCopy(declared.Object, "status", "inventory", "entries")
 	list, _ := entries.([]any)
 	var out []model.Claim
@@ -434,7 +445,7 @@ func claims(r *reader, declared *unstructured.Unstructured) []model.Claim {
 		version, _ := fields["v"].(string)
 		id, err := object.ParseInventory(text)
 		if err != nil {
-			r.find(model.Warning, reasonNotActedOn, fmt.Sprintf("status.inventory.entries[%d]", i), "%s: it is not pruned", clip(err.Error(), 300))
+			r.Find(model.Warning, reasonNotActedOn, fmt.Sprintf("status.inventory.entries[%d]", i), "%s: it is not pruned", reader.Clip(err.Error(), 300))
 			continue
 		}
 		out = append(out, model.Claim{ID: id, Version: version})
@@ -445,7 +456,7 @@ func claims(r *reader, declared *unstructured.Unstructured) []model.Claim {
 // noteConditionalFields reports the fields that mean something else beside
 // another one.
 func noteConditionalFields(spec node) {
-	if checks := spec.at("healthChecks"); spec.at("wait").bool() && len(checks.items()) > 0 {
-		spec.r.find(model.Info, reasonDiffers, checks.path, "with wait these are checked too; Flux leaves them out")
+	if checks := spec.At("healthChecks"); spec.At("wait").Bool() && len(checks.Items()) > 0 {
+		spec.R.Find(model.Info, reasonDiffers, checks.Path, "with wait these are checked too; Flux leaves them out")
 	}
 }

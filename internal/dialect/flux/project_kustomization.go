@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -44,9 +45,7 @@ func projectKustomization(report *model.Report, previous *unstructured.Unstructu
 	case report.Phase == model.PhaseDone:
 		w.succeeded()
 	}
-	if report.Handled != "" {
-		w.status["lastHandledReconcileAt"] = report.Handled
-	}
+	setHandled(w.status, report)
 	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
 	edits.Status = finish(w.status, w.now)
 	edits.Events = w.events
@@ -64,7 +63,7 @@ type kustomizationWriter struct {
 
 // running marks a run that takes long enough to be seen.
 func (w *kustomizationWriter) running() {
-	w.keepInventory()
+	keepInventory(w.status, w.report.Inventory)
 	w.attempted()
 	message := w.progress()
 	w.now.remove(conditionStalled) // MarkReconciling of fluxcd/pkg does so
@@ -108,7 +107,7 @@ func (w *kustomizationWriter) policy() model.Policy {
 func (w *kustomizationWriter) failed() {
 	fault := w.report.Fault
 	reason, message := faultReason(fault, reasonReconcileFailed), faultText(fault)
-	w.keepInventory()
+	keepInventory(w.status, w.report.Inventory)
 	w.attempted()
 
 	w.now.set(conditionReady, statusFalse, reason, message)
@@ -160,20 +159,15 @@ func (w *kustomizationWriter) stall(reason, message string) {
 // ready, since the cluster is not what Git says, and it is stalled, since only
 // a person can go on; its dependants wait.
 func (w *kustomizationWriter) held() {
-	hold := w.report.Hold
-	w.keepInventory()
+	keepInventory(w.status, w.report.Inventory)
 	w.attempted()
-	message := fmt.Sprintf("Pruning is held: %s of %d would be deleted", number(len(hold.Deletes), "object", "objects"), hold.Total)
-	if hold.Why != "" {
-		message += " (" + hold.Why + ")"
-	}
-	message += fmt.Sprintf("; everything else of revision %s is applied; to go on set annotation %s=%s, or run plumb approve", w.report.Revision, AnnotationApprove, hold.Token)
+	message := heldMessage(w.report)
 	w.now.set(conditionReady, statusFalse, reasonPruneHeld, message)
 	w.stall(reasonPruneHeld, message)
 	w.changeEvents()
 	w.healthy()
 	if said(w.now.get(conditionReady)) != said(w.was.get(conditionReady)) {
-		w.event("Warning", reasonPruneHeld, message+"\n"+listed(hold.Deletes), nil)
+		w.event("Warning", reasonPruneHeld, message+"\n"+listed(w.report.Hold.Deletes), nil)
 	}
 }
 
@@ -183,7 +177,7 @@ func (w *kustomizationWriter) succeeded() {
 	if applied == "" {
 		applied = w.report.Revision
 	}
-	w.keepInventory()
+	keepInventory(w.status, w.report.Inventory)
 	w.status["observedGeneration"] = w.report.Generation
 	setText(w.status, "lastAppliedRevision", applied)
 	w.attempted()
@@ -225,7 +219,7 @@ func (w *kustomizationWriter) healthy() {
 // deleting tells of a deletion that goes on or failed. Upstream writes an
 // event only; the condition says it for longer.
 func (w *kustomizationWriter) deleting() {
-	w.keepInventory()
+	keepInventory(w.status, w.report.Inventory)
 	if w.report.Fault == nil {
 		w.now.observe(conditionReady)
 		return
@@ -248,11 +242,11 @@ func (w *kustomizationWriter) attempted() {
 
 // keepInventory writes what is owned. A report that does not know keeps the
 // last list, and the same objects in another order are the same list.
-func (w *kustomizationWriter) keepInventory() {
-	if w.report.Inventory == nil {
+func keepInventory(status map[string]any, inventory []model.Claim) {
+	if inventory == nil {
 		return
 	}
-	owned := slices.Clone(w.report.Inventory)
+	owned := slices.Clone(inventory)
 	slices.SortFunc(owned, func(a, b model.Claim) int {
 		switch {
 		case a.ID.Less(b.ID):
@@ -272,14 +266,14 @@ func (w *kustomizationWriter) keepInventory() {
 		want[id] = claim.Version
 		entries = append(entries, map[string]any{"id": id, "v": claim.Version})
 	}
-	if w.sameInventory(want) {
+	if sameInventory(status, want) {
 		return
 	}
-	w.status["inventory"] = map[string]any{"entries": entries}
+	status["inventory"] = map[string]any{"entries": entries}
 }
 
-func (w *kustomizationWriter) sameInventory(want map[string]string) bool {
-	list, ok, _ := unstructured.NestedSlice(w.status, "inventory", "entries")
+func sameInventory(status map[string]any, want map[string]string) bool {
+	list, ok, _ := unstructured.NestedSlice(status, "inventory", "entries")
 	if !ok || len(list) != len(want) {
 		return false
 	}
@@ -466,7 +460,7 @@ func (w *kustomizationWriter) event(kind, reason, message string, more map[strin
 	for key, value := range more {
 		marks[key] = value
 	}
-	w.events = append(w.events, model.Event{Type: kind, Reason: reason, Message: clip(message, maxEvent), Annotations: annotations(marks)})
+	w.events = append(w.events, model.Event{Type: kind, Reason: reason, Message: reader.Clip(message, maxEvent), Annotations: annotations(marks)})
 }
 
 func listed(ids []object.ID) string {

@@ -1,13 +1,13 @@
 package flux
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -23,11 +23,8 @@ func refuse(fault *model.Fault, findings []model.Finding, previous *unstructured
 		return refuseHandled(fault, findings, previous)
 	}
 	reason, message := faultReason(fault, reasonNotHandled), faultText(fault)
-	if previous.GetDeletionTimestamp() != nil {
-		message = keptBack(id)
-	}
 	if statusless(previous) {
-		return model.Edits{Events: []model.Event{{Type: "Warning", Reason: reason, Message: clip(message, maxEvent)}}}
+		return model.Edits{Events: []model.Event{{Type: "Warning", Reason: reason, Message: reader.Clip(message, maxEvent)}}}
 	}
 	status := statusOf(previous)
 	was := newConditions(previous)
@@ -41,7 +38,7 @@ func refuse(fault *model.Fault, findings []model.Finding, previous *unstructured
 
 	var events []model.Event
 	if said(now.get(conditionReady)) != said(was.get(conditionReady)) {
-		events = append(events, model.Event{Type: "Warning", Reason: reason, Message: clip(message, maxEvent)})
+		events = append(events, model.Event{Type: "Warning", Reason: reason, Message: reader.Clip(message, maxEvent)})
 	}
 	events = append(events, now.writeFindings(findings)...)
 	return model.Edits{Status: finish(status, now), Events: events}
@@ -51,13 +48,13 @@ func refuse(fault *model.Fault, findings []model.Finding, previous *unstructured
 func refuseHandled(fault *model.Fault, findings []model.Finding, previous *unstructured.Unstructured) model.Edits {
 	at, generation := refusedAt(fault, previous), previous.GetGeneration()
 	handled := previous.GetAnnotations()[AnnotationRequestedAt]
-	if previous.GetKind() == kindGitRepository {
-		return projectGitRepository(&model.SourceReport{
+	if kind, ok := sources[object.Of(previous).GroupKind()]; ok {
+		return kind.project(&model.SourceReport{
 			Source: object.Of(previous), Generation: generation, At: at,
 			Fault: fault, Findings: findings, Handled: handled,
 		}, previous)
 	}
-	return projectKustomization(&model.Report{
+	return New().Project(&model.Report{
 		Delivery: object.Of(previous), Generation: generation, At: at, Started: at,
 		Phase: model.PhaseResolve, Fault: fault, Findings: findings, Handled: handled,
 	}, previous)
@@ -77,18 +74,14 @@ func statusless(o *unstructured.Unstructured) bool {
 // observes reports whether the kind's status has an observedGeneration. What
 // has no place is dropped by the API server, and would be written for ever.
 func observes(kind string) bool {
-	return kind != "ExternalArtifact" && kind != "ArtifactGenerator"
+	return kind != kindExternalArtifact && kind != kindArtifactGenerator
 }
 
 // letGo reports whether an object that is being deleted can lose upstream's
-// finalizer: it stands for nothing outside the upstream controller. A
-// HelmRelease stands for what it installed.
+// finalizer: it stands for nothing outside the upstream controller. Deliveries
+// stand for what they applied.
 func letGo(kind string) bool {
-	return kind != kindKustomization && kind != "HelmRelease"
-}
-
-func keptBack(id object.ID) string {
-	return fmt.Sprintf("%s is being deleted, and is not yet handled by Plumb: what it installed is not removed, and finalizer %s stays; uninstall the release with helm, then remove the finalizer", id.Kind, Finalizer)
+	return kind != kindKustomization && kind != kindHelmRelease && kind != kindArtifactGenerator
 }
 
 // refusedAt is when the fault was found. Without a time the object's own age

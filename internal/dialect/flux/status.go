@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -60,7 +61,7 @@ func (c *conditions) is(kind, status string) bool {
 // set writes a condition. Its transition time moves when its status does, and
 // only then (Kubernetes API conventions).
 func (c *conditions) set(kind, status, reason, message string) {
-	message = clip(message, maxMessage)
+	message = reader.Clip(message, maxMessage)
 	condition := c.get(kind)
 	if condition == nil {
 		condition = map[string]any{"type": kind}
@@ -74,6 +75,19 @@ func (c *conditions) set(kind, status, reason, message string) {
 	condition["reason"] = reason
 	condition["message"] = message
 	condition["observedGeneration"] = c.generation
+}
+
+// fail tells of a fault, and kstatus whether it is tried again: trying and doing
+// are reason and message of Reconciling then.
+func (c *conditions) fail(fault *model.Fault, reason, message, trying, doing string) {
+	c.set(conditionReady, statusFalse, reason, message)
+	if stalls(fault) {
+		c.remove(conditionReconciling)
+		c.set(conditionStalled, statusTrue, reason, message)
+		return
+	}
+	c.remove(conditionStalled)
+	c.set(conditionReconciling, statusTrue, trying, doing)
 }
 
 func (c *conditions) remove(kinds ...string) {
@@ -209,7 +223,7 @@ func finish(status map[string]any, c *conditions) map[string]any {
 // faultText is what people read: the place in the tree, what went wrong, and
 // what to do.
 func faultText(f *model.Fault) string {
-	return clip(f.Error(), maxMessage)
+	return reader.Clip(f.Error(), maxMessage)
 }
 
 func faultReason(f *model.Fault, fallback string) string {

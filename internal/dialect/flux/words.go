@@ -8,11 +8,17 @@ const (
 	conditionStalled            = "Stalled"
 	conditionHealthy            = "Healthy"
 	conditionFetchFailed        = "FetchFailed"
+	conditionBuildFailed        = "BuildFailed"
 	conditionArtifactOutdated   = "ArtifactOutdated"
 	conditionArtifactInStorage  = "ArtifactInStorage"
 	conditionSourceVerified     = "SourceVerified"
 	conditionStorageFailed      = "StorageOperationFailed"
 	conditionIncludeUnavailable = "IncludeUnavailable"
+
+	conditionReleased    = "Released"
+	conditionTestSuccess = "TestSuccess"
+	conditionRemediated  = "Remediated"
+	conditionDrifted     = "Drifted"
 
 	// conditionFindings is present, and True, while a part of the object is
 	// not acted on or works differently. It is Plumb's own and no part of
@@ -39,6 +45,11 @@ const (
 	reasonInvalidCEL           = "InvalidCELExpression"
 	reasonAccessDenied         = "AccessDenied"
 	reasonFeatureGateDisabled  = "FeatureGateDisabled"
+	reasonDependencyNotReady   = "DependencyNotReady"
+	reasonSourceNotReady       = "SourceNotReady"
+	reasonValuesError          = "ValuesError"
+	reasonReconcileError       = "ReconcileError"
+	reasonBuildFailed          = "BuildFailed"
 
 	reasonURLInvalid              = "URLInvalid"
 	reasonAuthenticationFailed    = "AuthenticationFailed"
@@ -46,16 +57,16 @@ const (
 	reasonVerificationError       = "VerificationError"
 	reasonInvalidVerificationMode = "InvalidVerificationMode"
 	reasonNewArtifact             = "NewArtifact"
+	reasonFailed                  = "Failed"
+	reasonChartVerification       = "ChartVerificationError"
 
 	// Plumb's own: upstream has no word for them.
-	reasonInvalidSpec  = "InvalidSpec"
-	reasonNotHandled   = "NotHandled"
-	reasonPruneHeld    = "PruneHeld"
-	reasonNotActedOn   = "NotActedOn"
-	reasonDiffers      = "Differs"
-	reasonDefaulted    = "Defaulted"
-	reasonDeprecated   = "Deprecated"
-	reasonUnknownField = "UnknownField"
+	reasonInvalidSpec = "InvalidSpec"
+	reasonNotHandled  = "NotHandled"
+	reasonPruneHeld   = "PruneHeld"
+	reasonNotActedOn  = "NotActedOn"
+	reasonDiffers     = "Differs"
+	reasonDefaulted   = "Defaulted"
 )
 
 // stalling are the reasons after which nothing happens until somebody changes
@@ -65,6 +76,12 @@ var stalling = map[string]bool{
 	reasonAccessDenied:            true,
 	reasonFeatureGateDisabled:     true,
 	reasonURLInvalid:              true,
+	reasonInvalidSTS:              true,
+	reasonUnsupportedSource:       true,
+	reasonChartReference:          true,
+	reasonValidationFailed:        true,
+	"MetadataPatchError":          true,
+	"ValuesFilesError":            true,
 	reasonInvalidVerificationMode: true,
 	reasonInvalidSpec:             true,
 	reasonNotHandled:              true,

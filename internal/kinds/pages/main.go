@@ -22,7 +22,11 @@ func main() {
 }
 
 func write(dir string) error {
-	for name, text := range pages() {
+	all, err := pages()
+	if err != nil {
+		return err
+	}
+	for name, text := range all {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err

@@ -1,8 +1,10 @@
 package main
 
 import (
-	_ "embed"
+	"embed"
+	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -11,37 +13,42 @@ import (
 	"plumb.dev/plumb/internal/dialect/flux"
 )
 
-// The pages as they are written by hand; a line {{name}} is where a table goes.
-var (
-	//go:embed compatibility.md
-	compatibility string
-	//go:embed gitrepository.md
-	gitRepository string
-	//go:embed kustomization.md
-	kustomization string
-	//go:embed application.md
-	application string
-	//go:embed appproject.md
-	appProject string
-	//go:embed applicationset.md
-	applicationSet string
-)
+// The pages as they are written by hand, one for each kind that is handled; a
+// line {{name}} is where a table goes.
+//
+//go:embed *.md
+var written embed.FS
 
 const generated = "<!-- Written by internal/kinds/pages from the tables in internal/dialect: edit there, then run go generate ./internal/kinds -->\n\n"
 
 // pages are the files below the documentation's directory.
-func pages() map[string]string {
-	return map[string]string{
-		"compatibility.md": fill(compatibility, map[string]string{
-			"kinds": kindTable(flux.New().Kinds()), "exceptions": exceptions(fluxRows()),
-			"argo kinds": kindTable(argo.New().Kinds()), "argo exceptions": exceptions(argoRows()),
-		}),
-		"reference/gitrepository.md":  fill(gitRepository, map[string]string{"fields": fieldTable("GitRepository")}),
-		"reference/kustomization.md":  fill(kustomization, map[string]string{"fields": fieldTable("Kustomization")}),
-		"reference/application.md":    fill(application, map[string]string{"fields": argoTable("Application")}),
-		"reference/appproject.md":     fill(appProject, map[string]string{"fields": argoTable("AppProject")}),
-		"reference/applicationset.md": fill(applicationSet, map[string]string{"fields": argoTable("ApplicationSet")}),
+func pages() (map[string]string, error) {
+	out := map[string]string{}
+	add := func(to, name string, tables map[string]string) error {
+		text, err := written.ReadFile(name)
+		if err == nil {
+			out[to] = fill(string(text), tables)
+		}
+		return err
 	}
+	err := add("compatibility.md", "compatibility.md", map[string]string{
+		"kinds": kindTable(flux.New().Kinds()), "exceptions": exceptions(fluxRows()),
+		"argo kinds": kindTable(argo.New().Kinds()), "argo exceptions": exceptions(argoRows()),
+	})
+	for _, kind := range flux.New().Kinds() {
+		if kind.Handled {
+			err = errors.Join(err, add(pageOf(kind), path.Base(pageOf(kind)), map[string]string{"fields": fieldTable(kind.GroupKind.Kind)}))
+		}
+	}
+	for _, kind := range argo.New().Kinds() {
+		err = errors.Join(err, add(pageOf(kind), path.Base(pageOf(kind)), map[string]string{"fields": argoTable(kind.GroupKind.Kind)}))
+	}
+	return out, err
+}
+
+// pageOf is where the page of a kind is.
+func pageOf(kind dialect.Kind) string {
+	return "reference/" + strings.ToLower(kind.GroupKind.Kind) + ".md"
 }
 
 func fill(page string, tables map[string]string) string {
@@ -86,7 +93,7 @@ func kindTable(kinds []dialect.Kind) string {
 
 func kindState(kind dialect.Kind) string {
 	if kind.Handled {
-		return "works: [fields](reference/" + strings.ToLower(kind.GroupKind.Kind) + ".md)"
+		return "works: [fields](" + pageOf(kind) + ")"
 	}
 	for _, field := range fluxRows() {
 		if field.kind == kind.GroupKind.Kind {

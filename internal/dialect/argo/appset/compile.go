@@ -14,6 +14,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -283,7 +284,7 @@ func (c *compilation) forge(body any, forges func(any) (map[string]*forgeFields,
 		return err
 	}
 	c.poll(requeue, defaultPollInterval)
-	for _, name := range sortedKeys(providers) {
+	for _, name := range reader.SortedKeys(providers) {
 		p := providers[name]
 		for _, ref := range []*secretRef{p.TokenRef, p.AccessTokenRef, p.AppPasswordRef, p.BasicAuth.password(), p.BearerToken.token()} {
 			if ref != nil {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -96,10 +97,10 @@ func (e *expansion) applications(sets []generated) ([]application, error) {
 		case app.name == "":
 			return nil, e.invalidName(app, "an Application without a name would be generated")
 		case i > 0 && out[i-1].name == app.name:
-			return nil, e.invalidName(app, fmt.Sprintf("more than one Application would be called %s", clip(app.name, maxName)))
+			return nil, e.invalidName(app, fmt.Sprintf("more than one Application would be called %s", reader.Clip(app.name, maxName)))
 		}
 		if problems := validation.IsDNS1123Subdomain(app.name); len(problems) > 0 {
-			return nil, e.invalidName(app, fmt.Sprintf("an Application cannot be called %q", clip(app.name, 100)))
+			return nil, e.invalidName(app, fmt.Sprintf("an Application cannot be called %q", reader.Clip(app.name, 100)))
 		}
 	}
 	return out, nil
@@ -118,7 +119,7 @@ func (e *expansion) invalidName(app application, message string) *model.Fault {
 // their values.
 func (e *expansion) renderFault(generator string, with params, err error) *model.Fault {
 	fault := e.set.fault(reasonRenderError, "spec.template", err)
-	names := clip(strings.Join(sortedKeys(with), ", "), 300)
+	names := reader.Clip(strings.Join(reader.SortedKeys(with), ", "), 300)
 	fault.Message += fmt.Sprintf(" (with the parameters of %s: %s)", generator, cmp.Or(names, "none"))
 	fault.Retry = false
 	return fault
@@ -176,7 +177,7 @@ func (e *expansion) patched(app map[string]any, with params) (map[string]any, er
 	}
 	var patch map[string]any
 	if err := yaml.Unmarshal([]byte(text), &patch); err != nil {
-		return nil, fmt.Errorf("is no map in YAML or JSON once it is filled: %s", clip(err.Error(), 200))
+		return nil, fmt.Errorf("is no map in YAML or JSON once it is filled: %s", reader.Clip(err.Error(), 200))
 	}
 	if patch["operation"] != nil {
 		e.find(model.Warning, reasonDiffers, "spec.templatePatch", "operation is not acted on: every comparison would ask for another sync")
@@ -187,14 +188,14 @@ func (e *expansion) patched(app map[string]any, with params) (map[string]any, er
 	}
 	merged, err := strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(original, patch, patchMeta(""))
 	if err != nil {
-		return nil, fmt.Errorf("cannot be applied: %s", clip(err.Error(), 200))
+		return nil, fmt.Errorf("cannot be applied: %s", reader.Clip(err.Error(), 200))
 	}
 	if merged["spec"] == nil {
 		merged["spec"] = map[string]any{}
 	}
 	spec, ok := merged["spec"].(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("spec must be a map, not %s", typeName(merged["spec"]))
+		return nil, fmt.Errorf("spec must be a map, not %s", reader.TypeName(merged["spec"]))
 	}
 	before, _ := app["spec"].(map[string]any)
 	delete(spec, "project")
@@ -206,7 +207,7 @@ func (e *expansion) patched(app map[string]any, with params) (map[string]any, er
 	}
 	metadata, ok := merged["metadata"].(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("metadata must be a map, not %s", typeName(merged["metadata"]))
+		return nil, fmt.Errorf("metadata must be a map, not %s", reader.TypeName(merged["metadata"]))
 	}
 	return map[string]any{"metadata": kept(metadata, "name", "labels", "annotations", "finalizers"), "spec": spec}, nil
 }
@@ -298,7 +299,7 @@ func withoutEmpty(s *shape, value any) any {
 // which templates give something else each time.
 func (e *expansion) remarks(apps []application) {
 	if len(e.render.unsteady) > 0 {
-		e.find(model.Warning, reasonNotReproducible, "spec.template", "the templates use "+strings.Join(sortedKeys(e.render.unsteady), ", ")+": each evaluation gives other Applications")
+		e.find(model.Warning, reasonNotReproducible, "spec.template", "the templates use "+strings.Join(reader.SortedKeys(e.render.unsteady), ", ")+": each evaluation gives other Applications")
 	}
 	projects, projectsErr := list(e.facts, projectsNeed(e.namespace))
 	registered, clustersErr := e.allClusters()
@@ -307,7 +308,7 @@ func (e *expansion) remarks(apps []application) {
 		project, _ := spec["project"].(string)
 		there := func(o *unstructured.Unstructured) bool { return o.GetName() == project }
 		if projectsErr == nil && project != defaultProject && !slices.ContainsFunc(projects, there) {
-			e.find(model.Warning, reasonValidationError, "spec.template.spec.project", fmt.Sprintf("Application %s names project %s, which does not exist", app.name, clip(project, 100)))
+			e.find(model.Warning, reasonValidationError, "spec.template.spec.project", fmt.Sprintf("Application %s names project %s, which does not exist", app.name, reader.Clip(project, 100)))
 			continue
 		}
 		if clustersErr != nil {
@@ -331,9 +332,9 @@ func badDestination(spec map[string]any, registered []cluster) string {
 	case name != "" && server != "":
 		return "it names both a server and a cluster"
 	case server != "" && !slices.ContainsFunc(registered, served):
-		return fmt.Sprintf("no cluster with server %q is registered", clip(server, 200))
+		return fmt.Sprintf("no cluster with server %q is registered", reader.Clip(server, 200))
 	case name != "" && !slices.ContainsFunc(registered, named):
-		return fmt.Sprintf("no cluster is called %q", clip(name, 100))
+		return fmt.Sprintf("no cluster is called %q", reader.Clip(name, 100))
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -78,7 +79,7 @@ func lookup(facts model.Facts, kind, namespace, name string) (*unstructured.Unst
 			return o, nil
 		}
 	}
-	return nil, fmt.Errorf("%s %s/%s does not exist", kind, namespace, clip(name, maxName))
+	return nil, fmt.Errorf("%s %s/%s does not exist", kind, namespace, reader.Clip(name, maxName))
 }
 
 // list is the answer to a need for several objects.
@@ -106,9 +107,9 @@ func known(need model.Need, fact model.Fact) error {
 		}
 		return fmt.Errorf("%s does not exist", need)
 	case model.Forbidden:
-		return fmt.Errorf("%s may not be read: %s", need, clip(fact.Message, 200))
+		return fmt.Errorf("%s may not be read: %s", need, reader.Clip(fact.Message, 200))
 	}
-	return fmt.Errorf("%s could not be read: %s", need, clip(fact.Message, 200))
+	return fmt.Errorf("%s could not be read: %s", need, reader.Clip(fact.Message, 200))
 }
 
 // secretData is the data of a Secret, decoded.
@@ -154,11 +155,11 @@ func (e *expansion) secretKey(path string, ref *secretRef) (model.Secret, string
 		return model.Secret{}, "", &placed{path, err}
 	}
 	if e.options.TokenRefStrict && o.GetLabels()[labelSecretType] != typeSCMCreds {
-		return model.Secret{}, "", &placed{path, fmt.Errorf("the Secret %s/%s does not carry the label %s=%s, which argocd-cmd-params-cm asks for", namespace, clip(ref.SecretName, maxName), labelSecretType, typeSCMCreds)}
+		return model.Secret{}, "", &placed{path, fmt.Errorf("the Secret %s/%s does not carry the label %s=%s, which argocd-cmd-params-cm asks for", namespace, reader.Clip(ref.SecretName, maxName), labelSecretType, typeSCMCreds)}
 	}
 	value, ok := secretData(o)[ref.Key]
 	if !ok {
-		return model.Secret{}, "", &placed{path, fmt.Errorf("the Secret %s/%s has no key %q", namespace, clip(ref.SecretName, maxName), clip(ref.Key, 100))}
+		return model.Secret{}, "", &placed{path, fmt.Errorf("the Secret %s/%s has no key %q", namespace, reader.Clip(ref.SecretName, maxName), reader.Clip(ref.Key, 100))}
 	}
 	return model.NewSecret([]byte(value)), identity(o) + "/" + ref.Key, nil
 }
@@ -173,7 +174,7 @@ func (e *expansion) configMapKey(path string, ref *configMapRef) ([]byte, error)
 	}
 	value, ok := configMapData(o)[ref.Key]
 	if !ok {
-		return nil, &placed{path, fmt.Errorf("ConfigMap %s/%s has no key %q", e.set.id.Namespace, clip(ref.ConfigMapName, maxName), clip(ref.Key, 100))}
+		return nil, &placed{path, fmt.Errorf("ConfigMap %s/%s has no key %q", e.set.id.Namespace, reader.Clip(ref.ConfigMapName, maxName), reader.Clip(ref.Key, 100))}
 	}
 	return []byte(value), nil
 }

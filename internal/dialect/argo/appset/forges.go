@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -96,7 +97,7 @@ func (e *expansion) allowedForge(api string) error {
 	case api == "", slices.Contains(allowed, api):
 		return nil
 	case len(allowed) > 0:
-		return fmt.Errorf("scm provider %q is not allowed: it is none of %s", clip(withoutCredentials(api), 200), strings.Join(allowed, ", "))
+		return fmt.Errorf("scm provider %q is not allowed: it is none of %s", reader.Clip(withoutCredentials(api), 200), strings.Join(allowed, ", "))
 	case e.set.id.Namespace != e.namespace:
 		return fmt.Errorf("sets outside of %s may only ask addresses that applicationsetcontroller.allowed.scm.providers lists", e.namespace)
 	}
@@ -152,10 +153,10 @@ func (e *expansion) githubApp(at, name string) (*model.GitHubApp, string, error)
 	}
 	data := secretData(o)
 	if data["githubAppPrivateKey"] == "" {
-		return nil, "", &placed{at, fmt.Errorf("the Secret %s/%s holds no GitHub App", e.namespace, clip(name, maxName))}
+		return nil, "", &placed{at, fmt.Errorf("the Secret %s/%s holds no GitHub App", e.namespace, reader.Clip(name, maxName))}
 	}
 	if o.GetLabels()[labelSecretType] != typeRepoCreds && e.set.id.Namespace != e.namespace {
-		return nil, "", &placed{at, fmt.Errorf("the Secret %s/%s does not carry the label %s=%s", e.namespace, clip(name, maxName), labelSecretType, typeRepoCreds)}
+		return nil, "", &placed{at, fmt.Errorf("the Secret %s/%s does not carry the label %s=%s", e.namespace, reader.Clip(name, maxName), labelSecretType, typeRepoCreds)}
 	}
 	return &model.GitHubApp{
 		AppID:          strings.TrimSpace(data["githubAppID"]),
@@ -172,7 +173,7 @@ func forgeKey(f model.Forge, holder string) []any {
 
 // expressions checks the regular expressions of filters.
 func expressions(at string, texts map[string]string) error {
-	for _, name := range sortedKeys(texts) {
+	for _, name := range reader.SortedKeys(texts) {
 		if _, err := regexp.Compile(texts[name]); err != nil {
 			return &placed{at + "." + name, errors.New("is no regular expression")}
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/Masterminds/sprig/v3"
 	"github.com/gosimple/unidecode"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // What templates may use. Sizes are in bytes; a step is a call, a turn of a
@@ -360,7 +362,7 @@ func slugify(args ...any) (string, error) {
 	}
 	text, ok := args[len(args)-1].(string)
 	if !ok {
-		return "", fmt.Errorf("slugify takes a string, not %s", typeName(args[len(args)-1]))
+		return "", fmt.Errorf("slugify takes a string, not %s", reader.TypeName(args[len(args)-1]))
 	}
 	if len(args) > 1 {
 		if limit, ok = args[0].(int); !ok || limit < 0 {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -110,14 +111,14 @@ func (e *expansion) generate(at, kind string, body any) ([]params, error) {
 // also use parameters of their own generator: what is not known yet stays.
 func (e *expansion) interpolate(at string, generator map[string]any, with params) (map[string]any, error) {
 	out := make(map[string]any, len(generator))
-	for _, kind := range sortedKeys(generator) {
+	for _, kind := range reader.SortedKeys(generator) {
 		body, ok := generator[kind].(map[string]any)
 		if !ok || kind == "selector" {
 			out[kind] = generator[kind]
 			continue
 		}
 		filled := make(map[string]any, len(body))
-		for _, name := range sortedKeys(body) {
+		for _, name := range reader.SortedKeys(body) {
 			where := at + "." + kind + "." + name
 			var value any
 			var err error
@@ -142,14 +143,14 @@ func (e *expansion) interpolate(at string, generator map[string]any, with params
 func (e *expansion) interpolateValues(at string, values any, with params) (any, error) {
 	fields, _ := values.(map[string]any)
 	out := make(map[string]any, len(fields))
-	for _, key := range sortedKeys(fields) {
+	for _, key := range reader.SortedKeys(fields) {
 		text, _ := fields[key].(string)
 		filled, err := e.render.replaceKnown(text, with)
 		switch {
 		case errors.Is(err, errMissing):
 			filled = text
 		case err != nil:
-			return nil, &placed{at + "." + clip(key, 100), err}
+			return nil, &placed{at + "." + reader.Clip(key, 100), err}
 		}
 		out[key] = filled
 	}
@@ -221,7 +222,7 @@ func (e *expansion) list(at string, body any) ([]params, error) {
 		where := fmt.Sprintf("%s.elements[%d]", at, i)
 		fields, ok := element.(map[string]any)
 		if !ok && element != nil {
-			return nil, &placed{where, fmt.Errorf("must be a map, not %s", typeName(element))}
+			return nil, &placed{where, fmt.Errorf("must be a map, not %s", reader.TypeName(element))}
 		}
 		set, err := e.element(where, fields)
 		if err != nil {
@@ -234,7 +235,7 @@ func (e *expansion) list(at string, body any) ([]params, error) {
 	}
 	var more []map[string]any
 	if err := yaml.Unmarshal([]byte(g.ElementsYaml), &more); err != nil {
-		return nil, &placed{at + ".elementsYaml", fmt.Errorf("is no list of maps: %s", clip(err.Error(), 200))}
+		return nil, &placed{at + ".elementsYaml", fmt.Errorf("is no list of maps: %s", reader.Clip(err.Error(), 200))}
 	}
 	for _, element := range more {
 		out = append(out, element)
@@ -265,24 +266,24 @@ func (e *expansion) element(at string, fields map[string]any) (params, error) {
 
 // flatElement is an element of the older style, which knows only strings.
 func flatElement(at string, fields map[string]any, into params) error {
-	for _, key := range sortedKeys(fields) {
+	for _, key := range reader.SortedKeys(fields) {
 		value := fields[key]
 		if key != "values" {
 			text, ok := value.(string)
 			if !ok {
-				return &placed{at + "." + clip(key, 100), fmt.Errorf("must be a string, not %s, without goTemplate", typeName(value))}
+				return &placed{at + "." + reader.Clip(key, 100), fmt.Errorf("must be a string, not %s, without goTemplate", reader.TypeName(value))}
 			}
 			into[key] = text
 			continue
 		}
 		values, ok := value.(map[string]any)
 		if !ok {
-			return &placed{at + ".values", fmt.Errorf("must be a map, not %s", typeName(value))}
+			return &placed{at + ".values", fmt.Errorf("must be a map, not %s", reader.TypeName(value))}
 		}
-		for _, name := range sortedKeys(values) {
+		for _, name := range reader.SortedKeys(values) {
 			text, ok := values[name].(string)
 			if !ok {
-				return &placed{at + ".values." + clip(name, 100), fmt.Errorf("must be a string, not %s, without goTemplate", typeName(values[name]))}
+				return &placed{at + ".values." + reader.Clip(name, 100), fmt.Errorf("must be a string, not %s, without goTemplate", reader.TypeName(values[name]))}
 			}
 			into["values."+name] = text
 		}
@@ -568,7 +569,7 @@ func (e *expansion) decided(at string, g decisionGenerator, kind duck, o *unstru
 	if !ok {
 		return nil, &model.Fault{
 			Reason:  reasonParamsError,
-			Message: fmt.Sprintf("%s: %s has no list status.%s yet", at, object.Of(o), clip(kind.listKey, 60)),
+			Message: fmt.Sprintf("%s: %s has no list status.%s yet", at, object.Of(o), reader.Clip(kind.listKey, 60)),
 			Advice:  "wait for the controller that decides",
 			Origin:  originOf(e.set.id, at),
 			Object:  object.Of(o),
@@ -579,7 +580,7 @@ func (e *expansion) decided(at string, g decisionGenerator, kind duck, o *unstru
 	for _, decision := range decisions {
 		fields, ok := decision.(map[string]any)
 		if !ok {
-			return nil, &placed{at, fmt.Errorf("status.%s of %s holds %s, not a map", clip(kind.listKey, 60), object.Of(o), typeName(decision))}
+			return nil, &placed{at, fmt.Errorf("status.%s of %s holds %s, not a map", reader.Clip(kind.listKey, 60), object.Of(o), reader.TypeName(decision))}
 		}
 		name := ""
 		if value := fields[kind.matchKey]; value != nil {
@@ -587,7 +588,7 @@ func (e *expansion) decided(at string, g decisionGenerator, kind duck, o *unstru
 		}
 		i := slices.IndexFunc(registered, func(c cluster) bool { return c.name == name })
 		if name == "" || i < 0 {
-			e.find(model.Warning, reasonParamsError, at, fmt.Sprintf("no registered cluster is called %q", clip(name, 100)))
+			e.find(model.Warning, reasonParamsError, at, fmt.Sprintf("no registered cluster is called %q", reader.Clip(name, 100)))
 			continue
 		}
 		set := params{"name": registered[i].name, "server": registered[i].server}

@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -129,7 +130,7 @@ func (e *expansion) files(at string, g gitGenerator, found []model.TreeFile) ([]
 	for _, file := range found {
 		objects, err := objectsOf(file.Content)
 		if err != nil {
-			return nil, &placed{at + ".files", fmt.Errorf("%s cannot be read: %s", clip(file.Path, 300), clip(err.Error(), 200))}
+			return nil, &placed{at + ".files", fmt.Errorf("%s cannot be read: %s", reader.Clip(file.Path, 300), reader.Clip(err.Error(), 200))}
 		}
 		for _, fields := range objects {
 			set := e.fromTree(fields)

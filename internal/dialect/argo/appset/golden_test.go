@@ -20,49 +20,28 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/golden"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
 
-// divider stands between what goes in and what must come out.
-const divider = "--------\n"
+// goldens are the files of testdata.
+var goldens = golden.Disk{Glob: filepath.Glob, Read: os.ReadFile, Write: os.WriteFile}
 
 // TestGoldens runs each file of testdata. Above the divider is a txtar archive:
 // sets.yaml holds the ApplicationSets, facts.yaml the other objects of the
 // cluster, tree/… the files of every repository, and answers.yaml what forges
 // and plugins answer. Below stand the deliveries, the questions and the
-// Applications. UPDATE=1 writes them anew.
+// Applications.
 func TestGoldens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatal("there are no goldens")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, _ := strings.Cut(string(text), "\n"+divider)
-			input = strings.TrimSuffix(input, "\n") + "\n"
-			got := parseScene(t, input).play(t)
-			if strings.Contains(got, "hunter") {
-				t.Errorf("a secret stands in the output")
-			}
-			if os.Getenv("UPDATE") != "" {
-				if err := os.WriteFile(file, []byte(input+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+	goldens.Run(t, "*.txt", func(t *testing.T, _, input string) string {
+		got := parseScene(t, input).play(t)
+		if strings.Contains(got, "hunter") {
+			t.Errorf("a secret stands in the output")
+		}
+		return got
+	})
 }
 
 // scene is what the input of a golden says.
@@ -298,7 +277,7 @@ func (s *scene) answer(t testing.TB, q model.Question) model.Answer {
 	}
 	answer := model.Answer{}
 	dirs := map[string]bool{}
-	for _, name := range sortedKeys(s.tree) {
+	for _, name := range reader.SortedKeys(s.tree) {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			dirs[dir] = true
 		}
@@ -316,7 +295,7 @@ func (s *scene) answer(t testing.TB, q model.Question) model.Answer {
 		}
 	}
 	if len(q.Git.Directories) > 0 {
-		answer.Directories = sortedKeys(dirs)
+		answer.Directories = reader.SortedKeys(dirs)
 	}
 	return answer
 }

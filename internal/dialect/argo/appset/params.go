@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // params are the parameters of one Application. With Go templates they are a
@@ -30,10 +32,10 @@ func (r *renderer) addValues(path string, values map[string]string, to params) e
 		return nil
 	}
 	filled := make(map[string]string, len(values))
-	for _, key := range sortedKeys(values) {
+	for _, key := range reader.SortedKeys(values) {
 		value, err := r.replace(values[key], to)
 		if err != nil {
-			return &placed{path + ".values." + clip(key, 100), err}
+			return &placed{path + ".values." + reader.Clip(key, 100), err}
 		}
 		filled[key] = value
 	}
@@ -116,7 +118,7 @@ func (r *renderer) combine(first, second params) (params, error) {
 	out := asText(first)
 	for key, value := range asText(second) {
 		if had, ok := out[key]; ok && had != value {
-			return nil, fmt.Errorf("parameter %s has different values in the two generators", clip(key, 100))
+			return nil, fmt.Errorf("parameter %s has different values in the two generators", reader.Clip(key, 100))
 		}
 		out[key] = value
 	}
@@ -182,7 +184,7 @@ func byMergeKeys(keys []string, sets []params) (map[string]params, []string, err
 			return nil, nil, fmt.Errorf("the merge keys cannot be compared: %w", err)
 		}
 		if _, twice := out[string(text)]; twice {
-			return nil, nil, fmt.Errorf("the parameters from a generator are not unique by the merge keys: %s stands twice", clip(string(text), 200))
+			return nil, nil, fmt.Errorf("the parameters from a generator are not unique by the merge keys: %s stands twice", reader.Clip(string(text), 200))
 		}
 		out[string(text)] = set
 		order = append(order, string(text))
@@ -238,25 +240,25 @@ func selectorOf(generator map[string]any) (*selector, error) {
 		return nil, err
 	}
 	out := selector{}
-	for _, key := range sortedKeys(declared.MatchLabels) {
+	for _, key := range reader.SortedKeys(declared.MatchLabels) {
 		out = append(out, metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpIn, Values: []string{declared.MatchLabels[key]}})
 	}
 	out = append(out, declared.MatchExpressions...)
 	for _, requirement := range out {
 		if problems := validation.IsQualifiedName(requirement.Key); len(problems) > 0 {
-			return nil, fmt.Errorf("%q is no key of a selector: %s", clip(requirement.Key, 100), strings.Join(problems, "; "))
+			return nil, fmt.Errorf("%q is no key of a selector: %s", reader.Clip(requirement.Key, 100), strings.Join(problems, "; "))
 		}
 		switch requirement.Operator {
 		case metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn:
 			if len(requirement.Values) == 0 {
-				return nil, fmt.Errorf("%s of %s needs values", requirement.Operator, clip(requirement.Key, 100))
+				return nil, fmt.Errorf("%s of %s needs values", requirement.Operator, reader.Clip(requirement.Key, 100))
 			}
 		case metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist:
 			if len(requirement.Values) > 0 {
-				return nil, fmt.Errorf("%s of %s takes no values", requirement.Operator, clip(requirement.Key, 100))
+				return nil, fmt.Errorf("%s of %s takes no values", requirement.Operator, reader.Clip(requirement.Key, 100))
 			}
 		default:
-			return nil, fmt.Errorf("%q is none of the operators In, NotIn, Exists and DoesNotExist", clip(string(requirement.Operator), 60))
+			return nil, fmt.Errorf("%q is none of the operators In, NotIn, Exists and DoesNotExist", reader.Clip(string(requirement.Operator), 60))
 		}
 	}
 	return &out, nil

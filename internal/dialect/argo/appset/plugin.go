@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -65,7 +66,7 @@ func (e *expansion) pluginQuestion(at string, g pluginGenerator) (model.Question
 	}
 	token, ok := secretData(secret)[key]
 	if !ok {
-		return model.Question{}, &placed{where, fmt.Errorf("the Secret %s/%s has no key %q", e.namespace, clip(secretName, maxName), clip(key, 100))}
+		return model.Question{}, &placed{where, fmt.Errorf("the Secret %s/%s has no key %q", e.namespace, reader.Clip(secretName, maxName), reader.Clip(key, 100))}
 	}
 	input, _ := asDecoded(g.Input.Parameters).(map[string]any)
 	return model.Question{

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -94,7 +95,7 @@ func newProjection(previous *unstructured.Unstructured, at time.Time) *projectio
 
 // condition sets one; its time changes only with what it says.
 func (p *projection) condition(kind, status, reason, message string) (changed bool) {
-	message = clip(message, 4096)
+	message = reader.Clip(message, 4096)
 	old := p.conditions[kind]
 	if old != nil && old["status"] == status && old["reason"] == reason && old["message"] == message {
 		return false
@@ -245,7 +246,7 @@ func (p *projection) resources(report *model.Report, apps []*unstructured.Unstru
 		entries[app.GetName()] = resource(app.GetNamespace(), app.GetName(), state.Sync, state.Health)
 	}
 	var out []any
-	for _, name := range sortedKeys(entries) {
+	for _, name := range reader.SortedKeys(entries) {
 		out = append(out, entries[name])
 	}
 	delete(p.status, "resources")
@@ -363,7 +364,7 @@ func (p *projection) changes(report *model.Report) []model.Event {
 // (ApplicationSetStatus.CalculateHealth).
 func (p *projection) finish() {
 	var out []any
-	for _, kind := range sortedKeys(p.conditions) {
+	for _, kind := range reader.SortedKeys(p.conditions) {
 		out = append(out, maps.Clone(p.conditions[kind]))
 	}
 	p.status["conditions"] = out

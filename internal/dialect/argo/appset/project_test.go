@@ -3,8 +3,6 @@ package appset
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,37 +11,15 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
 // TestProjections runs each file of testdata/project: a set, and what happens
 // to it, each over the status that the last one left. Fields of reports are
-// called as in Go. UPDATE=1 writes what comes out anew.
+// called as in Go.
 func TestProjections(t *testing.T) {
-	files, err := filepath.Glob("testdata/project/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("there are no projections", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, _ := strings.Cut(string(text), "\n"+divider)
-			input = strings.TrimSuffix(input, "\n") + "\n"
-			got := playProjection(t, input)
-			if os.Getenv("UPDATE") != "" {
-				if err := os.WriteFile(file, []byte(input+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+	goldens.Run(t, "project/*.txt", func(t *testing.T, _, input string) string { return playProjection(t, input) })
 }
 
 // happening is one step of a projection.
@@ -122,7 +98,7 @@ func printEdits(t *testing.T, out *strings.Builder, set *unstructured.Unstructur
 	if edits.Finalizer != "" {
 		fmt.Fprintf(out, "  finalizer %s: %t\n", edits.Finalizer, edits.Finalize)
 	}
-	for _, key := range sortedKeys(edits.Annotations) {
+	for _, key := range reader.SortedKeys(edits.Annotations) {
 		fmt.Fprintf(out, "  annotation %s: %q\n", key, edits.Annotations[key])
 	}
 	for _, event := range edits.Events {

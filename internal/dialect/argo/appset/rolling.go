@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // RollState is where an Application stands in a RollingSync
@@ -238,7 +240,7 @@ func (r *roll) limit(step, total int) int {
 		if r.maxUpdates == nil {
 			r.maxUpdates = map[int]string{}
 		}
-		r.maxUpdates[step] = clip(declared.String(), 40)
+		r.maxUpdates[step] = reader.Clip(declared.String(), 40)
 	}
 	if declared.Type == intstr.String && declared.StrVal != "0%" {
 		limit = max(limit, 1)
@@ -294,7 +296,7 @@ func placeOf(steps []Step, labels map[string]string) (int, problemOf) {
 				if problem.operator == nil {
 					problem.operator = map[int]string{}
 				}
-				problem.operator[i+1] = clip(expression.Operator, 40)
+				problem.operator[i+1] = reader.Clip(expression.Operator, 40)
 			}
 		}
 		if selected {
@@ -330,7 +332,7 @@ func (r *roll) problem() string {
 		step := slices.Min(sortedInts(r.operators))
 		return fmt.Sprintf("step %d has the operator %q: only In and NotIn exist", step, r.operators[step])
 	case len(r.duplicates) > 0:
-		names := sortedKeys(r.duplicates)
+		names := reader.SortedKeys(r.duplicates)
 		return fmt.Sprintf("Application %s is selected by steps %s (%d such Applications)", names[0], joinInts(r.duplicates[names[0]]), len(names))
 	case len(r.maxUpdates) > 0:
 		step := slices.Min(sortedInts(r.maxUpdates))

@@ -4,8 +4,9 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // fieldList holds every field of the two CRDs of upstream as "path type", in
@@ -139,8 +140,8 @@ func (f *fitter) fit(s *shape, path string, value any, depth int) any {
 			return f.mistyped(path, "a map", value)
 		}
 		out := make(map[string]any, len(fields))
-		for _, name := range sortedKeys(fields) {
-			at := path + "." + clip(name, 100)
+		for _, name := range reader.SortedKeys(fields) {
+			at := path + "." + reader.Clip(name, 100)
 			field, known := s.fields[name]
 			switch {
 			case !known:
@@ -156,9 +157,9 @@ func (f *fitter) fit(s *shape, path string, value any, depth int) any {
 			return f.mistyped(path, "a map", value)
 		}
 		out := make(map[string]any, len(fields))
-		for _, name := range sortedKeys(fields) {
+		for _, name := range reader.SortedKeys(fields) {
 			if fields[name] != nil {
-				out[name] = f.fit(s.items.resolved(), path+"."+clip(name, 100), fields[name], depth+1)
+				out[name] = f.fit(s.items.resolved(), path+"."+reader.Clip(name, 100), fields[name], depth+1)
 			}
 		}
 		return out
@@ -197,7 +198,7 @@ func (f *fitter) fit(s *shape, path string, value any, depth int) any {
 }
 
 func (f *fitter) mistyped(path, want string, value any) any {
-	f.wrong = append(f.wrong, mismatch{path, fmt.Sprintf("must be %s, not %s", want, typeName(value))})
+	f.wrong = append(f.wrong, mismatch{path, fmt.Sprintf("must be %s, not %s", want, reader.TypeName(value))})
 	return nil
 }
 
@@ -213,38 +214,4 @@ func wholeNumber(value any) (int64, bool) {
 		}
 	}
 	return 0, false
-}
-
-func typeName(value any) string {
-	switch value.(type) {
-	case nil:
-		return "null"
-	case string:
-		return "a string"
-	case bool:
-		return "true or false"
-	case []any:
-		return "a list"
-	case map[string]any:
-		return "a map"
-	}
-	return "a number"
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// clip bounds what a message repeats of what others wrote, at a character.
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	const more = "..."
-	return strings.ToValidUTF8(s[:max(0, limit-len(more))], "") + more
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -308,7 +309,7 @@ func (p *parsed) validate() error {
 		return p.invalid("spec.generators", "holds no generator")
 	}
 	if policy := s.SyncPolicy.ApplicationsSync; policy != nil && !slices.Contains(syncPolicies, *policy) {
-		return p.invalid("spec.syncPolicy.applicationsSync", "%q is none of %s", clip(*policy, 60), strings.Join(syncPolicies, ", "))
+		return p.invalid("spec.syncPolicy.applicationsSync", "%q is none of %s", reader.Clip(*policy, 60), strings.Join(syncPolicies, ", "))
 	}
 	for i, option := range s.GoTemplateOptions {
 		if err := checkOption(option); err != nil {
@@ -317,13 +318,13 @@ func (p *parsed) validate() error {
 	}
 	if st := s.Strategy; st != nil {
 		if !slices.Contains([]string{"", "AllAtOnce", "RollingSync"}, st.Type) {
-			return p.invalid("spec.strategy.type", "%q is neither AllAtOnce nor RollingSync", clip(st.Type, 60))
+			return p.invalid("spec.strategy.type", "%q is neither AllAtOnce nor RollingSync", reader.Clip(st.Type, 60))
 		}
 		if st.Type == "RollingSync" && (st.RollingSync == nil || len(st.RollingSync.Steps) == 0) {
 			return &model.Fault{Reason: reasonRolloutError, Message: "No steps defined for rollout", Advice: "add spec.strategy.rollingSync.steps", Origin: originOf(p.id, "spec.strategy.rollingSync.steps")}
 		}
 		if !slices.ContainsFunc([]string{"", "AllAtOnce", "Reverse"}, func(o string) bool { return strings.EqualFold(o, st.DeletionOrder) }) {
-			return p.invalid("spec.strategy.deletionOrder", "%q is neither AllAtOnce nor Reverse", clip(st.DeletionOrder, 60))
+			return p.invalid("spec.strategy.deletionOrder", "%q is neither AllAtOnce nor Reverse", reader.Clip(st.DeletionOrder, 60))
 		}
 	}
 	for i, generator := range s.Generators {
@@ -412,7 +413,7 @@ func decode(tree, into any) error {
 func checkOption(option string) (err error) {
 	defer func() {
 		if recover() != nil {
-			err = fmt.Errorf("%q is not an option of Go templates, such as missingkey=error", clip(option, 60))
+			err = fmt.Errorf("%q is not an option of Go templates, such as missingkey=error", reader.Clip(option, 60))
 		}
 	}()
 	template.New("").Option(option)

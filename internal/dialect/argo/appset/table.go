@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // Field is a row of the compatibility table of ApplicationSet. Support is one
@@ -54,7 +56,7 @@ func leavesOf(s *shape, path string) []Field {
 	}
 	s = s.resolved()
 	var found []Field
-	for _, name := range sortedKeys(s.fields) {
+	for _, name := range reader.SortedKeys(s.fields) {
 		found = append(found, leavesOf(s.fields[name], path+"."+name)...)
 	}
 	if s.items != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/template"
 	"text/template/parse"
+
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // renderer fills templates with parameters: Go templates with Sprig
@@ -120,7 +122,7 @@ func templateError(err error) error {
 	if errors.As(err, &over) {
 		return over
 	}
-	return errors.New(strings.TrimPrefix(clip(err.Error(), 400), "template: "))
+	return errors.New(strings.TrimPrefix(reader.Clip(err.Error(), 400), "template: "))
 }
 
 // meter makes a template call the counter in every body that can run more than
@@ -241,11 +243,11 @@ func (r *renderer) tree(path string, value any, with params) (any, error) {
 		return out, nil
 	case map[string]any:
 		out := make(map[string]any, len(v))
-		for _, key := range sortedKeys(v) {
+		for _, key := range reader.SortedKeys(v) {
 			if v[key] == nil {
 				continue
 			}
-			at := path + "." + clip(key, 100)
+			at := path + "." + reader.Clip(key, 100)
 			filled, err := r.tree(at, v[key], with)
 			if err != nil {
 				return nil, err

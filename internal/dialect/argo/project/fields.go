@@ -3,10 +3,10 @@ package project
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	nodes "plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -54,19 +54,12 @@ func (r *reader) refuse(field, format string, args ...any) {
 
 func (r *reader) find(severity model.Severity, reason, field, format string, args ...any) {
 	r.findings = append(r.findings, model.Finding{
-		Severity: severity, Reason: reason, Message: clip(fmt.Sprintf(format, args...), maxText), Origin: r.origin(field),
+		Severity: severity, Reason: reason, Message: nodes.Clip(fmt.Sprintf(format, args...), maxText), Origin: r.origin(field),
 	})
 }
 
 // maxText bounds what a message repeats of what others wrote, in bytes.
 const maxText = 1000
-
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit-3], "") + "..."
-}
 
 // at is the field of a map.
 func (n node) at(name string) node {
@@ -87,7 +80,7 @@ func (n node) fields(known ...string) bool {
 		n.r.fail(n.path, "must be a map")
 		return false
 	}
-	for _, name := range sortedKeys(fields) {
+	for _, name := range nodes.SortedKeys(fields) {
 		if !slices.Contains(known, name) {
 			n.r.find(model.Warning, "UnknownField", n.path+"."+name, "the field is not known and not acted on")
 		}
@@ -159,13 +152,4 @@ func (n node) strings() []string {
 		out = append(out, item.str())
 	}
 	return out
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

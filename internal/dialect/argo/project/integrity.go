@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect/argo/repository"
+	nodes "plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 )
@@ -203,7 +204,7 @@ func absentKeys(missing []string) string {
 		rest = fmt.Sprintf(" and %d more", len(missing)-shown)
 		missing = missing[:shown]
 	}
-	return "key " + clip(strings.Join(missing, ", "), 300) + rest + " is"
+	return "key " + nodes.Clip(strings.Join(missing, ", "), 300) + rest + " is"
 }
 
 // unverified is a fault of verification, which upstream tells as an error of
@@ -211,6 +212,6 @@ func absentKeys(missing []string) string {
 func (p *Project) unverified(field, format string, args ...any) *model.Fault {
 	fault := p.refusal(field, format, args...)
 	fault.Reason = "ComparisonError"
-	fault.Message = clip("Failed to load target state: "+fault.Message, maxText)
+	fault.Message = nodes.Clip("Failed to load target state: "+fault.Message, maxText)
 	return fault
 }

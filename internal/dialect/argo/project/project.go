@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	nodes "plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -123,8 +124,8 @@ func Absent(namespace, name string) (*Project, *model.Fault) {
 	if name != Default {
 		return nil, &model.Fault{
 			Reason:  reasonInvalidSpec,
-			Message: fmt.Sprintf("Application referencing project %s which does not exist", clip(name, 253)),
-			Advice:  fmt.Sprintf("create AppProject %s in namespace %s, or set spec.project to one that exists", clip(name, 253), namespace),
+			Message: fmt.Sprintf("Application referencing project %s which does not exist", nodes.Clip(name, 253)),
+			Advice:  fmt.Sprintf("create AppProject %s in namespace %s, or set spec.project to one that exists", nodes.Clip(name, 253), namespace),
 			Object:  id,
 			Origin:  model.Origin{Dialect: dialectName, Field: "spec.project"},
 		}
@@ -385,7 +386,7 @@ func (p *Project) Identity(to Place, appNamespace string, enforced bool) (model.
 func (p *Project) refusal(field, format string, args ...any) *model.Fault {
 	return &model.Fault{
 		Reason:  reasonInvalidSpec,
-		Message: clip(fmt.Sprintf(format, args...), maxText),
+		Message: nodes.Clip(fmt.Sprintf(format, args...), maxText),
 		Advice:  fmt.Sprintf("see %s of AppProject %s/%s", field, p.Namespace, p.Name),
 		Origin:  model.Origin{Dialect: dialectName, Declared: p.id, Field: field},
 		Object:  p.id,

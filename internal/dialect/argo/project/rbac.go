@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	nodes "plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -106,22 +107,22 @@ func ReadRBAC(o *unstructured.Unstructured) (RBAC, []model.Finding) {
 		out.Regex = true
 		for _, pattern := range patternsOf(out.Rules) {
 			if _, err := regexp.Compile(pattern); err != nil {
-				find(model.Warning, "InvalidPattern", "policy.csv", fmt.Sprintf("%q is no regular expression and matches nothing", clip(pattern, 100)))
+				find(model.Warning, "InvalidPattern", "policy.csv", fmt.Sprintf("%q is no regular expression and matches nothing", nodes.Clip(pattern, 100)))
 			}
 		}
 	case "", "glob":
 	default:
-		find(model.Warning, "UnknownMatchMode", "policy.matchMode", fmt.Sprintf("%q is taken for glob", clip(mode, 40)))
+		find(model.Warning, "UnknownMatchMode", "policy.matchMode", fmt.Sprintf("%q is taken for glob", nodes.Clip(mode, 40)))
 	}
 	if scopes := data["scopes"]; strings.TrimSpace(scopes) != "" {
 		var list []string
-		if err := yaml.Unmarshal([]byte(clip(scopes, 64<<10)), &list); err != nil {
+		if err := yaml.Unmarshal([]byte(nodes.Clip(scopes, 64<<10)), &list); err != nil {
 			find(model.Refused, "InvalidPolicy", "scopes", "must be a list of claims such as '[groups, email]'")
 		} else if len(list) > 0 {
 			out.Scopes = list
 		}
 	}
-	for _, key := range sortedKeys(data) {
+	for _, key := range nodes.SortedKeys(data) {
 		if !slices.Contains([]string{"policy.default", "policy.matchMode", "scopes"}, key) && !isPolicyKey(key) {
 			find(model.Warning, "UnknownField", key, "the key is not known and not acted on")
 		}
@@ -137,7 +138,7 @@ func patternsOf(rules []Rule) []string {
 			seen[pattern] = true
 		}
 	}
-	return sortedKeys(seen)
+	return nodes.SortedKeys(seen)
 }
 
 func isPolicyKey(key string) bool {
@@ -150,7 +151,7 @@ func policyKeys(data map[string]string) []string {
 	if _, ok := data["policy.csv"]; ok {
 		keys = append(keys, "policy.csv")
 	}
-	for _, key := range sortedKeys(data) {
+	for _, key := range nodes.SortedKeys(data) {
 		if key != "policy.csv" && isPolicyKey(key) {
 			keys = append(keys, key)
 		}
@@ -176,7 +177,7 @@ func danglingRoles(policy RBAC, origin model.Origin) []model.Finding {
 			known[role] = true
 			findings = append(findings, model.Finding{
 				Severity: model.Warning, Reason: "UnknownRole", Origin: at,
-				Message: fmt.Sprintf("role %q may do nothing: no line of the policy is about it", clip(role, 200)),
+				Message: fmt.Sprintf("role %q may do nothing: no line of the policy is about it", nodes.Clip(role, 200)),
 			})
 		}
 	}
@@ -218,7 +219,7 @@ func ParsePolicy(text string) ([]Rule, []model.Finding) {
 		if len(findings) < maxFaulty {
 			findings = append(findings, model.Finding{
 				Severity: severity, Reason: reason,
-				Message: clip(fmt.Sprintf("line %d: ", line)+fmt.Sprintf(format, args...), maxText),
+				Message: nodes.Clip(fmt.Sprintf("line %d: ", line)+fmt.Sprintf(format, args...), maxText),
 				Origin:  model.Origin{Line: line},
 			})
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	nodes "plumb.dev/plumb/internal/dialect/reader"
 )
 
 // Role is a role of a project: what it may do, and who has it.
@@ -150,7 +152,7 @@ func readTokens(spec, status node) []Token {
 		}
 	}
 	var out []Token
-	for _, id := range sortedKeys(tokens) {
+	for _, id := range nodes.SortedKeys(tokens) {
 		out = append(out, tokens[id])
 	}
 	slices.SortStableFunc(out, func(a, b Token) int { return cmp.Compare(b.IssuedAt, a.IssuedAt) })

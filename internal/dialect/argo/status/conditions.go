@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -129,7 +130,7 @@ func (w *writer) answered() []string {
 func (w *writer) found(answered []string) []condition {
 	var out []condition
 	add := func(kind, message string) {
-		c := condition{kind: kind, message: clip(message, maxMessage)}
+		c := condition{kind: kind, message: reader.Clip(message, maxMessage)}
 		if message != "" && slices.Contains(answered, kind) && !slices.Contains(out, c) {
 			out = append(out, c)
 		}

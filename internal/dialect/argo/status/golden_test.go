@@ -2,7 +2,6 @@ package status
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,43 +12,18 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"plumb.dev/plumb/internal/dialect/golden"
 	"plumb.dev/plumb/internal/model"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew")
-
-const divider = "--------\n"
+// goldens are the files of testdata.
+var goldens = golden.Disk{Glob: filepath.Glob, Read: os.ReadFile, Write: os.WriteFile}
 
 // TestGoldens runs each story of testdata: an Application and the reports on
 // it, a divider, and what is written after each report over what the one before
 // left. A document with "edit" changes the object, as a user would.
 func TestGoldens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatal("there are no goldens")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, _ := strings.Cut(string(content), divider)
-			got := tell(t, input)
-			if *update {
-				if err := os.WriteFile(file, []byte(input+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-			}
-		})
-	}
+	goldens.Run(t, "*.txt", func(t *testing.T, _, input string) string { return tell(t, input) })
 }
 
 // chapter is one document of a story.
@@ -73,14 +47,14 @@ func tell(t *testing.T, input string) string {
 			t.Fatalf("%v in\n%s", err, document)
 		}
 		if fields["kind"] != nil {
-			object = asServed(t, fields)
+			object = golden.AsServed(t, fields)
 			continue
 		}
 		var c chapter
 		decode(t, fields, &c)
 		fmt.Fprintf(&out, "# %s\n", c.Title)
 		if c.Edit != nil {
-			object = asServed(t, merged(object.Object, c.Edit))
+			object = golden.AsServed(t, merged(object.Object, c.Edit))
 		}
 		identify(&c, object, requests)
 		var project func(*unstructured.Unstructured) model.Edits
@@ -137,20 +111,6 @@ func decode(t *testing.T, from, into any) {
 	}
 }
 
-// asServed has numbers as a client decodes them: whole ones are int64.
-func asServed(t *testing.T, fields map[string]any) *unstructured.Unstructured {
-	t.Helper()
-	content, err := json.Marshal(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &unstructured.Unstructured{}
-	if err := o.UnmarshalJSON(content); err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
 // merged is a merge patch: maps are merged, null removes.
 func merged(base, patch map[string]any) map[string]any {
 	out := map[string]any{}
@@ -189,7 +149,7 @@ func apply(t *testing.T, previous *unstructured.Unstructured, edits model.Edits)
 			next[key] = value
 		}
 	}
-	o := asServed(t, next)
+	o := golden.AsServed(t, next)
 	annotations := o.GetAnnotations()
 	for key, value := range edits.Annotations {
 		if value == "" {

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -254,7 +255,7 @@ func (w *writer) syncResult(op *model.OperationReport, asked map[string]any) map
 	for _, r := range op.Results {
 		line := map[string]any{"group": r.Object.Group, "version": r.Version, "kind": r.Object.Kind, "namespace": r.Object.Namespace, "name": r.Object.Name}
 		put(line, "status", string(r.Code))
-		put(line, "message", clip(r.Message, maxResultMessage))
+		put(line, "message", reader.Clip(r.Message, maxResultMessage))
 		put(line, "hookType", string(r.Hook))
 		put(line, "hookPhase", string(r.HookPhase))
 		put(line, "syncPhase", string(r.Phase))
@@ -272,7 +273,7 @@ func (w *writer) syncResult(op *model.OperationReport, asked map[string]any) map
 // operationMessage is what the engine says, or upstream's words for the phase.
 func (w *writer) operationMessage(op *model.OperationReport) string {
 	if op.Message != "" {
-		return clip(op.Message, maxOperationMessage)
+		return reader.Clip(op.Message, maxOperationMessage)
 	}
 	switch op.Phase {
 	case model.OperationSucceeded:
@@ -345,7 +346,7 @@ func (w *writer) refuseOperation() {
 	w.status["operationState"] = map[string]any{
 		"operation":  copied(asked),
 		"phase":      string(model.OperationError),
-		"message":    clip(kindOfFault(w.report)+": "+fault.Error(), maxOperationMessage),
+		"message":    reader.Clip(kindOfFault(w.report)+": "+fault.Error(), maxOperationMessage),
 		"startedAt":  at,
 		"finishedAt": at,
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -104,7 +105,7 @@ func (w *writer) resource(r model.Resource) map[string]any {
 	}
 	if r.Health != nil && (w.counts(r) || r.Prune) && (!w.options.HealthElsewhere || r.Health.State == model.NotFound) {
 		health := map[string]any{"status": healthWord(r.Health.State)}
-		put(health, "message", clip(r.Health.Message, maxHealthMessage))
+		put(health, "message", reader.Clip(r.Health.Message, maxHealthMessage))
 		line["health"] = health
 	}
 	return line

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -383,7 +384,7 @@ const (
 const maxEvent = 1000 // bytes; the API server takes 1,024
 
 func (w *writer) event(kind, reason, message string) {
-	event := model.Event{Type: kind, Reason: reason, Message: clip(message, maxEvent)}
+	event := model.Event{Type: kind, Reason: reason, Message: reader.Clip(message, maxEvent)}
 	if destination := child(w.previous.Object, "spec", "destination"); destination != nil {
 		event.Annotations = map[string]string{}
 		for mark, field := range map[string]string{"dest-server": "server", "dest-namespace": "namespace"} {
@@ -454,10 +455,3 @@ func put(fields map[string]any, name, value string) {
 
 // timestamp is metav1.Time's form.
 func timestamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
-
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit-3], "") + "..."
-}

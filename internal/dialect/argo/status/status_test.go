@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/dialect/golden"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -19,7 +20,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func application(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
-	return asServed(t, map[string]any{
+	return golden.AsServed(t, map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
 		"metadata": map[string]any{"name": "large", "namespace": "argocd", "creationTimestamp": "2026-01-01T11:00:00Z"},
 		"spec": map[string]any{

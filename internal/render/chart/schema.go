@@ -1,0 +1,123 @@
+package chart
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// schemaName is what a schema is called where it refers to itself.
+const schemaName = "file:///values.schema.json"
+
+// validate holds values against the schemas of a chart and its subcharts
+// (Helm, pkg/chart/common/util, ValidateAgainstSchema).
+func (c *instance) validate(values map[string]any) error {
+	var wrong strings.Builder
+	c.validateInto(&wrong, values)
+	if wrong.Len() == 0 {
+		return nil
+	}
+	return &Error{Message: "values don't meet the specifications of the schema(s) in the following chart(s):\n" + strings.TrimRight(wrong.String(), "\n")}
+}
+
+func (c *instance) validateInto(wrong *strings.Builder, values map[string]any) {
+	if c.Schema != nil {
+		if err := c.validateOne(values); err != nil {
+			fmt.Fprintf(wrong, "%s:\n%s\n", c.name, err)
+		}
+	}
+	for _, sub := range c.deps {
+		value, ok := values[sub.name]
+		if !ok || value == nil {
+			continue
+		}
+		below, ok := value.(map[string]any)
+		if !ok {
+			fmt.Fprintf(wrong, "%s:\ninvalid type for values: expected object (map), got %T\n", sub.name, value)
+			continue
+		}
+		sub.validateInto(wrong, below)
+	}
+}
+
+func (c *Chart) validateOne(values map[string]any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("unable to validate schema")
+		}
+	}()
+	c.schema.once.Do(func() { c.schema.compiled, c.schema.err = compileSchema(c.Schema) })
+	if c.schema.err != nil {
+		return c.schema.err
+	}
+	if values == nil {
+		values = map[string]any{}
+	}
+	err = c.schema.compiled.Validate(values)
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	var text strings.Builder
+	tell(&text, invalid)
+	return errors.New(strings.TrimRight(text.String(), "\n"))
+}
+
+func compileSchema(text []byte) (compiled *jsonschema.Schema, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("unable to read schema")
+		}
+	}()
+	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.UseLoader(noLoader{})
+	if err := compiler.AddResource(schemaName, decoded); err != nil {
+		return nil, err
+	}
+	return compiler.Compile(schemaName)
+}
+
+// noLoader stands for everything that a schema refers to outside of itself. A
+// render reads no network: what another server defines is not checked, as Helm
+// does with names that it cannot resolve (urn:). Files of the disk are refused.
+type noLoader struct{}
+
+// Load implements jsonschema.URLLoader.
+func (noLoader) Load(address string) (any, error) {
+	for _, scheme := range []string{"http://", "https://", "urn:"} {
+		if strings.HasPrefix(address, scheme) {
+			return true, nil
+		}
+	}
+	return nil, fmt.Errorf("the schema refers to %s, which is no part of it", address)
+}
+
+var english = message.NewPrinter(language.English)
+
+// tell writes what does not fit, without the values: they may be secret.
+func tell(to *strings.Builder, e *jsonschema.ValidationError) {
+	for _, cause := range e.Causes {
+		tell(to, cause)
+	}
+	if len(e.Causes) > 0 {
+		return
+	}
+	where := strings.Join(e.InstanceLocation, "/")
+	what := "does not fit " + strings.Join(e.ErrorKind.KeywordPath(), "/")
+	switch e.ErrorKind.(type) {
+	case *kind.Type, *kind.Required, *kind.AdditionalProperties, *kind.FalseSchema, *kind.MinItems, *kind.MaxItems,
+		*kind.MinProperties, *kind.MaxProperties, *kind.Dependency, *kind.DependentRequired, *kind.MinLength, *kind.MaxLength:
+		what = e.ErrorKind.LocalizedString(english)
+	}
+	fmt.Fprintf(to, "- at '/%s': %s\n", where, what)
+}

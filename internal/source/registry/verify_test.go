@@ -1,0 +1,544 @@
+package registry
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	ct "github.com/google/certificate-transparency-go"
+	cttls "github.com/google/certificate-transparency-go/tls"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"plumb.dev/plumb/internal/model"
+)
+
+// publicKey is a key as cosign writes it.
+func publicKey(t *testing.T, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	raw, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: raw})
+}
+
+func signed(t *testing.T, key *ecdsa.PrivateKey, message []byte) []byte {
+	t.Helper()
+	digest := sha256.Sum256(message)
+	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signature
+}
+
+// simplePayload is what cosign 1 and 2 sign.
+func simplePayload(digest string) []byte {
+	return fmt.Appendf(nil, `{"critical":{"identity":{"docker-reference":"example.com/app"},"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":null}`, digest)
+}
+
+// simpleSignature is a layer at the tag of signatures.
+func simpleSignature(payload, signature []byte, more map[string]string) mutate.Addendum {
+	one := layer(string(payload), simpleSigning)
+	one.Annotations = map[string]string{annotationSignature: base64.StdEncoding.EncodeToString(signature)}
+	for name, value := range more {
+		one.Annotations[name] = value
+	}
+	return one
+}
+
+// attach writes signatures to the tag of an artifact.
+func (w *world) attach(repository string, digest v1.Hash, layers ...mutate.Addendum) {
+	w.t.Helper()
+	w.push(repository+":sha256-"+digest.Hex+".sig", artifact(w.t, nil, string(types.OCIConfigJSON), layers...))
+}
+
+// refer writes a blob that refers to an artifact.
+func (w *world) refer(repository string, digest v1.Hash, artifactType, blob string) {
+	w.t.Helper()
+	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	image = mutate.ConfigMediaType(image, types.MediaType(artifactType))
+	image, err := mutate.Append(image, mutate.Addendum{Layer: static.NewLayer([]byte(blob), types.MediaType(artifactType)), MediaType: types.MediaType(artifactType)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	about := mutate.Subject(image, v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: 1}).(v1.Image)
+	at := sha256.Sum256([]byte(blob))
+	w.push(repository+":referrer-"+hex.EncodeToString(at[:8]), about)
+}
+
+const bundleType = bundleMediaType + ".v0.3+json"
+
+func statement(digest v1.Hash) []byte {
+	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":%q}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}`, digest.Hex)
+}
+
+const inToto = "application/vnd.in-toto+json"
+
+// keyBundle is what cosign 3 attaches when it signs with a key.
+func keyBundle(t *testing.T, key *ecdsa.PrivateKey, digest v1.Hash) string {
+	t.Helper()
+	payload := statement(digest)
+	text, err := protojson.Marshal(&protobundle.Bundle{
+		MediaType: bundleType,
+		VerificationMaterial: &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{
+			PublicKey: &protocommon.PublicKeyIdentifier{Hint: "hint"},
+		}},
+		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
+			Payload: payload, PayloadType: inToto,
+			Signatures: []*protodsse.Signature{{Sig: signed(t, key, dsse.PAE(inToto, payload))}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func verifyBy(provider string, keys ...model.VerifyKey) *model.Verification {
+	return &model.Verification{Provider: provider, Keys: keys, SecretID: "apps/keys"}
+}
+
+func TestCosignKeys(t *testing.T) {
+	good, other := newKey(t), newKey(t)
+	byGood := model.VerifyKey{Name: "cosign.pub", PEM: publicKey(t, good)}
+	byOther := model.VerifyKey{Name: "other.pub", PEM: publicKey(t, other)}
+	for name, one := range map[string]struct {
+		sign func(w *world, digest v1.Hash)
+		keys []model.VerifyKey
+		want string // part of the fault; "" for a good signature
+	}{
+		"good": {
+			sign: func(w *world, d v1.Hash) {
+				w.attach("app", d, simpleSignature(simplePayload(d.String()), signed(t, good, simplePayload(d.String())), nil))
+			},
+			keys: []model.VerifyKey{byOther, byGood},
+		},
+		"the second signature": {
+			sign: func(w *world, d v1.Hash) {
+				payload := simplePayload(d.String())
+				w.attach("app", d, simpleSignature(payload, signed(t, other, payload), nil), simpleSignature(payload, signed(t, good, payload), nil))
+			},
+			keys: []model.VerifyKey{byGood},
+		},
+		"by a bundle": {
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, keyBundle(t, good, d)) },
+			keys: []model.VerifyKey{byOther, byGood},
+		},
+		"a strange referrer beside it": {
+			sign: func(w *world, d v1.Hash) {
+				w.refer("app", d, "application/spdx+json", "{}")
+				w.refer("app", d, bundleType, keyBundle(t, other, d))
+				payload := simplePayload(d.String())
+				w.attach("app", d, simpleSignature(payload, signed(t, good, payload), nil))
+			},
+			keys: []model.VerifyKey{byGood},
+		},
+		"not signed": {sign: func(*world, v1.Hash) {}, keys: []model.VerifyKey{byGood}, want: "no matching signatures were found for"},
+		"by another key": {
+			sign: func(w *world, d v1.Hash) {
+				w.attach("app", d, simpleSignature(simplePayload(d.String()), signed(t, other, simplePayload(d.String())), nil))
+			},
+			keys: []model.VerifyKey{byGood}, want: "a signature was made by another key",
+		},
+		"another key's bundle": {
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, keyBundle(t, other, d)) },
+			keys: []model.VerifyKey{byGood}, want: "no matching signatures were found for",
+		},
+		"a bundle about something else": {
+			sign: func(w *world, d v1.Hash) {
+				another := d
+				another.Hex = strings.Repeat("0", 64)
+				w.refer("app", d, bundleType, keyBundle(t, good, another))
+			},
+			keys: []model.VerifyKey{byGood}, want: "does not match any digest in statement",
+		},
+		"no bundle": {
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, "hello") },
+			keys: []model.VerifyKey{byGood}, want: "a bundle cannot be understood",
+		},
+		"about something else": {
+			sign: func(w *world, d v1.Hash) {
+				payload := simplePayload("sha256:" + strings.Repeat("0", 64))
+				w.attach("app", d, simpleSignature(payload, signed(t, good, payload), nil))
+			},
+			keys: []model.VerifyKey{byGood}, want: "a signature is about another artifact",
+		},
+		"the payload was changed": {
+			sign: func(w *world, d v1.Hash) {
+				w.attach("app", d, simpleSignature(simplePayload(d.String()), signed(t, good, []byte("something else")), nil))
+			},
+			keys: []model.VerifyKey{byGood}, want: "a signature was made by another key",
+		},
+		"of another type": {
+			sign: func(w *world, d v1.Hash) {
+				payload := bytes.Replace(simplePayload(d.String()), []byte("cosign container"), []byte("other"), 1)
+				w.attach("app", d, simpleSignature(payload, signed(t, good, payload), nil))
+			},
+			keys: []model.VerifyKey{byGood}, want: "payload is of the type",
+		},
+		"no key":             {sign: func(*world, v1.Hash) {}, keys: []model.VerifyKey{{Name: "cosign.key", PEM: byGood.PEM}}, want: "no public keys found in secret 'apps/keys'"},
+		"an empty Secret":    {sign: func(*world, v1.Hash) {}, want: "no public keys found in secret 'apps/keys'"},
+		"a key that is none": {sign: func(*world, v1.Hash) {}, keys: []model.VerifyKey{{Name: "x.pub", PEM: []byte("x")}}, want: "the entry 'x.pub' of secret 'apps/keys' is no public key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			digest := w.push("app:latest", simple(t, "content"))
+			one.sign(w, digest)
+			c, spec := quick(t, Limits{}), w.source("app")
+			spec.Verify = verifyBy("cosign", one.keys...)
+			got, err := c.Resolve(t.Context(), spec)
+			if one.want != "" {
+				wantFault(t, err, reasonVerification, "failed to verify the signature using provider 'cosign': ")
+				wantFault(t, err, reasonVerification, one.want)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "verified signature of revision latest@" + digest.String(); got.Verified != want {
+				t.Errorf("got %q, want %q", got.Verified, want)
+			}
+			// It is remembered, but only for these keys.
+			asked := w.count(http.MethodGet, "")
+			resolve(t, c, spec)
+			if n := w.count(http.MethodGet, ""); n != asked {
+				t.Errorf("%d requests to verify what is known", n-asked)
+			}
+			spec.Verify = verifyBy("cosign", model.VerifyKey{Name: "x.pub", PEM: publicKey(t, newKey(t))})
+			_, err = c.Resolve(t.Context(), spec)
+			wantFault(t, err, reasonVerification, "no matching signatures")
+		})
+	}
+}
+
+func TestVerifyCharts(t *testing.T) {
+	w, key := newWorld(t), newKey(t)
+	digest := w.push("charts/podinfo:1.0.0", chartImage(t, "chart"))
+	w.push("charts/podinfo:1.1.0", chartImage(t, "not signed"))
+	payload := simplePayload(digest.String())
+	w.attach("charts/podinfo", digest, simpleSignature(payload, signed(t, key, payload), nil))
+	c := quick(t, Limits{})
+	spec := &model.ChartSource{Repository: w.host + "/charts", Name: "podinfo", Version: "1.0.x", Verify: verifyBy("cosign", model.VerifyKey{Name: "k.pub", PEM: publicKey(t, key)})}
+	got, err := c.ResolveChart(t.Context(), spec)
+	if err != nil || got.Verified != "verified signature of version 1.0.0" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	spec.Version = "1.1.0"
+	_, err = c.ResolveChart(t.Context(), spec)
+	wantFault(t, err, reasonVerification, "it is not signed")
+}
+
+func TestUnknownProvider(t *testing.T) {
+	w := newWorld(t)
+	w.push("app:latest", simple(t, "content"))
+	spec := w.source("app")
+	spec.Verify = verifyBy("gpg")
+	_, err := quick(t, Limits{}).Resolve(t.Context(), spec)
+	wantFault(t, err, reasonVerification, "unsupported verification provider: gpg")
+}
+
+func TestSignaturesAreBounded(t *testing.T) {
+	w, key := newWorld(t), newKey(t)
+	digest := w.push("app:latest", simple(t, "content"))
+	payload := simplePayload(digest.String())
+	var layers []mutate.Addendum
+	for i := range 10 {
+		layers = append(layers, simpleSignature(fmt.Appendf(payload, " %*s", i, ""), []byte("x"), nil))
+	}
+	w.attach("app", digest, append(layers, simpleSignature(payload, signed(t, key, payload), nil))...)
+	spec := w.source("app")
+	spec.Verify = verifyBy("cosign", model.VerifyKey{Name: "k.pub", PEM: publicKey(t, key)})
+	_, err := quick(t, Limits{Signatures: 5}).Resolve(t.Context(), spec)
+	wantFault(t, err, reasonVerification, "and 2 more")
+	resolve(t, quick(t, Limits{}), spec)
+}
+
+// sigstore is an instance of it: an authority, a log of certificates and a log
+// of signatures.
+type sigstore struct {
+	t        *testing.T
+	root     *authority
+	certLog  *ecdsa.PrivateKey
+	entryLog *ecdsa.PrivateKey
+}
+
+func newSigstore(t *testing.T) *sigstore {
+	t.Helper()
+	return &sigstore{t: t, root: newAuthority(t), certLog: newKey(t), entryLog: newKey(t)}
+}
+
+func keyID(t *testing.T, key *ecdsa.PrivateKey) [32]byte {
+	t.Helper()
+	raw, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(raw)
+}
+
+// trustedRoot is what verifiers are given.
+func (s *sigstore) trustedRoot() []byte {
+	s.t.Helper()
+	since := time.Now().Add(-time.Hour)
+	log := func(key *ecdsa.PrivateKey) map[string]*root.TransparencyLog {
+		id := keyID(s.t, key)
+		return map[string]*root.TransparencyLog{hex.EncodeToString(id[:]): {
+			BaseURL: "https://log.example.com", ID: id[:], ValidityPeriodStart: since,
+			HashFunc: crypto.SHA256, PublicKey: &key.PublicKey, SignatureHashFunc: crypto.SHA256,
+		}}
+	}
+	made, err := root.NewTrustedRoot(root.TrustedRootMediaType01,
+		[]root.CertificateAuthority{&root.FulcioCertificateAuthority{Root: s.root.cert, ValidityPeriodStart: since, URI: "https://fulcio.example.com"}},
+		log(s.certLog), nil, log(s.entryLog))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := made.MarshalJSON()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text
+}
+
+// certificate is issued to an identity, and logged.
+func (s *sigstore) certificate(key *ecdsa.PrivateKey, subject, issuer string, logged bool) *x509.Certificate {
+	s.t.Helper()
+	issuerText, err := asn1.Marshal(issuer)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(7), EmailAddresses: []string{subject},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(10 * time.Minute),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 8}, Value: issuerText}},
+	}
+	if !logged {
+		return s.root.sign(template, s.root.cert, &key.PublicKey)
+	}
+	// The log signs what the certificate will be without its promise.
+	before := s.root.sign(template, s.root.cert, &key.PublicKey)
+	promise := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: keyID(s.t, s.certLog)}, Timestamp: uint64(time.Now().UnixMilli())}
+	signing, err := ct.SerializeSCTSignatureInput(promise, ct.LogEntry{Leaf: ct.MerkleTreeLeaf{LeafType: ct.TimestampedEntryLeafType, TimestampedEntry: &ct.TimestampedEntry{
+		EntryType: ct.PrecertLogEntryType, Timestamp: promise.Timestamp,
+		PrecertEntry: &ct.PreCert{IssuerKeyHash: sha256.Sum256(s.root.cert.RawSubjectPublicKeyInfo), TBSCertificate: before.RawTBSCertificate},
+	}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	promise.Signature = ct.DigitallySigned{
+		Algorithm: cttls.SignatureAndHashAlgorithm{Hash: cttls.SHA256, Signature: cttls.ECDSA},
+		Signature: signed(s.t, s.certLog, signing),
+	}
+	raw, err := cttls.Marshal(promise)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	list := append([]byte{byte(len(raw) >> 8), byte(len(raw))}, raw...)
+	list = append([]byte{byte(len(list) >> 8), byte(len(list))}, list...)
+	value, err := asn1.Marshal(list)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	template.ExtraExtensions = append(slices.Clone(template.ExtraExtensions), pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}, Value: value})
+	return s.root.sign(template, s.root.cert, &key.PublicKey)
+}
+
+// entry is the log's promise that it holds a signature, as cosign annotates it.
+func (s *sigstore) entry(payload, signature []byte, certificate *x509.Certificate) string {
+	s.t.Helper()
+	digest, id := sha256.Sum256(payload), keyID(s.t, s.entryLog)
+	body := fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":%q}},"signature":{"content":%q,"publicKey":{"content":%q}}}}`,
+		hex.EncodeToString(digest[:]), base64.StdEncoding.EncodeToString(signature),
+		base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})))
+	// The canonical form: sorted keys, no space.
+	promised := fmt.Sprintf(`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d}`,
+		base64.StdEncoding.EncodeToString([]byte(body)), time.Now().Unix(), hex.EncodeToString(id[:]), 42)
+	text, err := json.Marshal(map[string]any{
+		"SignedEntryTimestamp": signed(s.t, s.entryLog, []byte(promised)),
+		"Payload":              json.RawMessage(promised),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// sign makes a keyless signature of an artifact.
+func (s *sigstore) sign(digest v1.Hash, subject, issuer string, change func(annotations map[string]string)) mutate.Addendum {
+	s.t.Helper()
+	return s.signLogged(digest, subject, issuer, true, change)
+}
+
+func (s *sigstore) signLogged(digest v1.Hash, subject, issuer string, logged bool, change func(annotations map[string]string)) mutate.Addendum {
+	s.t.Helper()
+	key := newKey(s.t)
+	certificate := s.certificate(key, subject, issuer, logged)
+	payload := simplePayload(digest.String())
+	signature := signed(s.t, key, payload)
+	annotations := map[string]string{
+		annotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
+		annotationLogEntry:    s.entry(payload, signature, certificate),
+	}
+	if change != nil {
+		change(annotations)
+	}
+	return simpleSignature(payload, signature, annotations)
+}
+
+func TestKeyless(t *testing.T) {
+	const subject, issuer = "release@example.com", "https://issuer.example.com"
+	ours := newSigstore(t)
+	trusted := ours.trustedRoot()
+	anyone := []model.SignerIdentity{{Issuer: "^https://issuer\\.example\\.com$", Subject: "^release@"}}
+	for name, one := range map[string]struct {
+		sign      func(d v1.Hash) mutate.Addendum
+		wanted    []model.SignerIdentity
+		spec, own []byte // trusted roots of the source and of the installation
+		want      string
+	}{
+		"good":              {wanted: anyone, spec: trusted},
+		"by the own root":   {wanted: anyone, own: trusted},
+		"anybody":           {spec: trusted},
+		"one of several":    {wanted: []model.SignerIdentity{{Issuer: "x", Subject: "y"}, anyone[0]}, spec: trusted},
+		"another subject":   {wanted: []model.SignerIdentity{{Issuer: ".*", Subject: "^admin@"}}, spec: trusted, want: "no matching CertificateIdentity found"},
+		"another issuer":    {wanted: []model.SignerIdentity{{Issuer: "^https://github", Subject: ".*"}}, spec: trusted, want: "no matching CertificateIdentity found"},
+		"no root":           {wanted: anyone, want: "and there is none"},
+		"no root's form":    {wanted: anyone, spec: []byte("{"), want: "unable to parse trusted root"},
+		"no expression":     {wanted: []model.SignerIdentity{{Issuer: "(", Subject: "x"}}, spec: trusted, want: "no regular expression"},
+		"another authority": {wanted: anyone, spec: newSigstore(t).trustedRoot(), want: "failed to verify"},
+		"not in the log of certificates": {
+			sign:   func(d v1.Hash) mutate.Addendum { return ours.signLogged(d, subject, issuer, false, nil) },
+			wanted: anyone, spec: trusted, want: "unable to meet threshold of 1",
+		},
+		"no proof of the entry": {
+			sign: func(d v1.Hash) mutate.Addendum {
+				return ours.sign(d, subject, issuer, func(a map[string]string) { delete(a, annotationLogEntry) })
+			},
+			wanted: anyone, spec: trusted, want: "carries no proof of its entry in the transparency log, and the log is not asked",
+		},
+		"a broken proof": {
+			sign: func(d v1.Hash) mutate.Addendum {
+				return ours.sign(d, subject, issuer, func(a map[string]string) { a[annotationLogEntry] = "{" })
+			},
+			wanted: anyone, spec: trusted, want: "cannot be understood",
+		},
+		"a proof of another time": {
+			sign: func(d v1.Hash) mutate.Addendum {
+				return ours.sign(d, subject, issuer, func(a map[string]string) {
+					a[annotationLogEntry] = strings.Replace(a[annotationLogEntry], `"logIndex":42`, `"logIndex":43`, 1)
+				})
+			},
+			wanted: anyone, spec: trusted, want: "failed to verify log inclusion",
+		},
+		"another's proof": {
+			sign: func(d v1.Hash) mutate.Addendum {
+				return ours.sign(d, subject, issuer, func(a map[string]string) {
+					a[annotationLogEntry] = ours.sign(d, subject, issuer, nil).Annotations[annotationLogEntry]
+				})
+			},
+			wanted: anyone, spec: trusted, want: "transparency log signature does not match",
+		},
+		"made with a key": {
+			sign: func(d v1.Hash) mutate.Addendum {
+				return ours.sign(d, subject, issuer, func(a map[string]string) { delete(a, annotationCertificate) })
+			},
+			wanted: anyone, spec: trusted, want: "carries no certificate",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			digest := w.push("app:latest", simple(t, "content"))
+			if one.sign == nil {
+				one.sign = func(d v1.Hash) mutate.Addendum { return ours.sign(d, subject, issuer, nil) }
+			}
+			w.attach("app", digest, one.sign(digest))
+			spec := w.source("app")
+			spec.Verify = &model.Verification{Provider: "cosign", Identities: one.wanted, TrustRoot: one.spec}
+			got, err := New(Options{Dir: t.TempDir(), TrustRoot: one.own}).Resolve(t.Context(), spec)
+			if one.want != "" {
+				wantFault(t, err, reasonVerification, "failed to verify the signature using provider 'cosign keyless': ")
+				wantFault(t, err, reasonVerification, one.want)
+				return
+			}
+			if err != nil || got.Verified == "" {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestKeylessBundle: a bundle that refers to the artifact, about its manifest.
+func TestKeylessBundle(t *testing.T) {
+	ours := newSigstore(t)
+	image := simple(t, "content")
+	manifest := readAll(t, image)
+	bundleFor := func(message []byte) string {
+		key := newKey(t)
+		certificate := ours.certificate(key, "release@example.com", "https://issuer.example.com", true)
+		signature := signed(t, key, message)
+		b, err := bundleOf(message, map[string]string{
+			annotationSignature:   base64.StdEncoding.EncodeToString(signature),
+			annotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
+			annotationLogEntry:    ours.entry(message, signature, certificate),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := b.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for name, one := range map[string]struct {
+		about   []byte
+		subject string
+		want    string
+	}{
+		"good":            {about: manifest, subject: "^release@example\\.com$"},
+		"another subject": {about: manifest, subject: "^admin@", want: "no matching CertificateIdentity found"},
+		"another content": {about: []byte("something else"), subject: ".*", want: "artifact does not match digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			digest := w.push("app:latest", image)
+			w.refer("app", digest, bundleType, bundleFor(one.about))
+			spec := w.source("app")
+			spec.Verify = &model.Verification{Provider: "cosign", TrustRoot: ours.trustedRoot(), Identities: []model.SignerIdentity{{Issuer: "example", Subject: one.subject}}}
+			got, err := quick(t, Limits{}).Resolve(t.Context(), spec)
+			if one.want != "" {
+				wantFault(t, err, reasonVerification, one.want)
+			} else if err != nil || got.Verified == "" {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
