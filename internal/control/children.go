@@ -58,6 +58,9 @@ func (ds *declarations) adopt(d *declared, now *unstructured.Unstructured) {
 	}
 }
 
+// related are the groups of what declared objects of another group make.
+var related = map[string]string{"source.extensions.fluxcd.io": "source.toolkit.fluxcd.io"}
+
 // childrenOf are the declared objects of the kinds that are all known which
 // name this very object as their controller, by name; nil while a kind is not
 // known.
@@ -66,7 +69,7 @@ func (ds *declarations) childrenOf(o *unstructured.Unstructured) []*unstructured
 	ds.mu.RLock()
 	defer ds.mu.RUnlock()
 	for unread := range ds.unread {
-		if unread.Group == id.Group {
+		if unread.Group == id.Group || related[id.Group] == unread.Group {
 			return nil
 		}
 	}

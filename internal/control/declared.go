@@ -302,7 +302,7 @@ func (ds *declarations) compile(d *declared) {
 		return
 	}
 	o := d.current.Load()
-	digest := meaning(o, d.kind.Whole)
+	digest := meaning(o, &d.kind)
 	if digest == d.digest {
 		return
 	}
@@ -443,20 +443,20 @@ func (ds *declarations) drop(id object.ID) {
 // meaning digests what a compilation depends on: everything but the status and
 // what the server keeps. Generation alone would miss annotations; where the
 // status is no subresource (whole) it says nothing, since every status raises it.
-func meaning(o *unstructured.Unstructured, whole bool) string {
+func meaning(o *unstructured.Unstructured, kind *dialect.Kind) string {
 	part := map[string]any{
 		"uid":         string(o.GetUID()),
 		"annotations": toAny(o.GetAnnotations()),
 		"deleting":    deletion(o.GetDeletionTimestamp()),
 	}
-	if whole {
+	if kind.Whole {
 		phase, _, _ := unstructured.NestedString(o.Object, "status", "operationState", "phase")
 		part["labels"], part["finalizers"], part["terminating"] = toAny(o.GetLabels()), o.GetFinalizers(), phase == "Terminating"
 	} else {
 		part["generation"] = o.GetGeneration()
 	}
 	for k, v := range o.Object {
-		if k != "status" && k != "metadata" {
+		if (k != "status" || kind.ByStatus) && k != "metadata" {
 			part[k] = v
 		}
 	}

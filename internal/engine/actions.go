@@ -102,13 +102,14 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	}
 	act := r.actionSpec(a)
 	if !a.action.Resume {
-		if err := r.discard(ctx, a.action.Surplus); err != nil {
-			return err
-		}
 		if err := r.store(ctx, a.record); err != nil {
 			a.record = nil
 			return err
 		}
+	}
+	// Only now: a release that cannot be stored must not lose what it may go back to.
+	if err := r.discard(ctx, a.action.Surplus); err != nil {
+		return err
 	}
 	a.op = &syncing{
 		started: a.record.Info.LastDeployed.Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true,

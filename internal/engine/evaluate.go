@@ -121,6 +121,11 @@ func (r *run) sourceFault() *model.Fault {
 		}
 		origin := model.Origin{Declared: r.spec.ID, Field: "spec.sourceRef"}
 		switch {
+		case s != nil && s.spec.Implied && s.fault != nil && r.spec.Release != nil:
+			return &model.Fault{
+				Reason: "ArtifactFailed", Origin: model.Origin{Dialect: r.spec.Origin.Dialect, Declared: r.spec.ID, Field: "spec.chart"}, Waiting: true,
+				Message: s.fault.Message, Advice: s.fault.Advice, Err: s.fault.Err,
+			}
 		case s != nil && s.spec.Implied && s.fault != nil:
 			f := *s.fault
 			f.Reason, f.Origin = "ComparisonError", model.Origin{Dialect: r.spec.Origin.Dialect, Declared: r.spec.ID, Field: s.spec.Origin.Field}

@@ -154,8 +154,11 @@ func (r *run) act(ctx context.Context) error {
 			}
 			action, state := release.Next(facts, l.state)
 			r.noteRelease(state)
-			if action.Kind == release.None {
+			switch action.Kind {
+			case release.None:
 				return r.atRest(ctx, facts)
+			case release.Look:
+				continue
 			}
 			l.acting = &acting{action: action, facts: *facts, began: time.Now(), hooks: map[object.ID]*hookTimes{}}
 		}
@@ -203,7 +206,7 @@ func (r *run) releaseFacts(ctx context.Context) (*release.Facts, error) {
 	l, spec := r.d.release, r.spec.Release
 	facts := &release.Facts{
 		Release: spec, Generation: r.spec.Generation, By: name(r.spec.ID), ConfigDigest: spec.ValuesDigest,
-		Drift: r.spec.Policy.Drift, Deleting: r.spec.Deleting, Now: time.Now(),
+		Drift: r.spec.Policy.Drift, Deleting: r.spec.Deleting, Now: time.Now(), Configured: r.configured,
 	}
 	if !r.spec.Deleting {
 		chart, err := r.chart()
@@ -262,6 +265,15 @@ func (r *run) ociDigest() string {
 	}
 	_, digest, _ := helm.ChartVersion(chart.Version, r.trees[0].Revision())
 	return digest
+}
+
+// configured reports whether a digest, made as it may be, is that of the values.
+func (r *run) configured(digest string) bool {
+	if len(r.inputs) == 0 {
+		return false
+	}
+	values, err := valuesOf(r.inputs[0].Render.Helm.Values)
+	return err == nil && helm.SameValues(digest, values)
 }
 
 // drift says in which objects the cluster differs from the deployed release.

@@ -189,9 +189,12 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	defer e.looked(s, asked)
 	var tree *source.Tree
 	var err error
-	if missing != nil {
+	switch {
+	case missing != nil:
 		err = missing
-	} else {
+	case spec.External != nil && spec.External.URL == "":
+		err = &model.Fault{Reason: "NoSourceArtifact", Waiting: true, Origin: spec.Origin, Message: "there is no artifact yet", Advice: "whoever makes it writes it into the status"}
+	default:
 		within, cancel := context.WithTimeout(ctx, spec.Timeout)
 		began := time.Now()
 		tree, err = e.opts.Sources.Fetch(within, spec, included, last)
@@ -391,12 +394,23 @@ func (e *Engine) reportSource(id object.ID) {
 		return
 	}
 	tree, spec, fault, handled, artifact := s.tree, s.spec, s.fault, s.handled, s.artifact
-	findings := s.findings
+	findings, read := s.findings, ""
+	if spec.Chart != nil {
+		for _, id := range append(spec.Reads(), spec.After...) {
+			if from := e.book.sources[id]; from != nil && from.tree != nil {
+				read = from.tree.Revision()
+			}
+		}
+	}
 	e.mu.Unlock()
 
 	report := &model.SourceReport{
 		Source: id, Generation: spec.Generation, At: time.Now(), Fault: fault, Handled: handled,
 		Findings: findings, Suspended: spec.Suspended, Artifact: artifact,
+	}
+	if spec.Index != nil && spec.Index.OCI {
+		e.opts.Reporter.Source(report) // there is nothing to serve
+		return
 	}
 	if tree != nil {
 		built, err := tree.Archive(e.ctx)
@@ -409,6 +423,7 @@ func (e *Engine) reportSource(id object.ID) {
 		seen := tree.Observed()
 		report.Commit, report.Verified, report.Includes = tree.Commit(), tree.Verified(), seen.Includes
 		report.SparsePaths, report.Recursed = seen.SparsePaths, seen.Recursed
+		report.Chart, report.ValuesFiles, report.ReadRevision, report.Files = tree.Chart(), seen.ValuesFiles, read, tree.Files()
 	}
 	e.mu.Lock()
 	if now := e.book.sources[id]; now == s {

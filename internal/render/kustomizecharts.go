@@ -299,14 +299,10 @@ func (s *survey) inflatedObject(l layer, rendered *model.Rendered) ([]byte, erro
 		return nil, s.faultAt(rendered.Origin.File, rendered.Origin.Line, "the object cannot be written", "")
 	}
 	id := rendered.ID
-	one := asked{
+	s.asked = append(s.asked, asked{ // kustomize leaves the namespace of what a chart made alone
 		kind: id.Kind, bare: id.Name, name: l.prefix + id.Name + l.suffix, namespace: id.Namespace, group: id.Group,
 		file: rendered.Origin.File, line: rendered.Origin.Line,
-	}
-	if one.namespace == "" {
-		one.namespace = l.space
-	}
-	s.asked = append(s.asked, one)
+	})
 	return text, nil
 }
 

@@ -97,6 +97,9 @@ func (c *sourceCompilation) chartOf(need model.Need, ref node) {
 	chart := c.source.Chart
 	chart.Repository, chart.OCI, chart.Auth = place.url, place.oci, place.auth
 	chart.Fresh = place.interval
+	if !place.oci {
+		c.source.After = []object.ID{object.Of(repository)}
+	}
 	c.source.Timeout = place.timeout
 	c.source.Origin.Repository = place.printable()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -64,9 +65,9 @@ func (c *Chart) validateOne(values map[string]any) (err error) {
 	if !errors.As(err, &invalid) {
 		return err
 	}
-	var text strings.Builder
-	tell(&text, invalid)
-	return errors.New(strings.TrimRight(text.String(), "\n"))
+	lines := told(nil, invalid)
+	slices.Sort(lines)
+	return errors.New(strings.Join(slices.Compact(lines), "\n"))
 }
 
 func compileSchema(text []byte) (compiled *jsonschema.Schema, err error) {
@@ -104,20 +105,19 @@ func (noLoader) Load(address string) (any, error) {
 
 var english = message.NewPrinter(language.English)
 
-// tell writes what does not fit, without the values: they may be secret.
-func tell(to *strings.Builder, e *jsonschema.ValidationError) {
+// told lists what does not fit, without the values: they may be secret.
+func told(lines []string, e *jsonschema.ValidationError) []string {
 	for _, cause := range e.Causes {
-		tell(to, cause)
+		lines = told(lines, cause)
 	}
 	if len(e.Causes) > 0 {
-		return
+		return lines
 	}
-	where := strings.Join(e.InstanceLocation, "/")
 	what := "does not fit " + strings.Join(e.ErrorKind.KeywordPath(), "/")
 	switch e.ErrorKind.(type) {
 	case *kind.Type, *kind.Required, *kind.AdditionalProperties, *kind.FalseSchema, *kind.MinItems, *kind.MaxItems,
 		*kind.MinProperties, *kind.MaxProperties, *kind.Dependency, *kind.DependentRequired, *kind.MinLength, *kind.MaxLength:
 		what = e.ErrorKind.LocalizedString(english)
 	}
-	fmt.Fprintf(to, "- at '/%s': %s\n", where, what)
+	return append(lines, fmt.Sprintf("- at '/%s': %s", strings.Join(e.InstanceLocation, "/"), what))
 }
