@@ -81,6 +81,8 @@ plumb-system.`,
 	set.BoolVar(&opts.Settings.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to sources in other namespaces")
 	set.BoolVar(&opts.Settings.NoRemoteBases, "no-remote-bases", false, "refuse bases in kustomizations that are fetched from elsewhere")
 	set.StringVar(&opts.Settings.DefaultServiceAccount, "default-service-account", "", "act as this service account where a delivery names none")
+	set.StringVar(&opts.Settings.SOPSAgeSecret, "sops-age-secret", "", "`NAMESPACE/NAME` of the Secret whose age keys decrypt for Kustomizations that name none")
+	set.StringVar(&opts.Settings.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "ask the key services of clouds as this service account where spec.decryption names none")
 	set.StringSliceVar(&opts.Settings.ApplicationNamespaces, "application-namespaces", nil, "`NAMESPACES` (globs) in which Applications may live besides")
 	set.IntVar(&opts.Workers, "concurrent", 0, "deliveries worked on at a time; 0 chooses")
 	set.StringVar(&logs.level, "log-level", logs.level, "debug, info or error")

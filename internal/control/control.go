@@ -20,6 +20,7 @@ import (
 	"plumb.dev/plumb/internal/journal"
 	"plumb.dev/plumb/internal/plan"
 	"plumb.dev/plumb/internal/source"
+	"plumb.dev/plumb/internal/source/cloud"
 )
 
 // Options are the choices of whoever runs the controller.
@@ -137,7 +138,9 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 			return err
 		}
 	}
-	store, err := source.Open(source.Options{Dir: filepath.Join(dir, "sources"), UserAgent: "plumb", ArtifactURL: server.artifactURL()})
+	store, err := source.Open(source.Options{
+		Dir: filepath.Join(dir, "sources"), UserAgent: "plumb", ArtifactURL: server.artifactURL(), Tokens: clusters.Local(),
+	})
 	if err != nil {
 		return fmt.Errorf("open the source store in %s: %w", dir, err)
 	}
@@ -163,7 +166,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	eng := engine.New(ctx, engine.Options{
 		Clusters: clusters, Sources: store, Journal: books, Reporter: declared.writer, Declared: declared,
 		Words: words{declared}, Asker: generate.New(generate.Options{}),
-		Meter: metrics, Log: log, Key: key, Workers: opts.Workers, Guard: opts.Guard,
+		Clouds: cloud.New(cloud.Options{Tokens: clusters.Local()}), Meter: metrics, Log: log, Key: key, Workers: opts.Workers, Guard: opts.Guard,
 		Withhold: func(o *unstructured.Unstructured) bool {
 			for _, d := range opts.Dialects {
 				if d.Replaces(o) {

@@ -309,8 +309,13 @@ func (r *run) renderRevision(ctx context.Context, a *acting, opts model.HelmOpti
 	origin := r.spec.Origin
 	origin.Repository, origin.Revision = in.URL, r.trees[0].Revision()
 	w := &wanted{extras: map[object.ID][]extra{}}
+	outside, closing, err := r.outside(&in)
+	if err != nil {
+		return nil, err
+	}
+	defer closing()
 	manifest, err := r.wholeRender(ctx, &in, in.Render, w, origin, func(tree render.Tree) (*model.Manifest, error) {
-		return render.Build(ctx, render.Record(ctx, tree, render.Limits{}), in.Path, in.Render, origin, render.Limits{})
+		return outside.Build(ctx, render.Record(ctx, tree, render.Limits{}), in.Path, in.Render, origin, render.Limits{})
 	})
 	r.e.mu.Lock()
 	r.e.ask(r.d, w.asks)

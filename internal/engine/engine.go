@@ -18,6 +18,7 @@ import (
 	"plumb.dev/plumb/internal/release"
 	"plumb.dev/plumb/internal/render"
 	"plumb.dev/plumb/internal/source"
+	"plumb.dev/plumb/internal/source/cloud"
 )
 
 // Reporter takes the accounts of what happened to where people see them.
@@ -82,6 +83,7 @@ type Options struct {
 	Declared Declared
 	Words    Words
 	Asker    Asker
+	Clouds   *cloud.Broker // lends identities to the key services of clouds; nil: they are not asked
 	Meter    Meter
 	Log      *slog.Logger
 

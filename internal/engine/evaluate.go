@@ -279,13 +279,18 @@ func (r *run) render(ctx context.Context, i int, w *wanted) (*model.Manifest, er
 		origin.Field = in.Field
 	}
 	opts, limits := r.environment(&in, tree), render.Limits{}
+	outside, closing, err := r.outside(&in)
+	if err != nil {
+		return nil, err
+	}
+	defer closing()
 	return r.wholeRender(ctx, &in, opts, w, origin, func(tree render.Tree) (*model.Manifest, error) {
 		manifest, hit, err := r.e.memo.Render(ctx, render.KeyOf(in.Path, opts, limits), origin, tree, func(reads *render.Recorder) (*model.Manifest, error) {
 			opts, err := r.override(opts, in.Path, reads)
 			if err != nil {
 				return nil, err
 			}
-			return render.Build(ctx, reads, in.Path, opts, origin, limits)
+			return outside.Build(ctx, reads, in.Path, opts, origin, limits)
 		})
 		r.e.opts.Meter.Rendered(hit)
 		return manifest, err

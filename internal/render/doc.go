@@ -19,9 +19,26 @@
 //     Application as "kustomize edit" would write them into it (edit.go).
 //   - Directory: plain manifests and Jsonnet, as Argo CD's repository server finds
 //     and reads them (manifests.go, jsonnet.go).
-//   - Detect: one of these two, by what lies in the directory. Charts are seen and
-//     said not to be rendered.
+//   - Helm: a chart, as "helm template" renders it, with the options of an Argo CD
+//     Application or of a HelmRelease (helm.go, helmvalues.go, postrender.go). The
+//     chart itself is the business of package chart.
+//   - Detect: one of these three, by what lies in the directory.
 //   - Nothing: a source that others only refer to.
+//
+// # What lies beside the tree
+//
+// A render may need more than its source: files of another input, charts that
+// a chart depends on, remote bases, what the target serves, and objects of it.
+// All of it is mounted into the tree at reserved places (Mounted, mount.go), so
+// that every question is a read with a path, and traces, memo and index work as
+// for files. What is missing is asked for by a MissingError, which is no fault:
+// the render goes on when it is mounted.
+//
+// # Charts are parsed once
+//
+// A chart is loaded with one read, of its whole directory, where the tree has
+// digests of directories; else file by file. Parsed charts are kept by the digest
+// of what they were loaded from and shared by all renders (chartload.go).
 //
 // # Jsonnet in a process of its own
 //

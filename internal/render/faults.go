@@ -59,7 +59,10 @@ func (b *build) pathFault(dir, what string) *model.Fault {
 // unavailable is about a tree that does not answer, or a build that was ended.
 func (b *build) unavailable(err error) *model.Fault {
 	message := "the source could not be read: " + err.Error()
+	var asked *liveError
 	switch {
+	case errors.As(err, &asked):
+		message = "the target could not be asked: " + err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		message = "the build did not end in time"
 	case errors.Is(err, context.Canceled):

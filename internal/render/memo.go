@@ -177,6 +177,7 @@ func costOf(entry *remembered) int64 {
 		cost += int64(len(entry.fault.Message) + len(entry.fault.Advice))
 	}
 	if entry.manifest != nil {
+		cost += int64(len(entry.manifest.Notes))
 		for _, rendered := range entry.manifest.Objects {
 			cost += int64(perObject + len(rendered.JSON))
 		}

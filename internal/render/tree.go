@@ -96,6 +96,7 @@ type Recorder struct {
 	answers map[question]string // digests as in model.Read
 	content map[string][]byte   // what was read, so that a second read is free
 	bytes   int64
+	whole   bool // a directory was read with all that is below it
 	failed  error
 }
 
@@ -199,6 +200,9 @@ func (r *Recorder) Whole(dir string) (digest string, known bool, err error) {
 		return "", false, err
 	}
 	r.remember(model.ReadTree, dir, entry.Digest)
+	r.mu.Lock()
+	r.whole = true
+	r.mu.Unlock()
 	return entry.Digest, true, nil
 }
 
@@ -244,8 +248,8 @@ func (u unrecorded) Link(path string) (string, error) { return u.tree.Link(path)
 
 // Trace returns what has been recorded so far, sorted, without the questions
 // that another answer settles: a file that was read has that type and stands
-// in directories, and the list of a directory says what is in it and of what
-// type.
+// in directories, the list of a directory says what is in it and of what type,
+// and one that was read as a whole has no more to tell.
 func (r *Recorder) Trace() model.Trace {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -268,7 +272,7 @@ func (r *Recorder) Trace() model.Trace {
 	}
 	trace := make(model.Trace, 0, len(r.answers))
 	for q, digest := range r.answers {
-		if !settled[q] && !r.listed(q) {
+		if !settled[q] && !r.listed(q) && !r.within(q) {
 			trace = append(trace, model.Read{Kind: q.kind, Path: q.path, Digest: digest})
 		}
 	}
@@ -279,6 +283,24 @@ func (r *Recorder) Trace() model.Trace {
 		return int(a.Kind) - int(b.Kind)
 	})
 	return trace
+}
+
+// within reports whether everything below a directory above a question was
+// read.
+func (r *Recorder) within(q question) bool {
+	if !r.whole {
+		return false
+	}
+	for dir := q.path; dir != ""; {
+		dir = parent(dir)
+		if isReserved(q.path) && !isReserved(dir) {
+			return false // a mount is no part of what it stands in
+		}
+		if _, ok := r.answers[question{model.ReadTree, dir}]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // listed reports whether the list of a directory answers a question about one

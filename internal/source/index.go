@@ -2,11 +2,14 @@ package source
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -100,37 +103,77 @@ func (v *indexVisit) finish(t *Tree, p piece) {
 type externalVisit struct{ *visit }
 
 func (v *externalVisit) place() string {
-	return label("external", v.spec.External.URL, v.spec.External.Digest).String()
+	e := v.spec.External
+	return dial.Key(&e.Auth, "external", e.URL, e.Digest, fmt.Sprint(e.Plain))
 }
 
 // look takes the status of the object for what there is.
-func (v *externalVisit) look(context.Context) (offer, error) {
+func (v *externalVisit) look(ctx context.Context) (offer, error) {
 	e := v.spec.External
+	if e.Plain {
+		return v.lookAtFile(ctx)
+	}
 	if newDigest(e.Digest) == nil {
 		return offer{}, badArchive("the artifact has no digest that can be checked, but %s", quoted(e.Digest))
 	}
 	return offer{key: e.Digest, notes: notes{Revision: e.Revision}, load: v.load}, nil
 }
 
-func (v *externalVisit) load(ctx context.Context) (piece, error) {
+// lookAtFile reads a file that is served as it is: nothing else tells whether
+// it has changed.
+func (v *externalVisit) lookAtFile(ctx context.Context) (offer, error) {
+	body, closing, err := v.get(ctx)
+	if err != nil {
+		return offer{}, err
+	}
+	defer closing()
+	content, err := v.store.small(ctx, body, v.store.limits.FileBytes)
+	if err != nil {
+		return offer{}, err
+	}
+	sum := sha256.Sum256(content)
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	name := "file"
+	if at, err := url.Parse(v.spec.External.URL); err == nil && path.Base(at.Path) != "/" && path.Base(at.Path) != "." {
+		name = path.Base(at.Path)
+	}
+	return offer{key: digest, notes: notes{Revision: digest}, load: func(ctx context.Context) (piece, error) {
+		return v.store.one(ctx, name, content)
+	}}, nil
+}
+
+// get opens what is served at the address. closing ends the connection.
+func (v *externalVisit) get(ctx context.Context) (body io.ReadCloser, closing func(), err error) {
 	e := v.spec.External
 	at, err := url.Parse(e.URL)
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return piece{}, badArchive("the address of the artifact is no URL of scheme http or https")
+		return nil, nil, badArchive("the address of the artifact is no URL of scheme http or https")
 	}
-	client, err := dial.New(at, &model.HTTPAuth{}, v.store.options.UserAgent)
+	client, err := dial.New(at, &e.Auth, v.store.options.UserAgent)
 	if err != nil {
-		return piece{}, err
+		return nil, nil, err
 	}
-	defer client.Close()
 	response, err := client.Get(ctx, at, nil)
 	if err != nil {
-		return piece{}, err
+		client.Close()
+		return nil, nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return piece{}, errors.Join(client.Refused(response), response.Body.Close())
+		err := errors.Join(client.Refused(response), response.Body.Close())
+		client.Close()
+		return nil, nil, err
 	}
-	sp, err := v.store.download(ctx, response.Body, e.Digest)
+	return response.Body, client.Close, nil
+}
+
+func (v *externalVisit) load(ctx context.Context) (piece, error) {
+	e := v.spec.External
+	body, closing, err := v.get(ctx)
+	if err != nil {
+		return piece{}, err
+	}
+	defer closing()
+	sp, err := v.store.download(ctx, body, e.Digest)
 	if err != nil {
 		return piece{}, err
 	}
@@ -147,5 +190,8 @@ func (v *externalVisit) fault(err error) *model.Fault {
 }
 
 func (v *externalVisit) finish(t *Tree, _ piece) {
+	if v.spec.External.Plain {
+		return // an archive of the tree is served, if anybody asks
+	}
 	t.file = product{name: hexOf(v.spec.External.Digest) + archiveSuffix}
 }

@@ -43,7 +43,7 @@ type Target struct {
 type Limits struct {
 	Time  time.Duration // default 60 s
 	Bytes int64         // that all templates print together, and of one text; default 64 MiB
-	Depth int           // includes, calls of tpl and of templates in each other; default 4,000
+	Depth int           // includes, calls of tpl and of templates in each other; default 1,500
 }
 
 func (l Limits) orDefaults() Limits {
@@ -54,7 +54,7 @@ func (l Limits) orDefaults() Limits {
 		l.Bytes = 64 << 20
 	}
 	if l.Depth <= 0 {
-		l.Depth = 4_000
+		l.Depth = 1_500
 	}
 	return l
 }
