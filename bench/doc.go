@@ -9,7 +9,8 @@
 // An application is a kustomization with two ConfigMaps, a headless Service, a
 // ServiceAccount and a Deployment without replicas. All of them are in one
 // repository and one namespace, and each has a Kustomization of its own, or with
-// -dialect argo an Application.
+// -dialect argo an Application. With -dialect helm they are HelmReleases of one
+// chart, which has the same objects.
 //
 //	idiom.go          what differs between the dialects
 //	applications.go   the repository: generating it, and committing to it

@@ -58,13 +58,13 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.drifts, "drifts", 100, "hand edits that are healed")
 	flags.IntVar(&s.links, "links", 10, "links of the dependency chain")
 	flags.DurationVar(&s.rest, "rest", time.Minute, "how long the engine is watched at rest")
-	flags.StringVar(&s.idiom, "dialect", "flux", "declare the applications in the words of flux or argo")
+	flags.StringVar(&s.idiom, "dialect", "flux", "declare the applications in the words of flux or argo, or as releases of helm")
 	extra := flags.String("controller-flags", "", "flags for plumb controller, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
 	if _, known := idioms[s.idiom]; !known {
-		return s, fmt.Errorf("-dialect %q: flux or argo is wanted", s.idiom)
+		return s, fmt.Errorf("-dialect %q: flux, argo or helm is wanted", s.idiom)
 	}
 	s.extra = strings.Fields(*extra)
 	for part := range strings.SplitSeq(*sizes, ",") {

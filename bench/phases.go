@@ -38,8 +38,10 @@ type bench struct {
 
 	plane *stage.Plane
 	forge *stage.Forge
-	repo  *stage.Repository
-	api   *client
+
+	warehouse *stage.Warehouse // of charts, with -dialect helm
+	repo      *stage.Repository
+	api       *client
 
 	controller *stage.Process
 	log        *stage.Log
@@ -196,6 +198,9 @@ func (b *bench) close() error {
 	if b.forge != nil {
 		b.forge.Close()
 	}
+	if b.warehouse != nil {
+		b.warehouse.Close()
+	}
 	if b.plane != nil {
 		all = errors.Join(all, b.plane.Stop())
 	}
@@ -326,7 +331,7 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 		return err
 	}
 	memory := watchMemory(b.controller.PID())
-	done := b.deliveries.want(b.names(), atCommit(head))
+	done := b.deliveries.want(b.names(), b.dialect.at(head))
 	began := time.Now()
 	err = each(ctx, b.n, parallelCreates, func(i int) error {
 		return b.api.create(ctx, b.dialect.collection, b.dialect.object(b, appName(i), "apps/"+appName(i), ""))
@@ -356,7 +361,7 @@ func (b *bench) measureChain(ctx context.Context, f *figures) error {
 	for i := 1; i <= b.links; i++ {
 		names = append(names, linkName(i))
 	}
-	done := b.deliveries.want(names, atCommit(head))
+	done := b.deliveries.want(names, b.dialect.at(head))
 	began := time.Now()
 	for i, name := range names {
 		after := ""
@@ -382,15 +387,18 @@ func (b *bench) measureChain(ctx context.Context, f *figures) error {
 // change commits a value to applications and returns when their objects have
 // it, counted from the moment that the source is woken.
 func (b *bench) change(ctx context.Context, apps []int, value string) (took time.Duration, head string, err error) {
-	if head, err = commit(b.repo, apps, value); err != nil {
-		return 0, "", err
-	}
 	var names []string
 	for _, i := range apps {
 		names = append(names, markerName(i))
 	}
 	done := b.markers.want(names, valued(value))
 	began := time.Now()
+	if head, err = b.dialect.set(b, ctx, apps, value); err != nil {
+		return 0, "", err
+	}
+	if b.dialect.plural != "helmreleases" {
+		began = time.Now() // what Git takes is not measured
+	}
 	if err := b.dialect.wake(b, ctx); err != nil {
 		return 0, "", err
 	}
@@ -400,7 +408,7 @@ func (b *bench) change(ctx context.Context, apps []int, value string) (took time
 
 // settle waits until every status tells of a commit.
 func (b *bench) settle(ctx context.Context, head string) error {
-	_, err := b.deliveries.wait(ctx, b.deliveries.want(b.names(), atCommit(head)))
+	_, err := b.deliveries.wait(ctx, b.deliveries.want(b.names(), b.dialect.at(head)))
 	return err
 }
 

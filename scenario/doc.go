@@ -47,11 +47,22 @@
 //	webhook HEADER FILE    posts the file to the controllers, as a forge does
 //	push-chart DIR...      packages charts of the story and offers them in the Helm
 //	                       repository $CHARTS_URL and the registry oci://$REGISTRY/charts
-//	push-artifact REPOSITORY:TAG DIR
+//	push-artifact REPOSITORY:TAG [MEDIATYPE=]DIR...
 //	                       puts the files of a directory into the registry $REGISTRY, as
-//	                       "flux push artifact" does
-//	warehouse [MOOD]       the server of both: well, broken; or: private USER PASSWORD;
+//	                       "flux push artifact" does; several are layers. $DIGEST is what
+//	                       it is known by from then on
+//	sign-artifact NAME REPOSITORY:TAG
+//	                       signs it, as cosign does, with a key of that name (made when it
+//	                       is named first); $NAME is the public key in base64
+//	fill-bucket DIR        the bucket "things" of the object store $REGISTRY has the files
+//	                       of the directory, and no others
+//	warehouse [MOOD]       the server of all these: well, broken; or: private USER PASSWORD;
 //	                       or: asked PATH, which prints how often
+//	download KIND/NAME     gets the artifact of a source, which has to be what the status
+//	                       says, and prints the files in it, or what it is
+//	sops-encrypt NAME FILE...
+//	                       encrypts files of the story with an age key of that name (made
+//	                       when it is named first); $NAME is the key
 //	audit-mark             (own-cluster -audit)
 //	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
 //	                       prints what Plumb has written since the mark

@@ -54,7 +54,11 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"webhook":            plain(webhookWord),
 		"push-chart":         plain(pushChart),
 		"push-artifact":      plain(pushArtifact),
+		"sign-artifact":      plain(signArtifact),
+		"fill-bucket":        plain(fillBucket),
 		"warehouse":          plain(warehouseWord),
+		"download":           plain(downloadWord),
+		"sops-encrypt":       plain(sopsEncrypt),
 		"lose-state":         plain(loseState),
 	}
 }
@@ -700,77 +704,6 @@ func webWord(ts *testscript.TestScript, s *story, args []string) error {
 		answer.Body = []byte(s.fill(ts.ReadFile(args[1])))
 	}
 	s.web.Tell(args[0], answer)
-	return nil
-}
-
-// store is the story's warehouse; its addresses are known from then on.
-func (s *story) store(ts *testscript.TestScript) (*stage.Warehouse, error) {
-	if s.warehouse == nil {
-		warehouse, err := stage.NewWarehouse()
-		if err != nil {
-			return nil, err
-		}
-		s.warehouse = warehouse
-		s.cleanups(warehouse.Close)
-		s.learn(ts, "REGISTRY", warehouse.Host())
-		s.learn(ts, "CHARTS_URL", warehouse.Charts())
-	}
-	return s.warehouse, nil
-}
-
-func (s *story) filled(text []byte) []byte { return []byte(s.fill(string(text))) }
-
-func pushChart(ts *testscript.TestScript, s *story, args []string) error {
-	warehouse, err := s.store(ts)
-	if err != nil {
-		return err
-	}
-	ctx, done := limit(awaitLimit)
-	defer done()
-	for _, dir := range args {
-		if err := warehouse.PushChart(ctx, ts.MkAbs(dir), s.filled); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pushArtifact(ts *testscript.TestScript, s *story, args []string) error {
-	if len(args) != 2 {
-		return errUsage
-	}
-	warehouse, err := s.store(ts)
-	if err != nil {
-		return err
-	}
-	repository, tag, ok := strings.Cut(args[0], ":")
-	if !ok {
-		return errUsage
-	}
-	ctx, done := limit(awaitLimit)
-	defer done()
-	return warehouse.PushArtifact(ctx, repository, tag, ts.MkAbs(args[1]), s.filled)
-}
-
-func warehouseWord(ts *testscript.TestScript, s *story, args []string) error {
-	warehouse, err := s.store(ts)
-	if err != nil {
-		return err
-	}
-	switch {
-	case len(args) == 0:
-	case len(args) == 1 && args[0] == "well":
-		warehouse.Break(false)
-		warehouse.Guard("", "")
-	case len(args) == 1 && args[0] == "broken":
-		warehouse.Break(true)
-	case len(args) == 3 && args[0] == "private":
-		warehouse.Guard(args[1], args[2])
-	case len(args) == 2 && args[0] == "asked":
-		fmt.Fprintln(ts.Stdout(), warehouse.Asked(args[1]))
-	default:
-		return errUsage
-	}
 	return nil
 }
 

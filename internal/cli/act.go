@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
@@ -22,6 +23,10 @@ const (
 	// requestedAt asks for a reconciliation at once; the controller repeats
 	// its value in status.lastHandledReconcileAt (fluxcd/pkg/apis/meta).
 	requestedAt = "reconcile.fluxcd.io/requestedAt"
+	// forcedAt and resetAt ask for more, where they have the same value
+	// (helm-controller api/v2, annotations.go).
+	forcedAt = "reconcile.fluxcd.io/forceAt"
+	resetAt  = "reconcile.fluxcd.io/resetAt"
 	// fieldManager owns what these commands write on declared objects.
 	fieldManager = "plumb"
 )
@@ -39,59 +44,96 @@ policy automates is done. To sync by hand, use plumb sync.`,
   # Fetch the source, then apply
   plumb reconcile kustomization apps --with-source
 
+  # Install or upgrade a release though nothing has changed
+  plumb reconcile helmrelease podinfo --force
+
+  # Try a release again that has used up its retries
+  plumb reconcile hr podinfo --reset
+
   # Compare an Application with its sources, trusting nothing that is remembered
   plumb reconcile application guestbook --hard`,
 	}
 	addKindCommands(reconcile, false, reconciledKind, func(kind *declaredKind) *cobra.Command {
-		withSource, hard := false, false
+		how, withSource := waking{}, false
 		command := &cobra.Command{
 			Use:               "NAME",
 			Short:             "Reconcile " + article(kind.group.Kind) + " now",
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				ctx, cancel := a.within(cmd.Context())
-				defer cancel()
-				c, err := a.connect()
-				if err != nil {
-					return err
-				}
-				if withSource && kind == kustomizations {
-					if err := a.reconcileSourceOf(ctx, c, kind, args[0]); err != nil {
+			RunE: a.onCluster(func(ctx context.Context, c *cluster, args []string) error {
+				if withSource && kind.reads {
+					if err := a.reconcileSourceOf(ctx, c, kind, a.namespaceOf(kind), args[0]); err != nil {
 						return err
 					}
 				}
-				return a.reconcile(ctx, c, kind, a.namespaceOf(kind), args[0], hard)
-			},
+				return a.reconcile(ctx, c, kind, a.namespaceOf(kind), args[0], how)
+			}),
 		}
-		switch kind {
-		case kustomizations:
+		switch {
+		case kind.reads:
 			command.Flags().BoolVar(&withSource, "with-source", false, "fetch the source first")
-		case applications:
+		case kind == applications:
 			command.Flags().BoolVar(&withSource, "with-source", true, "the sources are always fetched")
-			command.Flags().BoolVar(&hard, "hard", false, "use nothing that is remembered of earlier renders")
+			command.Flags().BoolVar(&how.hard, "hard", false, "use nothing that is remembered of earlier renders")
+		}
+		if kind == helmReleases {
+			command.Flags().BoolVar(&how.force, "force", false, "install or upgrade once, though nothing has changed")
+			command.Flags().BoolVar(&how.reset, "reset", false, "count failures from zero")
 		}
 		return command
 	})
 	return reconcile
 }
 
-// reconcileSourceOf fetches the source that a delivery reads.
-func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredKind, name string) error {
-	delivery, err := c.get(ctx, kind, a.namespaceOf(kind), name)
+// onCluster is a command that works on the cluster that the flags name, within
+// --timeout.
+func (a *app) onCluster(work func(ctx context.Context, c *cluster, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := a.within(cmd.Context())
+		defer cancel()
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return work(ctx, c, args)
+	}
+}
+
+// documented makes a command work on the cluster, and lets the user have its
+// result as a document instead; output is then json or yaml.
+func (a *app) documented(command *cobra.Command, usage string, work func(ctx context.Context, c *cluster, args []string, output string) error) {
+	output := ""
+	command.Flags().StringVarP(&output, "output", "o", "", usage)
+	run := a.onCluster(func(ctx context.Context, c *cluster, args []string) error { return work(ctx, c, args, output) })
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		if output != "" && output != "json" && output != "yaml" {
+			return fmt.Errorf("--output must be json or yaml, not %q", output)
+		}
+		return run(cmd, args)
+	}
+}
+
+// reconcileSourceOf fetches the source that an object is made of, and what that
+// is made of in turn.
+func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string) error {
+	reader, err := c.get(ctx, kind, namespace, name)
 	if err != nil {
 		return err
 	}
-	if suspended(delivery) {
-		return suspendedError(kind, delivery)
+	if suspended(reader) {
+		return suspendedError(kind, reader)
 	}
-	ref := sourceOf(delivery)
-	for _, candidate := range declaredKinds {
-		if candidate.source && candidate.group.Kind == ref.kind {
-			return a.reconcile(ctx, c, candidate, ref.namespace, ref.name, false)
+	ref := sourceOf(reader)
+	source := declaredKindOf(schema.GroupKind{Group: sourceGroup, Kind: ref.kind})
+	if source == nil || !source.reconciles {
+		return advise(fmt.Errorf("cannot reconcile a source of kind %q", ref.kind), "reconcile without --with-source")
+	}
+	if source.reads {
+		if err := a.reconcileSourceOf(ctx, c, source, ref.namespace, ref.name); err != nil {
+			return err
 		}
 	}
-	return advise(fmt.Errorf("cannot reconcile a source of kind %q", ref.kind), "reconcile without --with-source")
+	return a.reconcile(ctx, c, source, ref.namespace, ref.name, waking{})
 }
 
 func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
@@ -100,7 +142,7 @@ func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
 }
 
 // reconcile asks for a run and waits until it has ended.
-func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, hard bool) error {
+func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, how waking) error {
 	resource, _, err := c.resource(kind.group)
 	if err != nil {
 		return err
@@ -113,9 +155,15 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 	if suspended(declared) {
 		return suspendedError(kind, declared)
 	}
+	if kind.static != nil {
+		if why := kind.static(declared); why != "" {
+			a.say.success("%s %s/%s: %s", kind.group.Kind, namespace, name, why)
+			return nil
+		}
+	}
 	a.say.action("annotating %s %s in %s namespace", kind.group.Kind, name, namespace)
-	annotation, token := kind.idiom.wake(declared, a.now().Format(time.RFC3339Nano), hard)
-	if err := annotate(ctx, objects, name, map[string]any{annotation: token}); err != nil {
+	token := a.now().Format(time.RFC3339Nano)
+	if err := annotate(ctx, objects, name, kind.idiom.wake(declared, token, how)); err != nil {
 		return err
 	}
 	a.say.success("%s annotated", kind.group.Kind)
@@ -243,6 +291,9 @@ func (a *app) suspendCommand() *cobra.Command {
   # Fetch no new commits in this namespace
   plumb suspend source git --all
 
+  # Neither upgrade a release nor correct what drifts
+  plumb suspend helmrelease podinfo
+
   # Leave an Application of Argo CD as it is, in Git and on the cluster
   plumb suspend application guestbook`,
 	}
@@ -279,6 +330,7 @@ func (a *app) resumeCommand() *cobra.Command {
 several, only with --wait.`,
 		Example: `  plumb resume kustomization apps
   plumb resume source git --all --wait
+  plumb resume helmrelease podinfo
   plumb resume application guestbook`,
 	}
 	all, wait := false, false

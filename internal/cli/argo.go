@@ -333,14 +333,14 @@ const (
 	refreshHard   = "hard"
 )
 
-func (argoIdiom) wake(o *unstructured.Unstructured, _ string, hard bool) (name, value string) {
+func (argoIdiom) wake(o *unstructured.Unstructured, _ string, how waking) map[string]any {
 	switch {
 	case o.GetKind() == applicationSetKind:
-		return appset.RefreshAnnotation, "true"
-	case hard:
-		return status.AnnotationRefresh, refreshHard
+		return map[string]any{appset.RefreshAnnotation: "true"}
+	case how.hard:
+		return map[string]any{status.AnnotationRefresh: refreshHard}
 	}
-	return status.AnnotationRefresh, refreshNormal
+	return map[string]any{status.AnnotationRefresh: refreshNormal}
 }
 
 // woken: the annotation goes when it has been acted on.

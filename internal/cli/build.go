@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -22,6 +23,7 @@ type previewFlags struct {
 	path string
 	file string
 	all  bool
+	told chartTarget
 }
 
 func (f *previewFlags) bind(cmd *cobra.Command) {
@@ -30,12 +32,25 @@ func (f *previewFlags) bind(cmd *cobra.Command) {
 	switch f.kind {
 	case kustomizations:
 		stands = what + "'s spec.path"
+	case helmReleases:
+		stands = what + "'s chart"
+	case artifactGenerators:
+		stands = "the source of its path pattern"
 	case applicationSets:
 		stands = "the repository of its git generators"
 	}
 	cmd.Flags().StringVar(&f.path, "path", "", "local `DIR` that stands for "+stands+"; without it the source is fetched")
 	cmd.Flags().StringVar(&f.file, f.kind.file, "", "take "+what+" from this `FILE` instead of from the cluster")
 	cmd.Flags().BoolVar(&f.all, "all", false, "every "+f.kind.group.Kind+" of the namespace")
+	if f.kind == helmReleases || f.kind == applications {
+		f.told.bind(cmd.Flags())
+	}
+}
+
+// bind offers the flags that helm template has for the same.
+func (t *chartTarget) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&t.kubeVersion, "kube-version", "", "`VERSION` of Kubernetes that charts are told, instead of the target's")
+	flags.StringSliceVar(&t.apiVersions, "api-versions", nil, "`APIS` that charts are told are served, such as monitoring.coreos.com/v1")
 }
 
 // args takes one name, or none where --all or a file says what is meant.
@@ -61,6 +76,10 @@ func (a *app) buildCommand() *cobra.Command {
 
   # Before the Kustomization exists
   plumb build ks --kustomization-file ./clusters/staging/apps.yaml --path ./apps
+
+  # What a release would install, and what a local change of its chart would
+  plumb build helmrelease podinfo -n apps
+  plumb build hr podinfo -n apps --path ./charts/podinfo
 
   # The objects of an Application, and the Applications of an ApplicationSet
   plumb build application guestbook
@@ -97,6 +116,18 @@ variables substituted and labels set. The content comes from the source, read
 with your own rights, or from a local directory. Nothing is written anywhere.
 
 What Secrets hold, and where variables from Secrets have gone, is masked.`,
+	helmReleases: `Print the objects of a HelmRelease as an install or an upgrade would apply them:
+the chart with the composed values, what spec.postRenderers change, and the
+labels of Helm and of its controller. CRDs of the chart's directory crds are among
+them; hooks come last, each under a comment that says when it runs.
+
+The chart is fetched with your own rights, or comes from a local directory. It is
+told what the cluster serves, unless --kube-version says otherwise, and its
+function lookup sees what you may see. Nothing is written anywhere.
+
+What Secrets hold, and where values from Secrets have gone, is masked.`,
+	artifactGenerators: `Print the ExternalArtifacts that an ArtifactGenerator makes. Nothing is written
+anywhere.`,
 	applications: `Print the objects of an Application as they would be applied: rendered from all
 of its sources, with the marks by which Argo CD tracks them. Hooks come last. The
 content is read with your own rights and with the credentials that Argo CD's
@@ -124,6 +155,7 @@ func (a *app) eachDerived(ctx context.Context, flags previewFlags, args []string
 		return err
 	}
 	defer closeDeriver()
+	deriver.target = flags.told
 	var failures []error
 	for i := range declared {
 		local := ""
@@ -225,7 +257,7 @@ func (a *app) printDerived(d *derivation, reveal bool) error {
 			}
 			note := ""
 			if i > 0 {
-				note = "# hook: " + phasesOf(w.stage) + "\n"
+				note = "# hook: " + w.runs + "\n"
 			}
 			if err := a.out("---\n%s%s", note, data); err != nil {
 				return err
@@ -236,7 +268,7 @@ func (a *app) printDerived(d *derivation, reveal bool) error {
 	return nil
 }
 
-// phasesOf are the phases that a hook runs in.
+// phasesOf are the phases that a hook runs in; "" for what is none.
 func phasesOf(stage model.Stage) string {
 	names := make([]string, len(stage.Hooks))
 	for i, phase := range stage.Hooks {
@@ -248,7 +280,7 @@ func phasesOf(stage model.Stage) string {
 // sayHooks names the hooks that a sync runs.
 func (a *app) sayHooks(d *derivation) {
 	for _, w := range d.hooks {
-		a.say.plain("  %s is a hook: it runs in %s", oneLine(w.id.String()), phasesOf(w.stage))
+		a.say.plain("  %s is a hook: it runs in %s", oneLine(w.id.String()), w.runs)
 	}
 }
 

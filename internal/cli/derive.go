@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -10,18 +12,14 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	clusters "plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/differ"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/generate"
+	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/render"
@@ -39,12 +37,14 @@ type derivation struct {
 	delivery model.Delivery
 	facts    model.Facts
 	findings []model.Finding
-	reads    []reading // one for each input, in order
+	reads    []reading   // one for each input, in order
+	trace    model.Trace // what was looked at
 
 	objects  []wanted
-	hooks    []wanted // objects that run in a sync and are not kept true
-	withheld []wanted // parts of an upstream installation, never applied
-	target   *cluster // where the objects go
+	hooks    []wanted    // objects that run in a sync and are not kept true
+	withheld []wanted    // parts of an upstream installation, never applied
+	to       destination // of the objects
+	target   *cluster    // the same; nil when it is no cluster
 	secrets  secretValues
 
 	rules    *differ.Rules // what counts as no difference
@@ -65,7 +65,8 @@ type wanted struct {
 	object *unstructured.Unstructured // marked as the delivery's own, without the watch label
 	secret bool                       // holds secret material
 	handle model.Handling
-	stage  model.Stage
+	runs   string // of a hook: when it runs; "" for anything else
+	crd    bool   // Helm installs it before all else, and never deletes it
 }
 
 // revision names what was rendered, in the words of the dialect; "" when some
@@ -97,28 +98,43 @@ func (d *derivation) commit() model.Commit {
 // deriver works out derivations of one cluster. It keeps fetched trees, so
 // that deliveries of one source share one look at it.
 type deriver struct {
-	home     *cluster
+	world    world
 	settings dialect.Settings
 	store    *source.Store
 	asker    *generate.Asker
 	trees    map[object.ID]*source.Tree
 	implied  map[object.ID]model.Source // sources that no object stands for
+	target   chartTarget
+	key      []byte // of the names of implied sources
 	say      *terminal
 }
 
+// chartTarget is what charts are told of the target instead of what it is.
+type chartTarget struct {
+	kubeVersion string
+	apiVersions []string
+}
+
 // newDeriver prepares a deriver with a temporary store; close removes it.
-func (a *app) newDeriver(home *cluster) (*deriver, func(), error) {
+func (a *app) newDeriver(home world) (*deriver, func(), error) {
+	return a.newDeriverOf(home, source.Clients{})
+}
+
+// newDeriverOf is newDeriver with other clients of what is fetched.
+func (a *app) newDeriverOf(home world, clients source.Clients) (*deriver, func(), error) {
 	dir, err := os.MkdirTemp("", "plumb-derive-")
 	if err != nil {
 		return nil, nil, err
 	}
 	agent := "plumb/" + buildVersion()
-	store, err := source.Open(source.Options{Dir: dir, UserAgent: agent})
+	store, err := source.Open(source.Options{Dir: dir, UserAgent: agent, Clients: clients})
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
 	d := &deriver{
-		home: home, store: store, asker: generate.New(generate.Options{UserAgent: agent}), say: a.say,
+		world: home, store: store, asker: generate.New(generate.Options{UserAgent: agent}), say: a.say, key: key,
 		trees: map[object.ID]*source.Tree{}, implied: map[object.ID]model.Source{},
 		// Which other namespaces the controller looks at is its own affair: who
 		// asks for a preview means it.
@@ -150,9 +166,10 @@ func (d *deriver) derive(ctx context.Context, declared *unstructured.Unstructure
 	for i := range intent.Implied {
 		d.implied[intent.Implied[i].ID] = intent.Implied[i]
 	}
-	if out.target, err = d.target(ctx, out.delivery.Target, facts); err != nil {
+	if out.to, err = d.world.destination(ctx, out.delivery.Target, facts); err != nil {
 		return nil, err
 	}
+	out.target = out.to.cluster()
 	rendered, err := d.rendered(ctx, out, local)
 	if err != nil {
 		return nil, err
@@ -177,120 +194,8 @@ func (d *deriver) compile(ctx context.Context, words dialect.Dialect, declared *
 			return intent, facts, findings, err
 		}
 		for _, need := range open {
-			facts[need] = d.home.fact(ctx, need)
+			facts[need] = d.world.fact(ctx, need)
 		}
-	}
-}
-
-// fact answers a need as the user may see it.
-func (c *cluster) fact(ctx context.Context, need model.Need) model.Fact {
-	resource, err := c.needed(need)
-	fact := model.Fact{State: model.Present}
-	switch {
-	case err != nil:
-	case need.Selector == "":
-		fact.Object, err = c.objects.Resource(resource).Namespace(need.Namespace).Get(ctx, need.Name, getOptions)
-	default:
-		fact.Objects, err = c.selected(ctx, resource, need)
-	}
-	switch {
-	case err == nil:
-		return fact
-	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
-		return model.Fact{State: model.Absent}
-	case apierrors.IsForbidden(err):
-		return model.Fact{State: model.Forbidden, Message: err.Error()}
-	}
-	return model.Fact{State: model.Failed, Message: err.Error()}
-}
-
-// needed is the resource of a needed kind, which is known by its kind or by its
-// plural name.
-func (c *cluster) needed(need model.Need) (schema.GroupVersionResource, error) {
-	if need.Kind == "" {
-		return c.mapper.ResourceFor(schema.GroupVersionResource{Group: need.Group, Version: need.Version, Resource: need.Resource})
-	}
-	mapping, err := c.mapper.RESTMapping(schema.GroupKind{Group: need.Group, Kind: need.Kind}, need.Version)
-	if err != nil {
-		return schema.GroupVersionResource{}, err
-	}
-	return mapping.Resource, nil
-}
-
-// selected lists the objects that a need selects, by namespace and name.
-func (c *cluster) selected(ctx context.Context, resource schema.GroupVersionResource, need model.Need) ([]*unstructured.Unstructured, error) {
-	options := metav1.ListOptions{}
-	if need.Selector != "*" {
-		options.LabelSelector = need.Selector
-	}
-	list, err := listPages(ctx, c.objects.Resource(resource).Namespace(need.Namespace), options)
-	if err != nil {
-		return nil, err
-	}
-	found := make([]*unstructured.Unstructured, len(list.Items))
-	for i := range list.Items {
-		found[i] = &list.Items[i]
-	}
-	slices.SortFunc(found, func(x, y *unstructured.Unstructured) int {
-		return strings.Compare(x.GetNamespace()+"/"+x.GetName(), y.GetNamespace()+"/"+y.GetName())
-	})
-	return found, nil
-}
-
-// target is the cluster that a delivery goes to.
-func (d *deriver) target(ctx context.Context, to model.Target, facts model.Facts) (*cluster, error) {
-	if to.Cluster.Local() {
-		return d.home, nil
-	}
-	var content []byte
-	if made := to.Cluster.Kubeconfig; made != nil {
-		content = made.Reveal()
-	} else {
-		fact, known := facts[to.Cluster.Need]
-		if !known {
-			fact = d.home.fact(ctx, to.Cluster.Need)
-		}
-		var err error
-		if content, err = kubeconfigIn(fact, to.Cluster); err != nil {
-			return nil, err
-		}
-	}
-	set, err := clusters.NewSet(d.home.config, clusters.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer set.Close()
-	remote, err := set.Remote(content)
-	if err != nil {
-		return nil, err
-	}
-	config := remote.Config()
-	config.WarningHandler = d.home.config.WarningHandler
-	return newCluster(config)
-}
-
-// kubeconfigIn takes a kubeconfig out of a Secret, or a ConfigMap.
-func kubeconfigIn(fact model.Fact, ref model.ClusterRef) ([]byte, error) {
-	if fact.State != model.Present {
-		return nil, &model.Fault{
-			Reason:  "ReconciliationFailed",
-			Message: fmt.Sprintf("the kubeconfig in %s cannot be read: it is %s", ref.Need, fact.State),
-			Advice:  "read it with an account that may, or use --path on a cluster you can reach",
-		}
-	}
-	keys := []string{ref.Key}
-	if ref.Key == "" {
-		keys = []string{"value", "value.yaml"} // kustomize-controller's defaults
-	}
-	for _, key := range keys {
-		value, found, err := dataOf(fact.Object, key)
-		if err != nil || found {
-			return value, err
-		}
-	}
-	return nil, &model.Fault{
-		Reason:  "ReconciliationFailed",
-		Message: fmt.Sprintf("%s has no key %s with a kubeconfig", ref.Need, strings.Join(keys, " or ")),
 	}
 }
 
@@ -364,23 +269,137 @@ func (d *deriver) render(ctx context.Context, out *derivation, in model.Input, l
 		return nil, err
 	}
 	defer closeTree()
-	read := out.reads[len(out.reads)-1]
+	read := &out.reads[len(out.reads)-1]
 	origin := out.delivery.Origin
 	origin.Repository, origin.Revision = in.URL, read.revision
-	recorder := render.Record(ctx, tree, render.Limits{})
-	opts, err := overridden(out.words, inBuild(in.Render, read.commit), dir, recorder)
+	outside, closing, err := d.world.outside(&in)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := render.Build(ctx, recorder, dir, opts, origin, render.Limits{})
+	defer closing()
+	base, err := out.asReleased(tree, in.Render, read)
 	if err != nil {
 		return nil, err
 	}
+	base = d.target.told(base)
+	manifest, err := d.whole(ctx, out, &in, tree, base, func(tree render.Tree) (*model.Manifest, error) {
+		recorder := render.Record(ctx, tree, render.Limits{})
+		opts, err := overridden(out.words, inBuild(base, read.commit), dir, recorder)
+		if err != nil {
+			return nil, err
+		}
+		return outside.Build(ctx, recorder, dir, opts, origin, render.Limits{})
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.trace = append(out.trace, manifest.Trace...)
 	variables, err := d.variables(ctx, out, in.Render.Substitution)
 	if err != nil {
 		return nil, err
 	}
 	return render.Finish(manifest, in.Render, variables, out.delivery.Ownership.Control)
+}
+
+// asReleased are the options of the revision that a release would get next.
+func (d *derivation) asReleased(tree render.Tree, opts model.Render, read *reading) (model.Render, error) {
+	if d.delivery.Release == nil {
+		return opts, nil
+	}
+	if last := d.delivery.Release.History; len(last) > 0 {
+		opts.Helm.Upgrade, opts.Helm.Revision = true, last[0].Version+1
+	}
+	fetched, ok := tree.(*source.Tree)
+	if !ok {
+		return opts, nil
+	}
+	chart, err := engine.ChartIn(fetched)
+	if err != nil {
+		return opts, &model.Fault{Reason: render.ArtifactFailed, Origin: d.delivery.Origin, Message: err.Error()}
+	}
+	opts.Helm.ChartVersion, _, err = helm.ChartVersion(chart.Version, fetched.Revision())
+	if err != nil {
+		return opts, &model.Fault{Reason: render.ArtifactFailed, Origin: d.delivery.Origin, Message: err.Error()}
+	}
+	read.revision = opts.Helm.ChartVersion
+	return opts, nil
+}
+
+// told are the options with what charts are told of the target.
+func (t chartTarget) told(opts model.Render) model.Render {
+	if t.kubeVersion != "" {
+		opts.Helm.KubeVersion, opts.Kustomize.KubeVersion = t.kubeVersion, t.kubeVersion
+	}
+	opts.Helm.APIVersions = slices.Concat(opts.Helm.APIVersions, t.apiVersions)
+	opts.Kustomize.APIVersions = slices.Concat(opts.Kustomize.APIVersions, t.apiVersions)
+	return opts
+}
+
+// whole renders, and fetches what the render misses until it misses nothing.
+func (d *deriver) whole(ctx context.Context, out *derivation, in *model.Input, tree render.Tree, opts model.Render, build func(render.Tree) (*model.Manifest, error)) (*model.Manifest, error) {
+	mounts, err := d.mounts(ctx, out, opts)
+	if err != nil {
+		return nil, err
+	}
+	for range maxRounds {
+		manifest, err := build(render.Mounted(tree, mounts))
+		var missing *render.MissingError
+		if !errors.As(err, &missing) {
+			return manifest, err
+		}
+		for i := range missing.Wants {
+			want := &missing.Wants[i]
+			spec, err := want.Source(&out.delivery, in, d.key)
+			if err != nil {
+				return nil, err
+			}
+			wanted, err := d.fetch(ctx, spec, nil)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", want, err)
+			}
+			mounts = append(mounts, render.Mount{At: want.At, Tree: wanted, Source: spec.ID})
+		}
+	}
+	return nil, &model.Fault{
+		Reason: render.BuildFailed, Origin: out.delivery.Origin,
+		Message: fmt.Sprintf("the render asks for more in more than %d rounds", maxRounds), Advice: "vendor the dependencies of the chart",
+	}
+}
+
+// mounts are what a render may look at besides its tree: the other inputs that
+// it names, and the target.
+func (d *deriver) mounts(ctx context.Context, out *derivation, opts model.Render) ([]render.Mount, error) {
+	var mounts []render.Mount
+	for i := range out.delivery.Inputs {
+		other := &out.delivery.Inputs[i]
+		if other.Name == "" {
+			continue
+		}
+		spec, err := d.sourceSpec(ctx, other.Source)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := d.fetch(ctx, spec, nil)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, render.Mount{At: render.RefAt(other.Name), Tree: tree, Source: other.Source})
+	}
+	if opts.Kind == model.RenderHelm || opts.Kind == model.RenderDetect {
+		capabilities, err := out.to.capabilities(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if capabilities != nil {
+			mounts = append(mounts, render.Mount{At: render.AtAPI, Tree: capabilities})
+		}
+	}
+	if opts.Helm.Live {
+		if live := out.to.lookup(ctx); live != nil {
+			mounts = append(mounts, render.Mount{At: render.AtLive, Tree: live})
+		}
+	}
+	return mounts, nil
 }
 
 // inBuild adds what is known of the commit to what a render may refer to
@@ -431,7 +450,7 @@ func (d *deriver) variables(ctx context.Context, out *derivation, sub *model.Sub
 	}
 	facts := model.Facts{}
 	for _, from := range sub.From {
-		facts[from.Need] = d.home.fact(ctx, from.Need)
+		facts[from.Need] = d.world.fact(ctx, from.Need)
 	}
 	variables, err := render.Variables(sub, facts)
 	if err != nil {
@@ -514,11 +533,7 @@ func (d *deriver) sourceSpec(ctx context.Context, id object.ID) (model.Source, e
 	if spec, known := d.implied[id]; known {
 		return spec, nil
 	}
-	resource, _, err := d.home.resource(id.GroupKind())
-	if err != nil {
-		return model.Source{}, err
-	}
-	declared, err := resource.Namespace(id.Namespace).Get(ctx, id.Name, getOptions)
+	declared, err := d.world.declaration(ctx, id)
 	if err != nil {
 		return model.Source{}, err
 	}
@@ -534,22 +549,22 @@ func (d *deriver) sourceSpec(ctx context.Context, id object.ID) (model.Source, e
 	return *intent.Source, nil
 }
 
-// fetch gets the tree of a source and of those that it includes. within are
-// the sources that include it.
+// fetch gets the tree of a source and of those that it is made of. within are
+// the sources that are made of it.
 func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.ID) (*source.Tree, error) {
 	if tree, known := d.trees[spec.ID]; known {
 		return tree, nil
 	}
 	if slices.Contains(within, spec.ID) {
-		return nil, &model.Fault{Reason: "IncludeUnavailable", Message: fmt.Sprintf("%s includes itself", spec.ID)}
+		return nil, &model.Fault{Reason: "IncludeUnavailable", Message: fmt.Sprintf("%s is made of itself", spec.ID)}
 	}
 	included := map[object.ID]*source.Tree{}
-	for _, include := range spec.Include {
-		inner, err := d.sourceSpec(ctx, include.Source)
+	for _, id := range spec.Reads() {
+		inner, err := d.sourceSpec(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if included[include.Source], err = d.fetch(ctx, inner, append(within, spec.ID)); err != nil {
+		if included[id], err = d.fetch(ctx, inner, append(within, spec.ID)); err != nil {
 			return nil, err
 		}
 	}
@@ -565,10 +580,28 @@ func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.
 // placeOfSource is how progress names a source: an implied one has no name of
 // its own.
 func placeOfSource(spec *model.Source) string {
-	if spec.Implied && spec.Git != nil {
+	switch {
+	case !spec.Implied:
+	case spec.Git != nil:
 		return withoutCredentials(spec.Git.URL)
+	case spec.Chart != nil && spec.Chart.From.IsZero():
+		return "chart " + chartText(spec.Chart.Name, spec.Chart.Version) + " of " + repositoryOfChart(spec.Chart)
+	case spec.Chart != nil:
+		return "chart " + spec.Chart.Name + " of " + spec.Chart.From.String()
+	case spec.External != nil:
+		return withoutCredentials(spec.External.URL)
+	case spec.OCI != nil:
+		return "oci://" + withoutCredentials(spec.OCI.URL)
 	}
 	return spec.ID.String()
+}
+
+// repositoryOfChart is the address of a chart's repository, as it is declared.
+func repositoryOfChart(chart *model.ChartSource) string {
+	if chart.OCI {
+		return "oci://" + withoutCredentials(chart.Repository)
+	}
+	return withoutCredentials(chart.Repository)
 }
 
 // place makes a rendered object into what is applied: its namespace by the
@@ -579,7 +612,7 @@ func (d *derivation) place(rendered *model.Rendered) error {
 	if err := o.UnmarshalJSON(rendered.JSON); err != nil {
 		return fmt.Errorf("%s: %w", rendered.ID, err)
 	}
-	w := wanted{id: rendered.ID, origin: rendered.Origin, object: o, secret: rendered.Secret}
+	w := wanted{id: rendered.ID, origin: rendered.Origin, object: o, secret: rendered.Secret, crd: rendered.CRD && d.delivery.Release != nil}
 	if replaced(o) {
 		d.withheld = append(d.withheld, w)
 		return nil
@@ -594,13 +627,15 @@ func (d *derivation) place(rendered *model.Rendered) error {
 			return fault
 		}
 	}
-	w.handle, w.stage = d.words.Handling(o)
+	skip := w.handled(d)
 	object.FoldStringData(o)
-	engine.Mark(&d.delivery.Ownership, o)
+	if !w.crd {
+		engine.Mark(&d.delivery.Ownership, o)
+	}
 	w.object = withoutWatchLabel(o)
 	switch {
-	case w.stage.Skip:
-	case w.stage.Hook():
+	case skip:
+	case w.runs != "":
 		d.hooks = append(d.hooks, w)
 	case w.id.Name == "":
 		return &model.Fault{
@@ -611,6 +646,27 @@ func (d *derivation) place(rendered *model.Rendered) error {
 		d.objects = append(d.objects, w)
 	}
 	return nil
+}
+
+// handled reads what the annotations of an object ask for, in the words of its
+// delivery; skip: it is not for a cluster.
+func (w *wanted) handled(d *derivation) (skip bool) {
+	handle, stage := d.words.Handling(w.object)
+	w.handle = handle
+	if d.delivery.Release == nil {
+		w.runs = phasesOf(stage)
+		return stage.Skip
+	}
+	hook, role := helm.ReadHook(w.object.GetKind(), w.object.GetName(), w.object.GetAnnotations())
+	events := make([]string, len(hook.Events))
+	for i, event := range hook.Events {
+		events[i] = string(event)
+	}
+	w.handle, w.runs = model.Handling{Keep: helm.Keeps(w.object.GetAnnotations())}, strings.Join(events, ", ")
+	if !w.crd {
+		engine.MarkRelease(&d.delivery.Ownership, w.object)
+	}
+	return role == helm.Ignored
 }
 
 // sort puts what is wanted in the order in which it is shown.
@@ -632,13 +688,11 @@ func (d *derivation) sort() {
 // gives one that names none the delivery's, where the kind needs it. A kind
 // that the target does not serve yet is left as it is: it is not placed.
 func (d *derivation) settleNamespace(w *wanted, version string) (placed bool, err error) {
-	mapping, err := d.target.mapper.RESTMapping(w.id.GroupKind(), version)
+	namespaced, known, err := d.to.scope(w.id.GroupKind(), version)
 	switch {
-	case meta.IsNoMatchError(err):
-		return false, nil
-	case err != nil:
+	case err != nil, !known:
 		return false, err
-	case mapping.Scope.Name() == meta.RESTScopeNameRoot:
+	case !namespaced:
 		w.object.SetNamespace("")
 		w.id.Namespace = ""
 	case w.id.Namespace == "" && d.delivery.Target.Namespace != "":

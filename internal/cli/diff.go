@@ -40,6 +40,9 @@ func (a *app) diffCommand() *cobra.Command {
   # What would this branch do?
   plumb diff ks apps --path ./apps
 
+  # What would an upgrade change?
+  plumb diff helmrelease podinfo -n apps
+
   # What would a sync do?
   plumb diff application guestbook
 
@@ -76,7 +79,13 @@ and defaults are part of the answer. Secret values are masked.
 
 // diffNotes says what is particular to a kind.
 func diffNotes(kind *declaredKind) string {
-	if kind != applications {
+	switch kind {
+	case helmReleases:
+		return `Hooks are named apart: they run in an action of Helm and are not compared.
+
+`
+	case applications:
+	default:
 		return ""
 	}
 	return `Differences that the Application or the settings of Argo CD ignore are left out.
@@ -249,6 +258,9 @@ func (d *derivation) leftAlone(w *wanted, live *unstructured.Unstructured) bool 
 	}
 	if live == nil {
 		return false
+	}
+	if w.crd && d.delivery.Release.UpgradeCRDs != "CreateReplace" {
+		return true
 	}
 	has, _ := d.words.Handling(live)
 	return has.Disabled || w.handle.IfNotPresent || d.delivery.Policy.CreateOnly

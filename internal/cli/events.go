@@ -174,7 +174,7 @@ func (a *app) eventFilter(ctx context.Context, c *cluster, flags eventFlags) (wa
 	}
 	w.kind, w.name, w.namespace = declared.group.Kind, name, a.scopeOf(declared, flags.allNamespaces)
 	w.namespaces = []string{w.namespace}
-	if name == "" || declared != kustomizations || flags.allNamespaces {
+	if name == "" || !declared.reads || flags.allNamespaces {
 		return w, nil
 	}
 	o, err := c.get(ctx, declared, w.namespace, name)

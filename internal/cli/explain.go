@@ -36,6 +36,7 @@ type explanation struct {
 	Line     int    `json:"line,omitempty"`
 
 	State    string   `json:"state"`
+	Release  []string `json:"release,omitempty"`  // of a Helm release: what became of it
 	Delivers string   `json:"delivers,omitempty"` // of a delivery: how much, and how the cluster differs
 	Drift    string   `json:"drift,omitempty"`    // hunks, secrets masked
 	Writers  []string `json:"writers,omitempty"`
@@ -48,7 +49,7 @@ type explanation struct {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	output, local := "", ""
+	local := ""
 	explain := &cobra.Command{
 		Use:   "explain OBJECT",
 		Short: "Say why an object is as it is",
@@ -62,37 +63,28 @@ and compared with the cluster by a dry run.`,
   plumb explain Deployment/apps/podinfo
   plumb explain pod podinfo-7d9f-x -n apps
   plumb explain kustomization apps
+  plumb explain helmrelease podinfo -n apps
   plumb explain application guestbook`,
 		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "" && output != "json" && output != "yaml" {
-				return fmt.Errorf("--output must be json or yaml, not %q", output)
-			}
-			ctx, cancel := a.within(cmd.Context())
-			defer cancel()
-			c, err := a.connect()
-			if err != nil {
-				return err
-			}
-			targets, err := c.targets(args, a.namespaceFor)
-			if err != nil {
-				return err
-			}
-			if local != "" {
-				local = a.path(local)
-			}
-			e, err := a.explain(ctx, c, targets[0], local)
-			if err != nil {
-				return err
-			}
-			if output != "" {
-				return a.printDocument(output, e)
-			}
-			return a.printExplanation(e)
-		},
 	}
-	explain.Flags().StringVarP(&output, "output", "o", "", "json or yaml")
 	explain.Flags().StringVar(&local, "path", "", "compare with this local `DIR` instead of the source")
+	a.documented(explain, "json or yaml", func(ctx context.Context, c *cluster, args []string, output string) error {
+		targets, err := c.targets(args, a.namespaceFor)
+		if err != nil {
+			return err
+		}
+		if local != "" {
+			local = a.path(local)
+		}
+		e, err := a.explain(ctx, c, targets[0], local)
+		if err != nil {
+			return err
+		}
+		if output != "" {
+			return a.printDocument(output, e)
+		}
+		return a.printExplanation(e)
+	})
 	return explain
 }
 
@@ -118,6 +110,11 @@ func (a *app) explain(ctx context.Context, c *cluster, t target, local string) (
 	}
 	if err := a.judge(ctx, c, e, live); err != nil {
 		return nil, err
+	}
+	if id == t.id() && live != nil && live.GetKind() == helmReleaseKind && live.GroupVersionKind().Group == helmGroup {
+		if err := c.explainRelease(ctx, e, live); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case owner != nil:
@@ -167,7 +164,7 @@ func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, k
 		if commit := d.commit(); commit.Hash != "" {
 			e.Commit, e.Author = commit.Message, authored(commit)
 		}
-		if kind == kustomizations {
+		if kind.reads {
 			e.URL = d.reads[0].url
 		}
 	}
@@ -312,8 +309,8 @@ func (d *derivation) unwantedState(id object.ID, live *unstructured.Unstructured
 
 // compareOne says how the cluster differs from what is wanted.
 func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, live *unstructured.Unstructured) error {
-	if w.stage.Hook() {
-		e.State = "a hook: it runs in " + phasesOf(w.stage) + " of a sync, and is not kept as it is in Git"
+	if w.runs != "" {
+		e.State = "a hook: it runs in " + w.runs + " of a " + d.action() + ", and is not kept as it is in Git"
 		return nil
 	}
 	if live != nil && d.leftAlone(w, live) {
@@ -352,8 +349,19 @@ func (d *derivation) compareOne(ctx context.Context, e *explanation, w *wanted, 
 	return nil
 }
 
+// action is what hooks run in.
+func (d *derivation) action() string {
+	if d.delivery.Release != nil {
+		return "release"
+	}
+	return "sync"
+}
+
 // forceOption is how an object is allowed to be recreated.
 func (d *derivation) forceOption() string {
+	if d.delivery.Release != nil {
+		return "spec.upgrade.force"
+	}
 	if d.delivery.Sync.Staged {
 		return "its annotation argocd.argoproj.io/sync-options: Force=true,Replace=true, or the sync option Force=true"
 	}
@@ -538,11 +546,22 @@ var remedies = map[string]string{
 	"Unschedulable":              "no node fits: see its requests, node selector and tolerations, and the free capacity of the nodes",
 	"ProgressDeadlineExceeded":   "see its pods: kubectl describe pods -n %[1]s",
 	"BuildFailed":                "correct the file that the message names; try it before you commit with: plumb build",
-	"ArtifactFailed":             "see the source: plumb get sources git -A",
+	"ArtifactFailed":             "see the source: plumb get sources all -A",
 	"DependencyNotReady":         "see what it depends on: plumb get kustomizations -A",
 	"HealthCheckFailed":          "explain the object that the message names with: plumb explain",
 	"AuthenticationFailed":       "check the Secret that spec.secretRef names",
 	"GitOperationFailed":         "check the URL, the reference, and that the server can be reached",
+	"InstallFailed":              "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
+	"UpgradeFailed":              "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
+	"TestFailed":                 "read what the test said: kubectl logs -n %s, and the pod that the message names",
+	"RollbackFailed":             "explain the object that the message names with: plumb explain",
+	"UninstallFailed":            "explain the object that the message names with: plumb explain",
+	"RetriesExceeded":            "correct the chart or its values in Git, or try again as it is: plumb reconcile helmrelease -n %s --reset",
+	"SourceNotReady":             "see the source: plumb get sources all -A",
+	"ChartPullError":             "check the address and the credentials of the repository: plumb get sources helm -A",
+	"InvalidChartReference":      "check the chart's name and version, and that the repository has it",
+	"OCIArtifactPullFailed":      "check the URL, the tag and the credentials: plumb get sources oci -A",
+	"BucketOperationFailed":      "check the endpoint, the bucket's name and the credentials: plumb get sources bucket -A",
 }
 
 func remedy(judged model.Health, o *unstructured.Unstructured) string {
@@ -563,6 +582,9 @@ func (a *app) printExplanation(e *explanation) error {
 	about.add("Author", e.Author)
 	about.add("File", model.Origin{File: e.File, Line: e.Line}.String())
 	about.add("State", e.State)
+	for i, line := range e.Release {
+		about.add(first(i, "Release"), line)
+	}
 	about.add("Delivers", e.Delivers)
 	for i, writer := range e.Writers {
 		about.add(first(i, "Written by"), writer)

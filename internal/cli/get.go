@@ -48,6 +48,10 @@ health, as in sync=OutOfSync or health!=Healthy.`,
   # Kustomizations, with where they come from
   plumb get kustomizations -o wide
 
+  # Helm releases, and where their charts come from
+  plumb get helmreleases -A --show-source
+  plumb get sources chart -A
+
   # Follow one
   plumb get ks apps --watch
 
@@ -75,7 +79,7 @@ health, as in sync=OutOfSync or health!=Healthy.`,
 				return a.get(cmd.Context(), *flags, []*declaredKind{kind}, args)
 			},
 		}
-		if kind == kustomizations || kind == applications {
+		if kind == kustomizations || kind == helmReleases || kind == applications {
 			command.Flags().BoolVar(&flags.showSource, "show-source", false, "show the source that each reads")
 		}
 		return command
@@ -368,15 +372,28 @@ func withSource(f getFlags) bool { return f.showSource || wide(f) }
 
 // fluxColumns are those of flux get, with some in front that a kind adds.
 func fluxColumns(revision func(*unstructured.Unstructured) string, first ...column) []column {
-	return append(first,
-		column{name: "Revision", cell: func(_ *app, o *unstructured.Unstructured) string { return shortHashes(revision(o)) }},
-		column{name: "Suspended", cell: func(_ *app, o *unstructured.Unstructured) string { return yesNo(suspended(o)) }},
-		column{name: "Ready", cell: func(_ *app, o *unstructured.Unstructured) string {
-			status, _ := readiness(o)
-			return status
-		}},
-		ageColumn, messageColumn,
-	)
+	return append(first, revisionColumn(revision), suspendedColumn, readyColumn, ageColumn, messageColumn)
+}
+
+func revisionColumn(revision func(*unstructured.Unstructured) string) column {
+	return column{name: "Revision", cell: func(_ *app, o *unstructured.Unstructured) string { return shortHashes(revision(o)) }}
+}
+
+var suspendedColumn = column{name: "Suspended", cell: func(_ *app, o *unstructured.Unstructured) string { return yesNo(suspended(o)) }}
+
+var readyColumn = column{name: "Ready", cell: func(_ *app, o *unstructured.Unstructured) string {
+	status, _ := readiness(o)
+	return status
+}}
+
+// sourceColumn is the source that an object is made of.
+func sourceColumn(when func(getFlags) bool) column {
+	return column{name: "Source", when: when, cell: func(_ *app, o *unstructured.Unstructured) string {
+		if ref := sourceOf(o); ref.name != "" {
+			return ref.String()
+		}
+		return ""
+	}}
 }
 
 var ageColumn = column{name: "Age", when: wide, cell: func(a *app, o *unstructured.Unstructured) string {

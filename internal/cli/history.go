@@ -15,33 +15,36 @@ import (
 )
 
 // keepsHistory are the kinds whose objects tell what was delivered before.
-func keepsHistory(kind *declaredKind) bool { return kind == applications || kind == kustomizations }
+func keepsHistory(kind *declaredKind) bool {
+	return kind == applications || kind == kustomizations || kind == helmReleases
+}
 
 func (a *app) historyCommand() *cobra.Command {
 	history := &cobra.Command{
 		Use:   "history",
 		Short: "Show what a delivery has delivered before",
 		Example: `  plumb history application guestbook
-  plumb history kustomization apps`,
+  plumb history kustomization apps
+  plumb history helmrelease podinfo`,
 	}
 	addKindCommands(history, false, keepsHistory, func(kind *declaredKind) *cobra.Command {
-		output := ""
 		command := &cobra.Command{
 			Use:               "NAME",
 			Short:             "Show the history of " + article(kind.group.Kind),
 			Long:              historyNotes[kind],
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				if output != "" && output != "json" && output != "yaml" {
-					return fmt.Errorf("--output must be json or yaml, not %q", output)
-				}
-				ctx, cancel := a.within(cmd.Context())
-				defer cancel()
-				return a.history(ctx, kind, args[0], output)
-			},
 		}
-		command.Flags().StringVarP(&output, "output", "o", "", "json or yaml: the entries as the object has them")
+		a.documented(command, "json or yaml: the entries as the object has them", func(ctx context.Context, c *cluster, args []string, output string) error {
+			o, err := c.get(ctx, kind, a.namespaceOf(kind), args[0])
+			if err != nil {
+				return err
+			}
+			if kind == helmReleases {
+				return a.releaseHistory(ctx, c, o, output)
+			}
+			return a.history(kind, o, output)
+		})
 		return command
 	})
 	return history
@@ -53,17 +56,12 @@ var historyNotes = map[*declaredKind]string{
 what plumb rollback takes; spec.revisionHistoryLimit says how many are kept.`,
 	kustomizations: `Show the outcomes of a Kustomization, the latest first: one line for each set of
 objects and outcome, with how often it came to that.`,
+	helmReleases: `Show the revisions of a release, oldest first, as helm history does: what Helm's
+own records tell, which helm list, helm get and helm rollback read too. Where
+these may not be read, what the status of the HelmRelease tells.`,
 }
 
-func (a *app) history(ctx context.Context, kind *declaredKind, name, output string) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	o, err := c.get(ctx, kind, a.namespaceOf(kind), name)
-	if err != nil {
-		return err
-	}
+func (a *app) history(kind *declaredKind, o *unstructured.Unstructured, output string) error {
 	entries := historyOf(o)
 	if output != "" {
 		list := make([]any, len(entries))
@@ -73,7 +71,7 @@ func (a *app) history(ctx context.Context, kind *declaredKind, name, output stri
 		return a.printDocument(output, list)
 	}
 	if len(entries) == 0 {
-		a.say.plain("%s %s/%s has no history yet", kind.group.Kind, o.GetNamespace(), name)
+		a.say.plain("%s %s/%s has no history yet", kind.group.Kind, o.GetNamespace(), o.GetName())
 		return nil
 	}
 	t := table{color: colored(a.streams.Out, a.streams.Getenv)}
@@ -157,26 +155,30 @@ func (a *app) rollbackCommand() *cobra.Command {
   plumb rollback app guestbook --lift`,
 	}
 	addKindCommands(rollback, false, keepsHistory, func(kind *declaredKind) *cobra.Command {
-		if kind == kustomizations {
-			return a.kustomizationRollback()
+		if kind == applications {
+			return a.applicationRollback()
 		}
-		return a.applicationRollback()
+		return a.advisedRollback(kind)
 	})
 	return rollback
 }
 
-// kustomizationRollback only advises: what a Kustomization delivers is what Git
-// says, at any time.
-func (a *app) kustomizationRollback() *cobra.Command {
+// rollbackAdvice is for the kinds that deliver what Git says, at any time.
+var rollbackAdvice = map[*declaredKind]string{
+	kustomizations: "revert the commit (git revert) and push; see which with: plumb history kustomization %[1]s. To stop meanwhile: plumb suspend kustomization %[1]s",
+	helmReleases:   "revert the change of the chart's version or the values (git revert) and push; see the revisions with: plumb history helmrelease %[1]s. In an emergency: plumb suspend helmrelease %[1]s, then helm rollback, until Git is right; a failed upgrade is rolled back by itself with spec.upgrade.remediation",
+}
+
+// advisedRollback only says what to do.
+func (a *app) advisedRollback(kind *declaredKind) *cobra.Command {
 	return &cobra.Command{
 		Use:               "NAME",
-		Short:             "Say how to take a Kustomization back",
-		Long:              "A Kustomization delivers what its source holds: it is taken back in Git. The command says how, and fails.",
-		Args:              exactlyOneName(kustomizations),
-		ValidArgsFunction: a.completeNames(kustomizations),
+		Short:             "Say how to take " + article(kind.group.Kind) + " back",
+		Long:              "A " + kind.group.Kind + " delivers what Git says: it is taken back in Git. The command says how, and fails.",
+		Args:              exactlyOneName(kind),
+		ValidArgsFunction: a.completeNames(kind),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return advise(fmt.Errorf("kustomization %s delivers what its source holds: it is taken back in Git", args[0]),
-				"revert the commit (git revert) and push; see which with: plumb history kustomization %[1]s. To stop meanwhile: plumb suspend kustomization %[1]s", args[0])
+			return advise(fmt.Errorf("%s %s delivers what Git says: it is taken back in Git", kind.human, args[0]), rollbackAdvice[kind], args[0])
 		},
 	}
 }

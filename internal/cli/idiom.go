@@ -34,10 +34,10 @@ type idiom interface {
 	// resumed reports whether an object has been looked at since it was resumed.
 	resumed(o *unstructured.Unstructured) bool
 
-	// wake is the annotation that asks for a look at once, and its value; woken
-	// reports whether that has happened.
-	wake(o *unstructured.Unstructured, token string, hard bool) (name, value string)
-	woken(o *unstructured.Unstructured, value string) bool
+	// wake is the annotations that ask for a look at once; woken reports whether
+	// that has happened.
+	wake(o *unstructured.Unstructured, token string, how waking) map[string]any
+	woken(o *unstructured.Unstructured, token string) bool
 
 	// inventory lists the objects that a delivery owns.
 	inventory(o *unstructured.Unstructured) ([]object.ID, error)
@@ -57,10 +57,23 @@ type idiom interface {
 
 // idiomOf is the idiom of an object's kind.
 func idiomOf(o *unstructured.Unstructured) idiom {
-	if o.GroupVersionKind().Group == argo.Group {
+	kind := o.GroupVersionKind().GroupKind()
+	switch {
+	case kind.Group == argo.Group:
 		return argoIdiom{}
+	case kind.Group == helmGroup && kind.Kind == helmReleaseKind:
+		return releaseIdiom{}
+	case kind.Group == generatorGroup && kind.Kind == generatorKind:
+		return generatorIdiom{}
 	}
 	return fluxIdiom{}
+}
+
+// waking says what a look at once does besides.
+type waking struct {
+	hard  bool // nothing that is remembered counts (Applications)
+	force bool // a release is installed or upgraded though nothing has changed
+	reset bool // the failures of a release count from zero
 }
 
 // held is what waits for a person: the annotation that lets it go on.
@@ -120,15 +133,22 @@ func (fluxIdiom) resumed(o *unstructured.Unstructured) bool {
 	return observed == o.GetGeneration()
 }
 
-func (fluxIdiom) wake(_ *unstructured.Unstructured, token string, _ bool) (name, value string) {
-	return requestedAt, token
+func (fluxIdiom) wake(_ *unstructured.Unstructured, token string, how waking) map[string]any {
+	annotations := map[string]any{requestedAt: token}
+	if how.force {
+		annotations[forcedAt] = token
+	}
+	if how.reset {
+		annotations[resetAt] = token
+	}
+	return annotations
 }
 
 func (fluxIdiom) woken(o *unstructured.Unstructured, token string) bool {
 	return text(o, "status", "lastHandledReconcileAt") == token
 }
 
-// inventory reads status.inventory of a Kustomization.
+// inventory reads status.inventory of a Kustomization or a HelmRelease.
 func (fluxIdiom) inventory(o *unstructured.Unstructured) ([]object.ID, error) {
 	entries, _, err := unstructured.NestedSlice(o.Object, "status", "inventory", "entries")
 	if err != nil {
@@ -179,7 +199,7 @@ func heldBy(message string) (held, bool) {
 func (fluxIdiom) origin(ctx context.Context, c *cluster, o *unstructured.Unstructured) (source, repository string) {
 	ref := sourceOf(o)
 	if declared, err := c.source(ctx, ref); err == nil {
-		repository = withoutCredentials(text(declared, "spec", "url"))
+		repository = addressOf(declared)
 	}
 	return ref.String(), repository
 }

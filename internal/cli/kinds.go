@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,10 +33,13 @@ type declaredKind struct {
 	// singular, plural and aliases are the command's own words.
 	singular, plural string
 	aliases          []string
-	source           bool // stands under "source" and "sources"
-	delivery         bool // has objects of its own on a cluster
-	suspends         bool // can be told to rest
-	reconciles       bool // can be told to look again
+	family           family // whose commands it stands below
+	delivery         bool   // has objects of its own on a cluster
+	reads            bool   // names the source that it is made of, see sourceOf
+	suspends         bool   // can be told to rest
+	reconciles       bool   // can be told to look again
+	// static says why an object is never looked at; nil, or "": it is.
+	static func(*unstructured.Unstructured) string
 	// file is the flag that names a file with the declaration; "": none.
 	file string
 	// revision is what the object has arrived at, "" when it has not yet.
@@ -46,21 +51,14 @@ type declaredKind struct {
 	idiom   idiom
 }
 
-var gitRepositories = &declaredKind{
-	group:      schema.GroupKind{Group: sourceGroup, Kind: "GitRepository"},
-	human:      "source git",
-	singular:   "git",
-	plural:     "git",
-	source:     true,
-	suspends:   true,
-	reconciles: true,
-	revision:   artifactRevision,
-	done:       "fetched revision",
-	idiom:      fluxIdiom{},
-	columns: fluxColumns(artifactRevision, column{name: "URL", when: wide, cell: func(_ *app, o *unstructured.Unstructured) string {
-		return withoutCredentials(text(o, "spec", "url"))
-	}}),
-}
+// family is a word that flux puts before the names of some kinds.
+type family struct{ singular, plural string }
+
+var (
+	noFamily  = family{}
+	sources   = family{"source", "sources"}
+	artifacts = family{"artifact", "artifacts"}
+)
 
 var kustomizations = &declaredKind{
 	group:      schema.GroupKind{Group: kustomizeGroup, Kind: "Kustomization"},
@@ -69,6 +67,7 @@ var kustomizations = &declaredKind{
 	plural:     "kustomizations",
 	aliases:    []string{"ks"},
 	delivery:   true,
+	reads:      true,
 	suspends:   true,
 	reconciles: true,
 	file:       "kustomization-file",
@@ -77,14 +76,18 @@ var kustomizations = &declaredKind{
 	idiom:      fluxIdiom{},
 	columns: fluxColumns(
 		appliedRevision,
-		column{name: "Source", when: withSource, cell: func(_ *app, o *unstructured.Unstructured) string { return sourceOf(o).String() }},
+		sourceColumn(withSource),
 		column{name: "Path", when: wide, cell: func(_ *app, o *unstructured.Unstructured) string { return text(o, "spec", "path") }},
 	),
 }
 
 // declaredKinds are the kinds with commands of their own, in the order in
 // which they are shown.
-var declaredKinds = []*declaredKind{gitRepositories, kustomizations, applications, applicationSets, appProjects}
+var declaredKinds = []*declaredKind{
+	gitRepositories, ociRepositories, buckets, helmRepositories, helmCharts, externalArtifacts,
+	kustomizations, helmReleases, artifactGenerators,
+	applications, applicationSets, appProjects,
+}
 
 // deliveryKinds are those that have objects of their own on a cluster.
 func deliveryKinds() []*declaredKind {
@@ -129,17 +132,20 @@ func listedKinds(sourcesOnly bool) []*declaredKind {
 	own := map[schema.GroupKind]bool{}
 	for _, kind := range declaredKinds {
 		own[kind.group] = true
-		if kind.source || !sourcesOnly {
+		if kind.family == sources || !sourcesOnly {
 			kinds = append(kinds, kind)
 		}
 	}
 	for _, k := range dialectKinds() {
-		source := k.GroupKind.Group == sourceGroup
-		if own[k.GroupKind] || (sourcesOnly && !source) {
+		of := noFamily
+		if k.GroupKind.Group == sourceGroup {
+			of = sources
+		}
+		if own[k.GroupKind] || (sourcesOnly && of != sources) {
 			continue
 		}
 		kinds = append(kinds, &declaredKind{
-			group: k.GroupKind, human: strings.ToLower(k.GroupKind.Kind), source: source,
+			group: k.GroupKind, human: strings.ToLower(k.GroupKind.Kind), family: of,
 			revision: anyRevision, columns: fluxColumns(anyRevision), idiom: fluxIdiom{},
 		})
 	}
@@ -171,11 +177,16 @@ func reconciledKind(kind *declaredKind) bool { return kind.reconciles }
 func deliveryKind(kind *declaredKind) bool   { return kind.delivery }
 
 // addKindCommands hangs one command per declared kind that is taken below
-// parent; sources hang below "source" ("sources" in the plural), as in flux.
+// parent; sources hang below "source" ("sources" in the plural) and artifacts
+// below "artifact", as in flux. It returns the command of the sources.
 func addKindCommands(parent *cobra.Command, plural bool, takes func(*declaredKind) bool, build func(*declaredKind) *cobra.Command) *cobra.Command {
-	sources := &cobra.Command{Use: "source", Short: parent.Short + ": sources", Args: unknownSubcommand, RunE: showHelp}
-	if plural {
-		sources.Use, sources.Aliases = "sources", []string{"source"}
+	groups := map[family]*cobra.Command{noFamily: parent}
+	for _, of := range []family{sources, artifacts} {
+		group := &cobra.Command{Use: of.singular, Short: parent.Short + ": " + of.plural, Args: unknownSubcommand, RunE: showHelp}
+		if plural {
+			group.Use, group.Aliases = of.plural, []string{of.singular}
+		}
+		groups[of] = group
 	}
 	for _, kind := range declaredKinds {
 		if !takes(kind) {
@@ -193,27 +204,18 @@ func addKindCommands(parent *cobra.Command, plural bool, takes func(*declaredKin
 			}
 		}
 		command.Use = strings.TrimSpace(name + " " + command.Use)
-		if kind.source {
-			sources.AddCommand(command)
-		} else {
-			parent.AddCommand(command)
-		}
+		groups[kind.family].AddCommand(command)
 	}
 	parent.Args, parent.RunE = unknownSubcommand, showHelp
-	if sources.HasSubCommands() {
-		parent.AddCommand(sources)
-	}
-	return sources
-}
-
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
+	for _, of := range []family{sources, artifacts} {
+		if groups[of].HasSubCommands() {
+			parent.AddCommand(groups[of])
 		}
 	}
-	return false
+	return groups[sources]
 }
+
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
 // unknownSubcommand refuses words that name no subcommand; cobra alone would
 // print the help and succeed.
@@ -311,6 +313,9 @@ func conditionOf(o *unstructured.Unstructured, kind string) (condition, bool) {
 // readiness is how an object is doing in two words: True, False or Unknown,
 // and why.
 func readiness(o *unstructured.Unstructured) (status, message string) {
+	if ociRepository(o) {
+		return "True", "Helm repository is Ready" // upstream writes no status on it
+	}
 	c, ok := idiomOf(o).standing(o)
 	if !ok {
 		return "False", "waiting to be reconciled"
@@ -323,17 +328,18 @@ type reference struct{ kind, namespace, name string }
 
 func (r reference) String() string { return r.kind + "/" + r.namespace + "/" + r.name }
 
-// sourceOf is the source that a delivery reads.
+// sourceOf is the source that an object is made of: of a HelmRelease the one
+// that its chart comes from, unless it names the chart itself.
 func sourceOf(o *unstructured.Unstructured) reference {
-	ref := reference{
-		kind:      text(o, "spec", "sourceRef", "kind"),
-		namespace: text(o, "spec", "sourceRef", "namespace"),
-		name:      text(o, "spec", "sourceRef", "name"),
+	at := []string{"spec", "sourceRef"}
+	if o.GetKind() == helmReleaseKind {
+		at = []string{"spec", "chart", "spec", "sourceRef"}
+		if _, named, _ := unstructured.NestedMap(o.Object, "spec", "chartRef"); named {
+			at = []string{"spec", "chartRef"}
+		}
 	}
-	if ref.namespace == "" {
-		ref.namespace = o.GetNamespace()
-	}
-	return ref
+	part := func(name string) string { return text(o, append(slices.Clone(at), name)...) }
+	return reference{kind: part("kind"), namespace: cmp.Or(part("namespace"), o.GetNamespace()), name: part("name")}
 }
 
 var longHash = regexp.MustCompile(`\b[a-f0-9]{40,128}\b`)

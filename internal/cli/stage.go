@@ -570,7 +570,7 @@ func (a *app) upObjects(ctx context.Context, state upState) ([]upObject, error) 
 	}
 	objects := []upObject{}
 	for _, kind := range declaredKinds {
-		if !kind.source && !kind.delivery {
+		if kind.family != sources && !kind.delivery {
 			continue
 		}
 		list, err := c.list(ctx, kind, metav1.NamespaceAll, metav1.ListOptions{})

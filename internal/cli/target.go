@@ -179,10 +179,12 @@ func (c *cluster) deliveredBy(ctx context.Context, o *unstructured.Unstructured,
 }
 
 // The marks by which an object says which delivery applied it: the labels of
-// kustomize-controller, and what Argo CD tracks by.
+// kustomize-controller and helm-controller, and what Argo CD tracks by.
 const (
 	kustomizationName      = kustomizeGroup + "/name"
 	kustomizationNamespace = kustomizeGroup + "/namespace"
+	helmReleaseName        = helmGroup + "/name"
+	helmReleaseNamespace   = helmGroup + "/namespace"
 	trackingID             = "argocd.argoproj.io/tracking-id"
 	instanceLabel          = "app.kubernetes.io/instance"
 )
@@ -192,12 +194,18 @@ func (c *cluster) markedBy(ctx context.Context, o *unstructured.Unstructured, ar
 	if owner := controllerOf(o); owner != nil && owner.Kind == applicationSetKind && strings.HasPrefix(owner.APIVersion, argo.Group+"/") {
 		return &deliverer{kind: applicationSets, namespace: o.GetNamespace(), name: owner.Name}, nil
 	}
+	if owner := controllerOf(o); owner != nil && owner.Kind == generatorKind && strings.HasPrefix(owner.APIVersion, generatorGroup+"/") {
+		return &deliverer{kind: artifactGenerators, namespace: o.GetNamespace(), name: owner.Name}, nil
+	}
 	if by := trackedBy(o, argoNamespace); by != nil {
 		return by, nil
 	}
 	labels := o.GetLabels()
 	if name := labels[kustomizationName]; name != "" {
 		return &deliverer{kind: kustomizations, namespace: labels[kustomizationNamespace], name: name}, nil
+	}
+	if name := labels[helmReleaseName]; name != "" {
+		return &deliverer{kind: helmReleases, namespace: labels[helmReleaseNamespace], name: name}, nil
 	}
 	// The label is everybody's: only an Application that lists the object has
 	// put it there.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -82,7 +83,7 @@ func (a *app) trace(ctx context.Context, c *cluster, t target) error {
 		return err
 	}
 	if by == nil {
-		return advise(fmt.Errorf("not delivered by Plumb, Flux or Argo CD"), "neither it nor an owner of it carries the label %s or the annotation %s", kustomizationName, trackingID)
+		return advise(fmt.Errorf("not delivered by Plumb, Flux or Argo CD"), "neither it nor an owner of it carries the label %s or %s, or the annotation %s", kustomizationName, helmReleaseName, trackingID)
 	}
 	about := sheet{{"Object", t.id().Kind + "/" + t.name}}
 	about.add("Namespace", t.namespace)
@@ -95,14 +96,14 @@ func (a *app) trace(ctx context.Context, c *cluster, t target) error {
 		return err
 	}
 	blocks := []sheet{about}
-	if by.kind == kustomizations {
+	if by.kind.reads {
 		block, err := c.traceSource(ctx, sourceOf(delivery))
 		if err != nil {
 			return err
 		}
-		blocks = append(blocks, traceKustomization(delivery), block)
+		blocks = append(append(blocks, traceFlux(by.kind, delivery)...), block)
 	} else {
-		blocks = append(blocks, traceArgo(by.kind, delivery)...)
+		blocks = append(blocks, traceArgo(by.kind, delivery)...) // an ArtifactGenerator too has no source of its own
 	}
 	for i, b := range blocks {
 		if i > 0 {
@@ -117,13 +118,21 @@ func (a *app) trace(ctx context.Context, c *cluster, t target) error {
 	return nil
 }
 
-func traceKustomization(delivery *unstructured.Unstructured) sheet {
-	block := sheet{{"Kustomization", delivery.GetName()}}
+// traceFlux is a block for the delivery, and for the chart that a HelmRelease
+// describes.
+func traceFlux(kind *declaredKind, delivery *unstructured.Unstructured) []sheet {
+	block := sheet{{kind.group.Kind, delivery.GetName()}}
 	block.add("Namespace", delivery.GetNamespace())
 	block.add("Target", text(delivery, "spec", "targetNamespace"))
 	block.add("Path", text(delivery, "spec", "path"))
-	block.add("Revision", text(delivery, "status", "lastAppliedRevision"))
-	return append(block, statusFields(delivery)...)
+	block.add("Revision", kind.revision(delivery))
+	blocks := []sheet{append(block, statusFields(delivery)...)}
+	if chart := text(delivery, "spec", "chart", "spec", "chart"); chart != "" {
+		block := sheet{{"Chart", chart}}
+		block.add("Version", cmp.Or(text(delivery, "spec", "chart", "spec", "version"), "*"))
+		blocks = append(blocks, block)
+	}
+	return blocks
 }
 
 func (c *cluster) traceSource(ctx context.Context, source reference) (sheet, error) {
@@ -137,8 +146,10 @@ func (c *cluster) traceSource(ctx context.Context, source reference) (sheet, err
 	case err != nil:
 		return nil, err
 	}
-	block.add("URL", withoutCredentials(text(origin, "spec", "url")))
-	for _, part := range []string{"tag", "semver", "branch", "name", "commit"} {
+	block.add("URL", addressOf(origin))
+	block.add("Chart", text(origin, "spec", "chart"))
+	block.add("Version", text(origin, "spec", "version"))
+	for _, part := range []string{"tag", "semver", "branch", "name", "commit", "digest"} {
 		block.add(strings.ToUpper(part[:1])+part[1:], text(origin, "spec", "ref", part))
 	}
 	block.add("Revision", text(origin, "status", "artifact", "revision"))
@@ -190,7 +201,7 @@ func manager(o *unstructured.Unstructured, by *deliverer) string {
 	switch {
 	case o.GetLabels()[watchLabel] != "":
 		return "Plumb"
-	case by.kind == kustomizations:
+	case strings.HasSuffix(by.kind.group.Group, fluxGroups):
 		return "Flux"
 	}
 	return "Argo CD"

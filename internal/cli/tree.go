@@ -56,38 +56,31 @@ Applications of Applications.`,
   # Only what is itself declared to Plumb, Flux or Argo CD
   plumb tree ks flux-system --compact
 
+  # What a release has installed
+  plumb tree helmrelease podinfo
+
   # An app of apps
   plumb tree application apps`,
 	}
 	addKindCommands(tree, false, deliveryKind, func(kind *declaredKind) *cobra.Command {
-		compact, output := false, ""
+		compact := false
 		command := &cobra.Command{
 			Use:               "NAME",
 			Short:             "Show the inventory of " + article(kind.group.Kind) + " as a tree",
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				if output != "" && output != "json" && output != "yaml" {
-					return fmt.Errorf("--output must be json or yaml, not %q", output)
-				}
-				ctx, cancel := a.within(cmd.Context())
-				defer cancel()
-				c, err := a.connect()
-				if err != nil {
-					return err
-				}
-				root, err := c.tree(ctx, kind, a.namespaceOf(kind), args[0], compact)
-				if err != nil {
-					return err
-				}
-				if output != "" {
-					return a.printDocument(output, root)
-				}
-				return a.out("%s", root.print())
-			},
 		}
 		command.Flags().BoolVar(&compact, "compact", false, "show only objects that are themselves declared to Plumb, Flux or Argo CD")
-		command.Flags().StringVarP(&output, "output", "o", "", "json or yaml instead of a drawing")
+		a.documented(command, "json or yaml instead of a drawing", func(ctx context.Context, c *cluster, args []string, output string) error {
+			root, err := c.tree(ctx, kind, a.namespaceOf(kind), args[0], compact)
+			if err != nil {
+				return err
+			}
+			if output != "" {
+				return a.printDocument(output, root)
+			}
+			return a.out("%s", root.print())
+		})
 		return command
 	})
 	return tree

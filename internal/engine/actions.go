@@ -229,6 +229,12 @@ func (r *run) freshRevision(ctx context.Context, a *acting) (*content, error) {
 			}
 		}
 	}
+	a.known = map[int]*release.Record{}
+	for _, record := range []*release.Record{last, deployed} {
+		if record != nil {
+			a.known[record.Version] = record
+		}
+	}
 	opts := r.inputs[0].Render.Helm
 	config, err := valuesOf(opts.Values)
 	if err != nil {
@@ -625,9 +631,12 @@ func (r *run) endRevision(ctx context.Context, a *acting, why error) (release.Ou
 // supersede notes which older revisions are not deployed any more.
 func (r *run) supersede(ctx context.Context, a *acting) ([]int, error) {
 	for _, version := range a.action.Supersedes {
-		older, err := r.revision(ctx, version)
-		if err != nil {
-			return nil, err
+		older := a.known[version]
+		if older == nil {
+			var err error
+			if older, err = r.revision(ctx, version); err != nil {
+				return nil, err
+			}
 		}
 		older.Supersede()
 		if err := r.store(ctx, older); err != nil {
@@ -892,8 +901,16 @@ func (r *run) unlock(ctx context.Context, a *acting) (release.Outcome, error) {
 func (r *run) correct(ctx context.Context) (release.Outcome, error) {
 	outcome := release.Outcome{}
 	r.consent = plan.Consent{Apply: true, Correct: true, CorrectAlong: true}
+	r.correcting = true
+	defer func() { r.correcting = false }()
 	if err := r.decide(); err != nil {
 		return outcome, err
+	}
+	words := map[object.ID]string{}
+	for _, w := range r.plan.Waves {
+		for i := range w.Changes {
+			words[w.Changes[i].Object] = correction(&w.Changes[i])
+		}
 	}
 	first := len(r.report.Objects)
 	err := r.apply(ctx)
@@ -902,7 +919,7 @@ func (r *run) correct(ctx context.Context) (release.Outcome, error) {
 	}
 	for _, o := range r.report.Objects[first:] {
 		if o.Fault == nil {
-			outcome.Corrected = append(outcome.Corrected, objectLine(o.Object)+" "+correction(o.Verb))
+			outcome.Corrected = append(outcome.Corrected, objectLine(o.Object)+" "+words[o.Object])
 		}
 	}
 	slices.Sort(outcome.Corrected)
@@ -912,8 +929,9 @@ func (r *run) correct(ctx context.Context) (release.Outcome, error) {
 	return outcome, nil
 }
 
-func correction(verb model.Verb) string {
-	if verb == model.Create {
+// correction tells in helm-controller's words what is done about a difference.
+func correction(c *model.Change) string {
+	if removed(c) {
 		return "created"
 	}
 	return "configured"

@@ -349,7 +349,7 @@ func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]by
 	r.e.mu.Lock()
 	queries := r.d.judgement.queries
 	r.e.mu.Unlock()
-	pointers := ignored(r.spec.Policy.Ignore, want)
+	pointers := ignored(r.spec.Policy.Ignore, r.correcting, want)
 	if len(pointers) == 0 && !queries.Any(want) {
 		return c.Want.JSON, nil
 	}

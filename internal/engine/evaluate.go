@@ -47,7 +47,7 @@ func (r *run) evaluate(ctx context.Context) error {
 		return r.settled(nil, fault)
 	}
 	if len(r.trees) > 0 {
-		r.report.Revision, r.report.Commit = r.trees[0].Revision(), r.trees[0].Commit()
+		r.report.Revision, r.report.OriginRevision, r.report.Commit = r.trees[0].Revision(), r.trees[0].OriginRevision(), r.trees[0].Commit()
 	}
 	wants, err := r.desired(ctx)
 	if ctx.Err() != nil {
@@ -359,6 +359,9 @@ func (r *run) environment(in *model.Input, tree *source.Tree) model.Render {
 	}
 	if opts.NamesRevision() || overridesNameRevision(in, tree) {
 		hash := tree.Commit().Hash
+		if hash == "" { // the version of a chart, the digest of an artifact
+			hash = tree.Revision()[strings.LastIndexByte(tree.Revision(), '@')+1:]
+		}
 		env[model.RevisionVariable] = hash
 		env[model.RevisionVariable+"_SHORT"] = hash[:min(short, len(hash))]
 		env[model.RevisionVariable+"_SHORT_8"] = hash[:min(shorter, len(hash))]

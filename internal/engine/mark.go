@@ -30,7 +30,7 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 	handle, stage := e.opts.Words.Handling(d.Origin.Dialect, o)
 	if d.Release != nil {
 		handle, stage = releaseHandling(o), model.Stage{}
-		markRelease(&d.Ownership, o)
+		MarkRelease(&d.Ownership, o)
 	}
 	object.FoldStringData(o)
 	Mark(&d.Ownership, o)
@@ -50,9 +50,9 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 	}, nil
 }
 
-// markRelease sets what Helm knows the objects of a release by. Its hooks have
+// MarkRelease sets what Helm knows the objects of a release by. Its hooks have
 // none of it.
-func markRelease(owner *model.Ownership, o *unstructured.Unstructured) {
+func MarkRelease(owner *model.Ownership, o *unstructured.Unstructured) {
 	notes := o.GetAnnotations()
 	if _, role := helm.ReadHook(o.GetKind(), o.GetName(), notes); role != helm.Plain {
 		return
@@ -139,11 +139,11 @@ func refers(live *unstructured.Unstructured, ref *model.OwnerReference) bool {
 }
 
 // ignored lists the JSON pointers that the delivery's rules leave to others on
-// this object.
-func ignored(rules []model.IgnoreRule, o *unstructured.Unstructured) []string {
+// this object: all of them, or those that are not about comparing only.
+func ignored(rules []model.IgnoreRule, all bool, o *unstructured.Unstructured) []string {
 	var paths []string
 	for _, rule := range rules {
-		if !rule.CompareOnly && (rule.Target == nil || selects(rule.Target, o)) {
+		if (all || !rule.CompareOnly) && (rule.Target == nil || selects(rule.Target, o)) {
 			paths = append(paths, rule.Paths...)
 		}
 	}

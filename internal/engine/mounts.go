@@ -3,11 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -43,7 +40,7 @@ func (r *run) desk(ctx context.Context, in *model.Input, opts model.Render) (*de
 			d.mounts = append(d.mounts, render.Mount{At: render.RefAt(other.Name), Tree: r.trees[j], Source: other.Source})
 		}
 	}
-	if opts.Kind == model.RenderHelm || opts.Kind == model.RenderDetect {
+	if opts.Kind == model.RenderHelm || opts.Kind == model.RenderDetect || opts.Kustomize.EnableHelm || opts.Kustomize.EnableHelm {
 		capabilities, err := r.capabilities(ctx)
 		if err != nil {
 			return nil, err
@@ -78,7 +75,7 @@ func (r *run) fetch(d *desk, in *model.Input, w *wanted, missing *render.Missing
 	waits := false
 	for i := range missing.Wants {
 		want := &missing.Wants[i]
-		spec, err := r.wantedSource(in, want)
+		spec, err := want.Source(&r.spec, in, r.e.key)
 		if err != nil {
 			return err
 		}
@@ -101,94 +98,6 @@ func (r *run) fetch(d *desk, in *model.Input, w *wanted, missing *render.Missing
 	return nil
 }
 
-// wantedSource is the implied source of what a render asks for. The first place
-// that the delivery knows for the address says how to get it. The caller holds
-// e.mu.
-func (r *run) wantedSource(in *model.Input, want *render.Want) (model.Source, error) {
-	s := model.Source{
-		Implied: true, Interval: r.spec.Policy.Interval, Timeout: r.spec.Policy.Timeout,
-		Origin: model.Origin{Dialect: r.spec.Origin.Dialect, Declared: r.spec.ID, Field: want.Field},
-	}
-	if s.Interval <= 0 {
-		s.Interval = time.Hour
-	}
-	var place model.ChartPlace
-	kind := "Repository"
-	switch {
-	case want.Chart != nil:
-		c := want.Chart
-		at, found := placeOf(in.Charts, c.Repository)
-		if alias, named := aliased(c.Repository); named {
-			if !found {
-				return s, &model.Fault{
-					Reason: "BuildFailed", Origin: s.Origin,
-					Message: fmt.Sprintf("the chart %s is asked of the repository %q, which nobody declares", c.Name, alias), Advice: "declare a Helm repository of that name, or write its address",
-				}
-			}
-			c.Repository = at.URL
-		}
-		place, kind = at, "Chart"
-		address, oci := strings.CutPrefix(c.Repository, "oci://")
-		version := c.Version
-		if c.Devel && version == "" {
-			version = ">0.0.0-0"
-		}
-		s.Chart = &model.ChartSource{Repository: address, OCI: oci, Auth: place.Auth, Name: c.Name, Version: version, Fresh: s.Interval}
-	case want.Base != nil:
-		place, _ = placeOf(in.Charts, want.Base.URL)
-		s.Git = &model.GitSource{URL: want.Base.URL, Ref: model.GitRef{Revision: want.Base.Ref}, RecurseSubmodules: want.Base.Submodules}
-		if place.Git != nil {
-			s.Git.Auth = *place.Git
-		}
-	default:
-		place, _ = placeOf(in.Charts, want.URL)
-		s.External = &model.ExternalSource{URL: want.URL, Plain: true, Auth: place.Auth}
-	}
-	s.ID = object.ID{Group: "plumb.dev", Kind: kind, Namespace: r.spec.ID.Namespace, Name: object.Keyed(r.e.key, []byte(want.Key+"\x00"+fingerprint(&place)))}
-	return s, nil
-}
-
-// placeOf is the first place that an address lies in, or that an alias names.
-func placeOf(places []model.ChartPlace, address string) (model.ChartPlace, bool) {
-	alias, named := aliased(address)
-	for i := range places {
-		p := &places[i]
-		if named && p.Alias == alias || !named && within(p.URL, address) {
-			return *p, true
-		}
-	}
-	return model.ChartPlace{}, false
-}
-
-// aliased reads "@name" and "alias:name" (Helm, "Chart dependencies").
-func aliased(repository string) (string, bool) {
-	if name, ok := strings.CutPrefix(repository, "@"); ok {
-		return name, true
-	}
-	return strings.CutPrefix(repository, "alias:")
-}
-
-// within reports whether an address is at or below another one: credentials of
-// a host's path never go to another.
-func within(base, address string) bool {
-	base, address = strings.TrimSuffix(base, "/"), strings.TrimSuffix(address, "/")
-	return base != "" && (base == address || strings.HasPrefix(address, base+"/")) && !strings.Contains(address, "/../") && path.Clean("/"+address) != "/"
-}
-
-// fingerprint tells places with other credentials apart. It is only ever used
-// in a keyed digest.
-func fingerprint(p *model.ChartPlace) string {
-	a := &p.Auth
-	parts := []string{p.URL, a.Username, string(a.Password.Reveal()), string(a.BearerToken.Reveal()), string(a.ClientCert), string(a.ClientKey.Reveal()), string(a.CA), fmt.Sprint(a.Insecure, a.Plain, a.PassAll)}
-	for _, config := range a.DockerConfig {
-		parts = append(parts, string(config.Reveal()))
-	}
-	if g := p.Git; g != nil {
-		parts = append(parts, g.Username, string(g.Password.Reveal()), string(g.BearerToken.Reveal()), string(g.SSHKey.Reveal()), string(g.KnownHosts), string(g.CA))
-	}
-	return strings.Join(parts, "\x00")
-}
-
 // capabilities is what charts may know of the target.
 func (r *run) capabilities(ctx context.Context) (render.Tree, error) {
 	version, err := r.cluster.Version(ctx)
@@ -204,22 +113,10 @@ func (r *run) capabilities(ctx context.Context) (render.Tree, error) {
 	w := r.e.watchesOf(r.cluster)
 	w.listenForAPIs()
 	if key := version + " " + apis.Digest; w.capabilities == nil || w.capable != key {
-		w.capabilities, w.capable = render.Capabilities(version, apiNames(apis.Kinds)), key
+		w.capabilities, w.capable = render.Capabilities(version, render.APINames(apis.Kinds)), key
 	}
 	r.capable = w.capable
 	return w.capabilities, nil
-}
-
-// apiNames are the names by which a chart asks for what is served: versions,
-// and kinds of versions (Helm, Capabilities.APIVersions).
-func apiNames(kinds []schema.GroupVersionKind) []string {
-	names := make([]string, 0, len(kinds)*2)
-	for _, gvk := range kinds {
-		version := gvk.GroupVersion().String()
-		names = append(names, version, version+"/"+gvk.Kind)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // listenForAPIs evaluates anew who looked at what the cluster serves, when that

@@ -31,11 +31,18 @@ type storage struct {
 	heard           map[string]string // Secret → resource version that the watch told last; "": it is gone
 }
 
+// discarded stands for the version of a record that we have deleted: what the
+// watch still tells of it is not news.
+const discarded = "discarded"
+
 // outdated reports whether the watch told of something that we have not done.
 // The caller holds e.mu.
 func (s *storage) outdated() bool {
 	for name, version := range s.heard {
 		known, ok := s.versions[name]
+		if known == discarded {
+			continue
+		}
 		if version == "" && ok || version != "" && (!ok || object.Older(known, version)) {
 			return true
 		}
@@ -129,6 +136,9 @@ func (r *run) store(ctx context.Context, record *release.Record) error {
 	}
 	r.e.mu.Lock()
 	was := s.versions[id.Name]
+	if was == discarded {
+		was = ""
+	}
 	r.e.mu.Unlock()
 	var live *unstructured.Unstructured
 	opts := cluster.WriteOptions{Manager: r.spec.Ownership.FieldManager}
@@ -185,7 +195,7 @@ func (r *run) discard(ctx context.Context, versions []int) error {
 			return cluster.Explain(err, "delete", id, r.spec.Origin)
 		}
 		r.e.mu.Lock()
-		delete(s.versions, id.Name)
+		s.versions[id.Name] = discarded
 		kept := make([]release.Stored, 0, len(s.stored))
 		for i := range s.stored {
 			if s.stored[i].Version != version {

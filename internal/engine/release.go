@@ -43,6 +43,7 @@ type acting struct {
 	op     *syncing
 	began  time.Time
 	hooks  map[object.ID]*hookTimes
+	known  map[int]*release.Record // older records that have been read for it
 }
 
 // hookTimes are when a hook began and ended.
@@ -241,7 +242,7 @@ func (r *run) releaseFacts(ctx context.Context) (*release.Facts, error) {
 // chart is what is known of the chart, with the version that the release will
 // have.
 func (r *run) chart() (model.Chart, error) {
-	chart, err := chartIn(r.trees[0])
+	chart, err := ChartIn(r.trees[0])
 	if err != nil {
 		return chart, &model.Fault{Reason: "ArtifactFailed", Origin: r.spec.Origin, Message: err.Error()}
 	}
@@ -259,7 +260,7 @@ func (r *run) ociDigest() string {
 	if len(r.trees) == 0 {
 		return ""
 	}
-	chart, err := chartIn(r.trees[0])
+	chart, err := ChartIn(r.trees[0])
 	if err != nil {
 		return ""
 	}
@@ -299,12 +300,14 @@ func (r *run) drift(ctx context.Context) ([]string, error) {
 
 // driftLine tells of one difference as helm-controller does.
 func driftLine(c *model.Change) string {
-	verb := "changed"
-	if c.Verb == model.Create || c.Why == "it was deleted" {
-		verb = "removed"
+	if removed(c) {
+		return objectLine(c.Object) + " removed"
 	}
-	return objectLine(c.Object) + " " + verb
+	return objectLine(c.Object) + " changed"
 }
+
+// removed reports whether a change brings back what somebody deleted.
+func removed(c *model.Change) bool { return c.Verb == model.Create || c.Why == "it was deleted" }
 
 func objectLine(id object.ID) string {
 	if id.Namespace == "" {
@@ -495,8 +498,8 @@ func (r *run) unawaited(op *syncing, id object.ID) bool {
 	return r.spec.Release != nil && (!op.waits || !op.jobs && id.Kind == "Job" && id.Group == "batch")
 }
 
-// chartIn reads what a tree tells of the chart in it.
-func chartIn(tree *source.Tree) (model.Chart, error) {
+// ChartIn reads what a tree tells of the chart in it.
+func ChartIn(tree *source.Tree) (model.Chart, error) {
 	if c := tree.Chart(); c != nil {
 		return *c, nil
 	}

@@ -45,6 +45,10 @@ type run struct {
 	capable string           // state of the target that was laid before its renders
 	asked   *model.Operation // the operation that this run begins or goes on with
 
+	// correcting: drift of a release is put back, and nothing else. What a
+	// comparison ignores stays as it is.
+	correcting bool
+
 	// Objects of others that the plan took hold of, and those of them that may
 	// have been written by now. Engine.mu guards both.
 	before map[object.ID]holding
@@ -101,7 +105,7 @@ func (e *Engine) begin(id object.ID) *run {
 	}
 	if last := d.report; last != nil {
 		r.report.Applied, r.report.Inventory, r.report.Digest = last.Applied, last.Inventory, last.Digest
-		r.report.Revision, r.report.Commit, r.report.Inputs = last.Revision, last.Commit, last.Inputs
+		r.report.Revision, r.report.OriginRevision, r.report.Commit, r.report.Inputs = last.Revision, last.OriginRevision, last.Commit, last.Inputs
 		r.report.Sync, r.report.Resources, r.report.Images = last.Sync, last.Resources, last.Images
 	} else {
 		r.report.Applied = d.spec.Applied

@@ -179,6 +179,11 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.mu.Lock()
 	spec, last := s.spec, s.tree
 	asked := s.asked
+	if spec.Implied && spec.Chart != nil && len(spec.After) == 0 && asked != s.answered {
+		chart := *spec.Chart // somebody asked for a look: no index that is remembered will do
+		chart.Fresh = 0
+		spec.Chart = &chart
+	}
 	included, missing := e.included(spec)
 	e.mu.Unlock()
 
@@ -508,7 +513,7 @@ func (d *delivery) describe(rep *model.Report) {
 	if len(d.trees) == 0 || d.trees[0] == nil {
 		return
 	}
-	rep.Revision, rep.Commit = d.trees[0].Revision(), d.trees[0].Commit()
+	rep.Revision, rep.OriginRevision, rep.Commit = d.trees[0].Revision(), d.trees[0].OriginRevision(), d.trees[0].Commit()
 	rep.Inputs = make([]model.InputReport, len(d.trees))
 	for i, tree := range d.trees {
 		if i < len(d.inputs) {

@@ -15,15 +15,19 @@ type HelmOptions struct {
 	IgnoreMissingValueFiles bool
 	Schemes                 []string // that addresses of value files may have; nil: none
 	// Values go over the files: a mapping, YAML or JSON. They may hold secrets.
-	Values       Secret          `json:"-"`
-	ValuesDigest string          // of Values, so that two renders can be told apart
+	Values       Secret `json:"-"`
+	ValuesDigest string // of Values, so that two renders can be told apart
+	// ValuesObject: Values were written as a mapping, which goes before those that
+	// are written as a text (Argo CD valuesObject and values).
+	ValuesObject bool
 	Parameters   []HelmParameter // go over all others, in this order
 
 	KubeVersion string   // "": the target's
 	APIVersions []string // besides the target's; with KubeVersion set, instead of them
 	// KnownAPIs: kinds that Helm knows by itself count as served, whatever the
 	// target says, as with "helm template" (Argo CD). So they do where the target
-	// is not known, and with KubeVersion set.
+	// is not known, and with KubeVersion set. APIVersions are then told instead of
+	// the target's, whatever KubeVersion is.
 	KnownAPIs bool
 	// Packaged: the tree is that of a packaged chart, in which .helmignore has
 	// nothing left to say. It has in a directory of a repository.

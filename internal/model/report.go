@@ -39,13 +39,16 @@ type Report struct {
 	Running bool   // the run goes on; Message says what it does
 	Message string
 
-	Source    object.ID
-	Revision  string // of the tree that the run used
-	Commit    Commit
-	Applied   string    // last revision that was applied in full
-	Inventory []Claim   // what is owned now; nil when not known yet: keep the last one
-	Digest    string    // of the desired set, for history
-	Objects   []Outcome // only what this run changed, or what is wrong
+	Source   object.ID
+	Revision string // of the tree that the run used
+	// OriginRevision is where the tree says that its content comes from: what an
+	// OCI artifact was pushed from, or was generated from; else "".
+	OriginRevision string
+	Commit         Commit
+	Applied        string    // last revision that was applied in full
+	Inventory      []Claim   // what is owned now; nil when not known yet: keep the last one
+	Digest         string    // of the desired set, for history
+	Objects        []Outcome // only what this run changed, or what is wrong
 
 	Hold      *Hold
 	Suspended bool

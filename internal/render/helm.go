@@ -126,14 +126,17 @@ func (h *helming) defaults() (map[string]any, error) {
 func (h *helming) target() (chart.Target, error) {
 	t := chart.Target{KubeVersion: common.DefaultCapabilities.KubeVersion}
 	version := h.opts.KubeVersion
-	served := false
-	if version == "" {
-		at := path.Join(AtAPI, apiVersionFile)
+	served := version == ""
+	if h.opts.KnownAPIs {
+		served = len(h.opts.APIVersions) == 0
+	}
+	if at := path.Join(AtAPI, apiVersionFile); served || version == "" {
 		_, found, err := h.recorder.Lookup(at)
 		if err != nil {
 			return t, h.readFault(at, err)
 		}
-		if served = found; found {
+		served = served && found
+		if found && version == "" {
 			text, err := h.recorder.Read(at)
 			if err != nil {
 				return t, h.readFault(at, err)
@@ -437,7 +440,7 @@ func lineOf(source string, d *chart.Document) int {
 func (h *helming) collect(crds, others []item) ([]model.Rendered, error) {
 	c := (&survey{build: h.build}).collector(nil)
 	for i, one := range slices.Concat(crds, others) {
-		label(one.fields, "labels", h.opts.OwnLabels)
+		overlay(one.fields, "labels", h.opts.OwnLabels)
 		from := len(c.objects)
 		if err := c.add(one.fields, &one.at); err != nil {
 			return nil, err
@@ -462,24 +465,4 @@ func (h *helming) sensitive(text []byte) bool {
 		}
 	}
 	return false
-}
-
-// label sets labels or annotations of an object.
-func label(fields map[string]any, name string, values map[string]string) {
-	if len(values) == 0 {
-		return
-	}
-	metadata, ok := fields["metadata"].(map[string]any)
-	if !ok {
-		metadata = map[string]any{}
-		fields["metadata"] = metadata
-	}
-	entries, ok := metadata[name].(map[string]any)
-	if !ok {
-		entries = map[string]any{}
-		metadata[name] = entries
-	}
-	for key, value := range values {
-		entries[key] = value
-	}
 }

@@ -293,7 +293,7 @@ func (s *survey) inflatedObject(l layer, rendered *model.Rendered) ([]byte, erro
 	if err := json.Unmarshal(rendered.JSON, &fields); err != nil {
 		return nil, s.faultAt(rendered.Origin.File, rendered.Origin.Line, "the object cannot be read", "")
 	}
-	label(fields, "annotations", map[string]string{konfig.HelmGeneratedAnnotation: "true"})
+	overlay(fields, "annotations", map[string]string{konfig.HelmGeneratedAnnotation: "true"})
 	text, err := sigsyaml.Marshal(fields)
 	if err != nil {
 		return nil, s.faultAt(rendered.Origin.File, rendered.Origin.Line, "the object cannot be written", "")

@@ -69,8 +69,8 @@ func (h *helming) postRendered(items []item) ([]item, error) {
 			}
 		}
 		for _, one := range items {
-			label(one.fields, "labels", opts.CommonLabels)
-			label(one.fields, "annotations", opts.CommonAnnotations)
+			overlay(one.fields, "labels", opts.CommonLabels)
+			overlay(one.fields, "annotations", opts.CommonAnnotations)
 		}
 	}
 	return items, nil
@@ -121,7 +121,7 @@ func (h *helming) kustomized(items []item, opts model.KustomizeOptions, field st
 func (h *helming) stream(items []item) ([]byte, error) {
 	var out []byte
 	for i, one := range items {
-		label(one.fields, "annotations", map[string]string{indexAnnotation: strconv.Itoa(i)})
+		overlay(one.fields, "annotations", map[string]string{indexAnnotation: strconv.Itoa(i)})
 		text, err := sigsyaml.Marshal(one.fields)
 		if err != nil {
 			return nil, h.faultAt(one.at.file, one.at.line, "an object cannot be written as YAML", "")

@@ -18,8 +18,8 @@ import (
 	"plumb.dev/plumb/internal/model"
 )
 
-// originRevision is the annotation of artifacts made by an ArtifactGenerator
-// (source-watcher ArtifactOriginRevisionAnnotation).
+// originRevision is the annotation of artifacts that tells what they were made
+// from (source-watcher ArtifactOriginRevisionAnnotation; "flux push artifact").
 const originRevision = "org.opencontainers.image.revision"
 
 // extractedBytes bounds an archive that a copy rule unpacks (fluxcd/pkg tar
@@ -56,7 +56,7 @@ func (v *generatedVisit) look(context.Context) (offer, error) {
 				Object:  from.Source, Waiting: true, Retry: true,
 			}
 		}
-		question = append(question, from.Source.String(), tree.Digest(), tree.Revision(), tree.Metadata()[originRevision])
+		question = append(question, from.Source.String(), tree.Digest(), tree.Revision(), tree.OriginRevision())
 	}
 	return offer{key: label(question...).String(), load: v.load}, nil
 }
@@ -387,7 +387,7 @@ func (v *generatedVisit) finish(t *Tree, _ piece) {
 		t.revision = from.Revision()
 	}
 	if from := v.byAlias(strings.TrimPrefix(g.OriginRevision, "@")); g.OriginRevision != "" && from != nil {
-		origin := from.Metadata()[originRevision]
+		origin := from.OriginRevision()
 		if origin == "" {
 			origin = from.Revision()
 		}

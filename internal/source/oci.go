@@ -22,6 +22,11 @@ const (
 // ociVisit fetches an OCIRepository.
 type ociVisit struct{ *visit }
 
+// chartContent is the media type of a packaged chart. As an artifact of its own
+// (OCISource.Revision) it is the chart's directory without the archive's first
+// one (argo-cd util/oci, extractContentToManifestsDir).
+const chartContent = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
 // copies reports whether the layer is taken as one file.
 func copies(o *model.OCISource) bool { return o.Layer != nil && o.Layer.Copy }
 
@@ -31,8 +36,11 @@ func (v *ociVisit) place() string {
 	if o.Layer != nil {
 		media = o.Layer.MediaType
 	}
-	if copies(o) {
+	switch {
+	case copies(o):
 		how = "copy"
+	case o.Revision != "":
+		how = "content"
 	}
 	return dial.Key(&o.Auth, "oci", o.URL, media, how, trusted(o.Verify))
 }
@@ -85,7 +93,7 @@ func (s *Store) layer(ctx context.Context, o *model.OCISource, found model.OCIAr
 		return piece{}, err
 	}
 	defer sp.close()
-	p, err := s.unpacked(ctx, sp, unpacking{})
+	p, err := s.unpacked(ctx, sp, unpacking{chart: o.Revision != "" && found.LayerMediaType == chartContent})
 	var archive errArchive
 	if copies(o) && (err == nil || errors.As(err, &archive)) {
 		p, err = s.copied(ctx, sp, p, hexOf(found.LayerDigest)+".tgz")

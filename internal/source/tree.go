@@ -144,6 +144,10 @@ func (t *Tree) Verified() string { return t.verified }
 // not be changed.
 func (t *Tree) Metadata() map[string]string { return t.metadata }
 
+// OriginRevision is the revision that the content was made from, as far as
+// whoever made it says so.
+func (t *Tree) OriginRevision() string { return t.metadata[originRevision] }
+
 // Chart describes the chart of a ChartSource; nil for others.
 func (t *Tree) Chart() *model.Chart { return t.chart }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -30,10 +31,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/source/bucket/s3test"
 )
 
-// A Warehouse is an OCI registry and a Helm repository on loopback, filled by
-// the story.
+// A Warehouse is an OCI registry, a Helm repository and a bucket of an object
+// store on loopback, filled by the story.
 type Warehouse struct {
 	host   string
 	server *http.Server
@@ -45,6 +48,9 @@ type Warehouse struct {
 	guard    [2]string                   // user and password; empty: everybody is let in
 	broken   bool
 	asked    map[string]int // requests by path
+
+	bucket  s3test.Store
+	signers map[string]*ecdsa.PrivateKey // by name, see Sign
 }
 
 // NewWarehouse serves an empty one.
@@ -56,10 +62,12 @@ func NewWarehouse() (*Warehouse, error) {
 	w := &Warehouse{
 		host: listener.Addr().String(), ended: make(chan struct{}),
 		packages: map[string][]byte{}, index: map[string][]map[string]any{}, asked: map[string]int{},
+		signers: map[string]*ecdsa.PrivateKey{},
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v2/", registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	mux.HandleFunc("/charts/", w.charts)
+	mux.Handle("/"+s3test.Bucket+"/", &w.bucket)
 	w.server = &http.Server{Handler: w.guarded(mux)}
 	go func() {
 		defer close(w.ended)
@@ -80,12 +88,18 @@ func (w *Warehouse) Host() string { return w.host }
 // Charts is the address of the Helm repository.
 func (w *Warehouse) Charts() string { return "http://" + w.host + "/charts" }
 
-// Guard lets nobody in without a user and a password; empty ones let everybody
-// in.
+// Guard lets nobody in without a user and a password, which are the access key
+// and the secret key of the bucket; empty ones let everybody in.
 func (w *Warehouse) Guard(user, password string) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.guard = [2]string{user, password}
+	w.mu.Unlock()
+	w.bucket.Change(func(s *s3test.Store) {
+		s.Keys = nil
+		if user != "" {
+			s.Keys = map[string]string{user: password}
+		}
+	})
 }
 
 // Break makes every request fail, or not.
@@ -112,6 +126,8 @@ func (w *Warehouse) guarded(next http.Handler) http.Handler {
 		switch {
 		case broken:
 			http.Error(out, "out of order", http.StatusServiceUnavailable)
+		case strings.HasPrefix(r.URL.Path, "/"+s3test.Bucket+"/"): // checks signatures itself
+			next.ServeHTTP(out, r)
 		case guard[0] != "" && (user != guard[0] || password != guard[1]):
 			out.Header().Set("WWW-Authenticate", `Basic realm="warehouse"`)
 			http.Error(out, "who are you?", http.StatusUnauthorized)
@@ -170,35 +186,55 @@ func (w *Warehouse) PushChart(ctx context.Context, dir string, fill func([]byte)
 	w.index[chart] = slices.DeleteFunc(w.index[chart], func(e map[string]any) bool { return e["version"] == metadata["version"] })
 	w.index[chart] = append(w.index[chart], entry)
 	w.mu.Unlock()
-	config, err := yaml.YAMLToJSON(fill(text))
-	if err != nil {
-		return err
-	}
-	return w.push(ctx, "charts/"+chart, strings.ReplaceAll(version, "+", "_"), archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/vnd.cncf.helm.config.v1+json", config)
+	_, err = w.push(ctx, "charts/"+chart+":"+strings.ReplaceAll(version, "+", "_"), "application/vnd.cncf.helm.config.v1+json", nil,
+		[]mutate.Addendum{layerOf(archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")})
+	return err
 }
 
-// PushArtifact offers the files of a directory in the registry, as "flux push
-// artifact" does, and returns the digest of the manifest.
-func (w *Warehouse) PushArtifact(ctx context.Context, repository, tag, dir string, fill func([]byte) []byte) error {
-	archive, err := pack(dir, "", fill)
-	if err != nil {
-		return err
+// FluxLayer is the media type of the layer of an artifact of Flux.
+const FluxLayer = "application/vnd.cncf.flux.content.v1.tar+gzip"
+
+// A Layer of an artifact is an archive of the files of a directory.
+type Layer struct{ MediaType, Dir string }
+
+// PushArtifact offers layers at "repository:tag" in the registry, as "flux push
+// artifact" does, and returns the digest of the manifest. origin is where it
+// says that its content is from.
+func (w *Warehouse) PushArtifact(ctx context.Context, at, origin string, layers []Layer, fill func([]byte) []byte) (string, error) {
+	var packed []mutate.Addendum
+	for _, l := range layers {
+		archive, err := pack(l.Dir, "", fill)
+		if err != nil {
+			return "", err
+		}
+		packed = append(packed, layerOf(archive, types.MediaType(l.MediaType)))
 	}
-	return w.push(ctx, repository, tag, archive, "application/vnd.cncf.flux.content.v1.tar+gzip", "application/vnd.cncf.flux.config.v1+json", []byte("{}"))
+	annotations := map[string]string{"org.opencontainers.image.created": "2026-01-01T00:00:00Z", "org.opencontainers.image.revision": origin}
+	return w.push(ctx, at, "application/vnd.cncf.flux.config.v1+json", annotations, packed)
 }
 
-func (w *Warehouse) push(ctx context.Context, repository, tag string, content []byte, layer, config types.MediaType, configText []byte) error {
-	ref, err := name.NewTag(w.host+"/"+repository+":"+tag, name.Insecure)
+func layerOf(content []byte, mediaType types.MediaType) mutate.Addendum {
+	return mutate.Addendum{Layer: static.NewLayer(content, mediaType), MediaType: mediaType}
+}
+
+// push writes an image, and returns its digest.
+func (w *Warehouse) push(ctx context.Context, at string, config types.MediaType, annotations map[string]string, layers []mutate.Addendum) (string, error) {
+	ref, err := name.NewTag(w.host+"/"+at, name.Insecure)
 	if err != nil {
-		return err
+		return "", err
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), config)
-	image, err = mutate.Append(image, mutate.Addendum{Layer: static.NewLayer(content, layer), MediaType: layer})
-	if err != nil {
-		return err
+	if image, err = mutate.Append(image, layers...); err != nil {
+		return "", err
 	}
-	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(w)}
-	return remote.Write(ref, v1.Image(image), options...)
+	if annotations != nil {
+		image = mutate.Annotations(image, annotations).(v1.Image)
+	}
+	if err := remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(w)); err != nil {
+		return "", err
+	}
+	digest, err := image.Digest()
+	return digest.String(), err
 }
 
 // RoundTrip lets the story itself in, whatever the guard.

@@ -35,6 +35,8 @@ type compilation struct {
 	cluster  registered
 	target   model.Target
 	implied  []model.Source
+	// decryption of everything that is rendered; nil: none is asked for.
+	decryption *model.Decryption
 	homeless bool // the destination does not exist
 	settled  bool // only the account of something past is read: no source is looked up
 }
@@ -93,6 +95,9 @@ func (c *compilation) open(spec node) []model.Need {
 	needs := append(repository.Needs(c.namespace), repository.Secrets(c.namespace, "cluster"), c.projectNeed(spec))
 	if owner, ok := appset.OwnerNeed(c.declared); ok {
 		needs = append(needs, owner)
+	}
+	if keys, ok := c.keysNeed(); ok {
+		needs = append(needs, keys)
 	}
 	open := unanswered(needs, c.facts)
 	if len(open) > 0 {
@@ -289,6 +294,7 @@ func (c *compilation) ask(spec node, d *model.Delivery) {
 		spec.At("source").Invalid("spec.source.repoURL and either spec.source.path or spec.source.chart are required")
 		return
 	}
+	c.decryption = c.keys()
 	inputs, fetched := c.inputs(sources, nil)
 	d.Inputs = inputs
 	c.implied = append(c.implied, fetched...)

@@ -64,9 +64,13 @@ func sourceRows(prefix string) []Field {
 			"kustomize.patches[].target.name", "kustomize.patches[].target.namespace",
 			"kustomize.patches[].target.labelSelector", "kustomize.patches[].target.annotationSelector"),
 		rows(prefix, Differs, "there is one Kustomize, built in, whatever version is asked for", "kustomize.version"),
-		rows(prefix, NotYet, "they are told to Helm charts that a kustomization inflates, which come later", "kustomize.kubeVersion", "kustomize.apiVersions"),
-		rows(prefix, NotYet, "Helm charts come later: the directory is not rendered until then", "helm"),
-		rows(prefix, Refused, "Helm charts come later", "chart"),
+		rows(prefix, Works, "", "chart", "kustomize.kubeVersion", "kustomize.apiVersions[]",
+			"helm.valueFiles[]", "helm.ignoreMissingValueFiles", "helm.values", "helm.valuesObject",
+			"helm.parameters[].name", "helm.parameters[].value", "helm.parameters[].forceString",
+			"helm.fileParameters[].name", "helm.fileParameters[].path", "helm.releaseName", "helm.namespace",
+			"helm.passCredentials", "helm.skipCrds", "helm.skipSchemaValidation", "helm.skipTests",
+			"helm.kubeVersion", "helm.apiVersions[]"),
+		rows(prefix, Differs, "there is one Helm, built in, whatever version is asked for; others than v3 and v4 are refused, as upstream does", "helm.version"),
 		rows(prefix, Refused, "config management plugins are not supported", "plugin"),
 	)
 }

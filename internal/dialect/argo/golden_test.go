@@ -219,6 +219,8 @@ var defaults = map[string]any{
 	"Source.Implied":              true,
 	"GitSource.RecurseSubmodules": true,
 	"Render.Environment":          map[string]string{},
+	"HelmOptions.Schemes":         []string{"https", "http"},
+	"HelmOptions.KnownAPIs":       true,
 }
 
 // TestDefaults compiles an Application without any policy whole: every default

@@ -17,7 +17,8 @@ const maxOverride = 1 << 20
 // Override merges a file of the directory into how it is rendered, as a JSON
 // merge patch over the fields of a source (reposerver, mergeSourceParameters):
 // maps are merged, null removes, lists are replaced. Where a source comes from
-// cannot be changed so, and helm and plugin are as they are in a spec.
+// cannot be changed so, nor what its credentials are for, and a plugin is as it
+// is in a spec.
 func (Argo) Override(render model.Render, file string, content []byte) (model.Render, error) {
 	refuse := func(format string, args ...any) error {
 		return &model.Fault{
@@ -52,7 +53,14 @@ func (Argo) Override(render model.Render, file string, content []byte) (model.Re
 	if next.Kind == model.RenderDetect && render.Kind == model.RenderDirectory {
 		next.Kind = render.Kind // settled by the installation's settings
 	}
-	next.Environment, next.Overrides, next.Substitution = render.Environment, render.Overrides, render.Substitution
+	if next.Kind == model.RenderDetect && render.Helm.Packaged {
+		next.Kind = model.RenderHelm
+	}
+	next.Environment, next.Overrides, next.Substitution, next.Decryption = render.Environment, render.Overrides, render.Substitution, render.Decryption
+	next.Kustomize.EnableHelm = render.Kustomize.EnableHelm
+	installed := render.Helm
+	next.Helm = withRelease(next.Helm, render.Environment)
+	next.Helm.KnownAPIs, next.Helm.Schemes, next.Helm.Live, next.Helm.Packaged = installed.KnownAPIs, installed.Schemes, installed.Live, installed.Packaged
 	return next, nil
 }
 
@@ -80,7 +88,11 @@ func merge(into map[string]any, patch map[string]any) map[string]any {
 func sourceFields(render model.Render) map[string]any {
 	out := map[string]any{}
 	if render.Kind == model.RenderHelm {
-		out["helm"] = map[string]any{"releaseName": "set"} // what it holds is not kept: it is named, that is all
+		helm := helmFields(withoutRelease(render.Helm, render.Environment))
+		if len(helm) == 0 && !render.Helm.Packaged { // named by an option that plays no part here
+			helm["releaseName"] = render.Helm.ReleaseName
+		}
+		put(out, "helm", helm)
 	}
 	if kustomize := kustomizeFields(render.Kustomize); len(kustomize) > 0 {
 		out["kustomize"] = kustomize
@@ -114,6 +126,8 @@ func kustomizeFields(k model.KustomizeOptions) map[string]any {
 	put(out, "forceCommonAnnotations", k.ForceAnnotations)
 	put(out, "commonAnnotationsEnvsubst", k.EnvsubstAnnotations)
 	put(out, "version", k.Version)
+	put(out, "kubeVersion", k.KubeVersion)
+	put(out, "apiVersions", anyList(k.APIVersions))
 	var replicas, patches []any
 	for _, r := range k.Replicas {
 		replicas = append(replicas, map[string]any{"name": r.Name, "count": r.Count})

@@ -39,7 +39,12 @@ func TestOverride(t *testing.T) {
 		{"kustomize: {namePrefix: x}", "{kustomize: null, directory: {recurse: true}}", "directory: {recurse: true}"},
 		{"{}", "helm: {values: x}", "helm: {values: x}"},
 		{"helm: {values: x}", "helm: null", "{}"},
-		{"helm: {values: x}", "helm: {values: y}", "helm: {values: y}"},
+		{"helm: {values: x}", "helm: {values: z}", "helm: {values: z}"},
+		{"helm: {values: x}", "helm: {valuesObject: {a: {b: 1}}}", "helm: {valuesObject: {a: {b: 1}}}"},
+		{"helm: {valuesObject: {a: {b: 1, c: 2}}}", "helm: {valuesObject: {a: {b: 3, c: null}}}", "helm: {valuesObject: {a: {b: 3}}}"},
+		{"helm: {valuesObject: {a: 1}}", "helm: {values: z}", "helm: {valuesObject: {a: 1}, values: z}"},
+		{"helm: {parameters: [{name: a, value: b}], fileParameters: [{name: c, path: d}]}", "helm: {parameters: [{name: a, value: e, forceString: true}]}", "helm: {parameters: [{name: a, value: e, forceString: true}], fileParameters: [{name: c, path: d}]}"},
+		{"helm: {valueFiles: [a, b], releaseName: r}", "helm: {valueFiles: [c], releaseName: null}", "helm: {valueFiles: [c]}"},
 		{"directory: {jsonnet: {tlas: [{name: a, value: b}]}}", "directory: {recurse: true}", "directory: {recurse: true, jsonnet: {tlas: [{name: a, value: b}]}}"},
 		{"directory: {include: '*.yaml', exclude: x}", "directory: {exclude: null}", "directory: {include: '*.yaml'}"},
 		// where a source comes from is not changed
@@ -83,6 +88,22 @@ func TestOverrideKeepsEverything(t *testing.T) {
       target: {}
       options: {allowKindChange: true}
 `,
+		`helm:
+  valueFiles: [a, $b/c]
+  ignoreMissingValueFiles: true
+  values: "d: e"
+  parameters: [{name: f, value: g}, {name: h, value: i, forceString: true}]
+  fileParameters: [{name: j, path: k}]
+  releaseName: l
+  namespace: m
+  version: v3
+  skipCrds: true
+  skipSchemaValidation: true
+  skipTests: true
+  kubeVersion: 1.34.0
+  apiVersions: [nn]
+`,
+		"helm: {valuesObject: {o: [1, 2.5, null, p]}}",
 		`directory:
   recurse: true
   include: a

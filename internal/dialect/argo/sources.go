@@ -18,7 +18,6 @@ var refName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 const (
 	maxSources = 100
-	helpHelm   = "Helm charts come later: keep the chart with Argo CD until then, or deliver manifests"
 	helpPlugin = "render with Kustomize, Jsonnet or plain manifests, or commit what the plugin makes"
 )
 
@@ -84,16 +83,20 @@ func (c *compilation) inputs(sources []node, revisions []string) ([]model.Input,
 }
 
 func (c *compilation) input(source node, revision string, several bool) (model.Input, model.Source, bool) {
-	repoURL, ref := source.At("repoURL").Str(), source.At("ref").Str()
-	dir, plain := treePath(source.At("path"))
+	repoURL, ref, chart := source.At("repoURL").Str(), source.At("ref").Str(), source.At("chart").Str()
+	dir, plain := "", true
+	if chart == "" {
+		dir, plain = treePath(source.At("path"))
+	}
+	pathless := chart == "" && source.At("path").Str() == ""
 	before := len(source.R.Faults)
 	switch {
 	case repoURL == "":
 		source.At("repoURL").Invalid("the repository of a source is required")
-	case source.At("chart").Present():
-		source.R.Fail(&model.Fault{Reason: reasonNotHandled, Message: source.Path + ".chart: Helm sources are not yet handled by Plumb", Advice: helpHelm}, source.Path+".chart")
+	case chart != "" && revision == "":
+		source.At("targetRevision").Invalid("spec.source.targetRevision is required if the manifest source is a helm chart")
 	case !plain:
-	case source.At("path").Str() == "" && (ref == "" || !several):
+	case pathless && (ref == "" || !several):
 		source.Invalid("%s.repoURL and either %s.path or %s.chart are required", source.Path, source.Path, source.Path)
 	case ref != "" && !refName.MatchString(ref):
 		source.At("ref").Invalid("sources.ref %s cannot contain any special characters except '_' and '-'", reader.Clip(ref, 63))
@@ -102,24 +105,65 @@ func (c *compilation) input(source node, revision string, several bool) (model.I
 		return model.Input{}, model.Source{}, false
 	}
 	source.R.Fail(c.project.CheckSource(repoURL), source.Path+".repoURL")
-	render := readRender(source)
-	c.adjust(&render, source)
-	render.Environment = c.environment(repoURL, source.At("path").Str(), source.At("targetRevision").Str())
-	from, ok := c.fetched(source, repoURL, revision)
+	render := c.render(source, chart != "")
+	from, ok := c.fetched(source, revision)
 	if !ok || len(source.R.Faults) > before {
 		return model.Input{}, model.Source{}, false
 	}
-	if ref != "" && source.At("path").Str() == "" {
-		render = model.Render{Kind: model.RenderNothing}
+	input := model.Input{Source: from.ID, Path: dir, Render: render, Name: ref, URL: repository.Printable(repoURL), Field: source.Path}
+	if ref != "" && pathless {
+		input.Render = model.Render{Kind: model.RenderNothing}
 	} else {
-		render.Overrides = []string{sourceFile, sourceFileOf(c.instance)}
+		input.Render.Overrides = []string{sourceFile, sourceFileOf(c.instance)}
+		input.Charts = c.places(source, &render)
 	}
-	return model.Input{Source: from.ID, Path: dir, Render: render, Name: ref, URL: repository.Printable(repoURL), Field: source.Path}, from, true
+	return input, from, true
 }
 
-// fetched is the implied source, with what the project asks of its signatures.
-func (c *compilation) fetched(source node, repoURL, revision string) (model.Source, bool) {
-	field := source.Path + ".repoURL"
+// render is how a source is rendered: as it says, as the installation allows,
+// with what the Application adds.
+func (c *compilation) render(source node, chart bool) model.Render {
+	render := readRender(source)
+	if chart {
+		render.Helm.Packaged = true
+		if render.Kind == model.RenderDetect {
+			render.Kind = model.RenderHelm
+		}
+	}
+	c.adjust(&render, source)
+	render.Environment = c.environment(source.At("repoURL").Str(), source.At("path").Str(), source.At("targetRevision").Str())
+	render.Kustomize.EnableHelm = c.settings.KustomizeHelm
+	render.Decryption = c.decryption
+	c.helmed(&render)
+	return render
+}
+
+// fetched is the implied source, with what the project asks of its signatures,
+// which are those of Git.
+func (c *compilation) fetched(source node, revision string) (model.Source, bool) {
+	repoURL, field := source.At("repoURL").Str(), source.Path+".repoURL"
+	var from model.Source
+	var err error
+	switch chart := source.At("chart").Str(); {
+	case chart != "":
+		from, _, err = repository.Chart(c.facts, c.namespace, repository.Wanted{
+			RepoURL: repoURL, Chart: chart, Version: revision, Project: c.project.Name,
+			PassCredentials: source.At("helm").At("passCredentials").Bool(),
+		})
+	case repository.InRegistry(repoURL):
+		from, _, err = repository.Artifact(c.facts, c.namespace, repoURL, revision, c.project.Name)
+	default:
+		return c.fromGit(source, revision)
+	}
+	if err != nil {
+		source.R.Fail(asFault(err), field)
+		return model.Source{}, false
+	}
+	return from, true
+}
+
+func (c *compilation) fromGit(source node, revision string) (model.Source, bool) {
+	repoURL, field := source.At("repoURL").Str(), source.Path+".repoURL"
 	from, _, err := repository.Source(c.facts, c.namespace, repoURL, revision, c.project.Name)
 	if err != nil {
 		source.R.Fail(asFault(err), field)
@@ -196,7 +240,7 @@ func treePath(field node) (string, bool) {
 // that are set for it; several are a fault (ApplicationSource ExplicitType).
 func readRender(source node) model.Render {
 	kustomize, directory, helm, plugin := source.At("kustomize"), source.At("directory"), source.At("helm"), source.At("plugin")
-	render := model.Render{Kind: model.RenderDetect, Kustomize: kustomizeOptions(kustomize), Directory: directoryOptions(directory)}
+	render := model.Render{Kind: model.RenderDetect, Kustomize: kustomizeOptions(kustomize), Directory: directoryOptions(directory), Helm: helmOptions(helm)}
 	var named []string
 	name := func(tool string, kind model.RenderKind, is bool) {
 		if is {
@@ -205,7 +249,7 @@ func readRender(source node) model.Render {
 		}
 	}
 	name("Kustomize", model.RenderKustomize, kustomizeNamed(kustomize))
-	name("Helm", model.RenderHelm, !emptyValue(helm.Fields()))
+	name("Helm", model.RenderHelm, helmNamed(helm))
 	name("Directory", model.RenderDirectory, directoryNamed(render.Directory))
 	if plugin.Present() {
 		source.R.Fail(&model.Fault{Reason: reasonNotHandled, Message: plugin.Path + ": config management plugins are not supported by Plumb", Advice: helpPlugin}, plugin.Path)
@@ -275,6 +319,8 @@ func kustomizeOptions(kustomize node) model.KustomizeOptions {
 		ForceAnnotations:        kustomize.At("forceCommonAnnotations").Bool(),
 		EnvsubstAnnotations:     kustomize.At("commonAnnotationsEnvsubst").Bool(),
 		Version:                 kustomize.At("version").Str(),
+		KubeVersion:             kustomize.At("kubeVersion").Str(),
+		APIVersions:             kustomize.At("apiVersions").Strings(),
 	}
 	for _, item := range kustomize.At("replicas").Items() {
 		out.Replicas = append(out.Replicas, model.Replicas{Name: item.At("name").Str(), Count: count(item.At("count"))})

@@ -24,6 +24,14 @@ const (
 	// AnnotationQuarantine holds a revision that is not synced automatically,
 	// since somebody rolled back from it.
 	AnnotationQuarantine = "plumb.dev/quarantine"
+
+	// AnnotationLookup, "true", lets the function lookup of charts see the target,
+	// as the Application's identity.
+	AnnotationLookup = "plumb.dev/helm-lookup"
+
+	// AnnotationDecryption names a Secret in the Application's namespace with the
+	// keys that SOPS has encrypted with.
+	AnnotationDecryption = "plumb.dev/decryption"
 )
 
 // Annotations on the objects of an Application.

@@ -302,30 +302,6 @@ func TestStatusIsReadBack(t *testing.T) {
 	}
 }
 
-// TestDecryptionDigests: no two sets of keys are taken for each other.
-func TestDecryptionDigests(t *testing.T) {
-	key := func(name, value string) model.DecryptionKey {
-		return model.DecryptionKey{Name: name, Value: model.NewSecret([]byte(value))}
-	}
-	seen := map[string]int{}
-	for i, d := range []model.Decryption{
-		{},
-		{Keys: []model.DecryptionKey{key("a", "bc")}},
-		{Keys: []model.DecryptionKey{key("ab", "c")}},
-		{Keys: []model.DecryptionKey{key("a", "b"), key("c", "")}},
-		{Workload: &model.WorkloadIdentity{}},
-		{Workload: &model.WorkloadIdentity{Account: "a", Namespace: "b"}},
-		{Workload: &model.WorkloadIdentity{Account: "b", Namespace: "a"}},
-		{Workload: &model.WorkloadIdentity{Account: "a", Namespace: "b", Annotations: map[string]string{"x": "y"}}},
-	} {
-		digest := decryptionDigest(&d)
-		if before, twice := seen[digest]; twice {
-			t.Errorf("%d has the digest of %d", i, before)
-		}
-		seen[digest] = i
-	}
-}
-
 // FuzzValues composes what others write, and looks for it in what is told.
 func FuzzValues(f *testing.F) {
 	for _, seed := range [][2]string{

@@ -2,7 +2,6 @@ package flux
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -41,9 +40,7 @@ func projectHelmRelease(report *model.Report, previous *unstructured.Unstructure
 	setHandled(w.status, report)
 	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
 	edits.Status = finish(w.status, w.now)
-	if w.news(previous, edits.Status) {
-		w.lifeEvents()
-	}
+	w.lifeEvents()
 	edits.Events = w.events
 	return edits
 }
@@ -190,14 +187,9 @@ func (w *releaseWriter) observe() {
 	}
 }
 
-// news reports whether the report tells what the status did not: its events are
-// told once.
-func (w *releaseWriter) news(previous *unstructured.Unstructured, status map[string]any) bool {
-	before, _ := previous.Object["status"].(map[string]any)
-	return !reflect.DeepEqual(before, status)
-}
-
-// lifeEvents are those of Helm's life cycle, marked as upstream does.
+// lifeEvents are those of Helm's life cycle, marked as upstream does. What is
+// over again before anybody could read it is told, too: the status may be the
+// same after drift was corrected.
 func (w *releaseWriter) lifeEvents() {
 	if w.release == nil {
 		return

@@ -180,6 +180,7 @@ func (w *kustomizationWriter) succeeded() {
 	keepInventory(w.status, w.report.Inventory)
 	w.status["observedGeneration"] = w.report.Generation
 	setText(w.status, "lastAppliedRevision", applied)
+	setText(w.status, "lastAppliedOriginRevision", w.report.OriginRevision)
 	w.attempted()
 	w.remember(reasonReconcileSucceeded)
 
@@ -319,7 +320,9 @@ func (w *kustomizationWriter) remember(outcome string) {
 	entry["totalReconciliations"] = total + 1
 	entry["lastReconciled"] = now
 	entry["lastReconciledDuration"] = w.took().String()
-	entry["metadata"] = map[string]any{"revision": w.report.Revision}
+	metadata := map[string]any{"revision": w.report.Revision}
+	setText(metadata, "originRevision", w.report.OriginRevision)
+	entry["metadata"] = metadata
 
 	kept := []any{entry}
 	for _, old := range history {
@@ -457,6 +460,9 @@ const maxEvent = 1000 // the API server takes 1,024 bytes
 
 func (w *kustomizationWriter) event(kind, reason, message string, more map[string]string) {
 	marks := map[string]string{GroupKustomize + "/revision": w.report.Revision}
+	if from := w.report.OriginRevision; from != "" {
+		marks[GroupKustomize+"/originRevision"] = from
+	}
 	for key, value := range more {
 		marks[key] = value
 	}

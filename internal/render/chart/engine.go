@@ -171,7 +171,6 @@ type run struct {
 	pinned bool
 	failed error // what no template may swallow
 
-	funcs    template.FuncMap
 	included map[string]int
 	depth    int
 	text     int64 // bytes of text made so far

@@ -194,7 +194,7 @@ func (c *comparison) byHelm(dir string, values map[string]any) (o outcome, err e
 	if err != nil {
 		return o, err
 	}
-	o.files, err = engine.Engine{CustomTemplateFuncs: c.fixed}.Render(chart, top)
+	o.files, err = engine.Engine{CustomTemplateFuncs: c.fixed}.RenderWithContext(context.Background(), chart, top)
 	if err != nil {
 		return o, err
 	}

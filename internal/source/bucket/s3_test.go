@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/bucket/s3test"
 	"plumb.dev/plumb/internal/source/cloud"
 	"plumb.dev/plumb/internal/source/faulttest"
 )
@@ -52,12 +53,12 @@ func TestS3ListsAndGets(t *testing.T) {
 	spec.Prefix = "app/"
 	want := ""
 	for _, key := range []string{"app/", "app/../up.yaml", "app/a.yaml", "app/b.yaml", "app/ä & ö+.yaml"} {
-		want += fmt.Sprintf("%s %s %d\n", key, etagOf(f.objects[key]), len(f.objects[key]))
+		want += fmt.Sprintf("%s %s %d\n", key, s3test.ETag(f.Objects[key]), len(f.Objects[key]))
 	}
 	if got := listing(t, c, spec); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	for key, want := range f.objects {
+	for key, want := range f.Objects {
 		if key != "app/" && !strings.Contains(key, "..") {
 			if got := content(t, c, spec, key); got != want {
 				t.Errorf("%s: got %q, want %q", key, got, want)
@@ -108,7 +109,7 @@ func TestS3Refusals(t *testing.T) {
 
 func TestS3Anonymous(t *testing.T) {
 	f := newFakeS3(t, map[string]string{"a": "public"})
-	f.keys = nil
+	f.Keys = nil
 	c, spec := New(Options{}), f.source()
 	spec.Auth.Username, spec.Auth.Password = "", model.Secret{}
 	if got := content(t, c, spec, "a"); got != "public" {
@@ -147,8 +148,8 @@ func (l *lender) Azure(_ context.Context, _ cloud.Caller, scope string) (cloud.T
 
 func TestS3WithLentCredentials(t *testing.T) {
 	f := newFakeS3(t, map[string]string{"a": "lent"})
-	f.session = "session"
-	f.keys = map[string]string{"lent-1": "the-secret-lent", "lent-2": "the-secret-lent"}
+	f.Session = "session"
+	f.Keys = map[string]string{"lent-1": "the-secret-lent", "lent-2": "the-secret-lent"}
 	spec := f.source()
 	spec.Provider, spec.Region = providerAWS, "eu-test-1"
 	spec.Auth.Username, spec.Auth.Password = "", model.Secret{}
@@ -171,7 +172,7 @@ func TestS3WithLentCredentials(t *testing.T) {
 
 func TestS3WithLDAP(t *testing.T) {
 	f := newFakeS3(t, map[string]string{"a": "by ldap"})
-	f.session, f.keys = "temporary", map[string]string{"ldap-key": "the-secret-ldap"}
+	f.Session, f.Keys = "temporary", map[string]string{"ldap-key": "the-secret-ldap"}
 	logins := 0
 	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		logins++

@@ -17,6 +17,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/bucket/s3test"
 	"plumb.dev/plumb/internal/source/faulttest"
 )
 
@@ -88,7 +89,7 @@ func TestRealServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(before) != many+1 || before[7].Key != "app/0007.yaml" || before[7].ETag != etagOf("7") || before[7].Size != 1 {
+	if len(before) != many+1 || before[7].Key != "app/0007.yaml" || before[7].ETag != s3test.ETag("7") || before[7].Size != 1 {
 		t.Fatalf("%d objects, %+v", len(before), before[7])
 	}
 	if got := content(t, c, spec, "app/ä & ö+.yaml"); got != "umlaut" {

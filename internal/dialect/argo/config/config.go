@@ -83,8 +83,13 @@ type Settings struct {
 	Inclusions []ResourceFilter
 
 	Kustomize, Directory, Helm bool // kustomize.enable, jsonnet.enable, helm.enable
-	GlobalProjects             []GlobalProject
-	SensitiveAnnotations       []string // resource.sensitive.mask.annotations: masked in Secrets
+	// KustomizeHelm: charts in kustomizations are rendered (kustomize.buildOptions,
+	// --enable-helm).
+	KustomizeHelm bool
+	// ValuesFileSchemes are those that addresses of Helm value files may have.
+	ValuesFileSchemes    []string
+	GlobalProjects       []GlobalProject
+	SensitiveAnnotations []string // resource.sensitive.mask.annotations: masked in Secrets
 
 	// Of argocd-cmd-params-cm.
 	ApplicationNamespaces []string // globs, or regular expressions between slashes
@@ -185,6 +190,7 @@ func Default() Settings {
 		Kustomize:             true,
 		Directory:             true,
 		Helm:                  true,
+		ValuesFileSchemes:     []string{"https", "http"},
 		Submodules:            true,
 		GitTimeout:            DefaultGitTimeout,
 		ApplicationSets:       ApplicationSets{SCMProviders: true, Submodules: true, RequeueAfter: DefaultRequeueAfter, MaxResources: 5000},
@@ -302,11 +308,34 @@ func (r *reader) general(data map[string]string) {
 	r.enabled(data, "kustomize.enable", &s.Kustomize)
 	r.enabled(data, "jsonnet.enable", &s.Directory)
 	r.enabled(data, "helm.enable", &s.Helm)
+	if schemes, given := data["helm.valuesFileSchemes"]; given {
+		s.ValuesFileSchemes = list(schemes)
+	}
+	r.buildOptions(data)
 	s.SensitiveAnnotations = list(data["resource.sensitive.mask.annotations"])
 	s.Exclusions, _ = document[[]ResourceFilter](r, data, "resource.exclusions")
 	s.Inclusions, _ = document[[]ResourceFilter](r, data, "resource.inclusions")
 	r.globalProjects(data)
 	r.compareOptions(data)
+}
+
+// buildOptions reads the options that kustomize build is run with.
+func (r *reader) buildOptions(data map[string]string) {
+	const key = "kustomize.buildOptions"
+	var others []string
+	for _, option := range strings.Fields(data[key]) {
+		name, value, given := strings.Cut(option, "=")
+		switch {
+		case name == "--enable-helm":
+			enabled, err := strconv.ParseBool(value)
+			r.settings.KustomizeHelm = !given || err == nil && enabled
+		case strings.HasPrefix(name, "-"):
+			others = append(others, name)
+		}
+	}
+	if len(others) > 0 {
+		r.find(model.Warning, ReasonNotActedOn, "data."+key, "Kustomize is built in and takes no option but --enable-helm: %s", clip(strings.Join(others, ", ")))
+	}
 }
 
 func (r *reader) globalProjects(data map[string]string) {
@@ -394,17 +423,26 @@ func (r *reader) parameters(data map[string]string) {
 	}
 }
 
-func (r *reader) flag(data map[string]string, key string, to *bool) {
+// parsed reads a value that is not empty; one that cannot be read is told, with
+// what is used instead.
+func parsed[T any](r *reader, data map[string]string, key string, to *T, what string, parse func(string) (T, bool)) {
 	text := strings.TrimSpace(data[key])
 	if text == "" {
 		return
 	}
-	value, err := strconv.ParseBool(text)
-	if err != nil {
-		r.invalid(key, "must be true or false: %t is used", *to)
+	value, ok := parse(text)
+	if !ok {
+		r.invalid(key, "%s: %v is used", what, *to)
 		return
 	}
 	*to = value
+}
+
+func (r *reader) flag(data map[string]string, key string, to *bool) {
+	parsed(r, data, key, to, "must be true or false", func(text string) (bool, bool) {
+		value, err := strconv.ParseBool(text)
+		return value, err == nil
+	})
 }
 
 // enabled is true for "true" alone (util/settings GetEnabledSourceTypes).
@@ -419,16 +457,7 @@ func (r *reader) enabled(data map[string]string, key string, to *bool) {
 const maxDuration = 10 * 365 * 24 * time.Hour
 
 func (r *reader) duration(data map[string]string, key string, to *time.Duration) {
-	text := strings.TrimSpace(data[key])
-	if text == "" {
-		return
-	}
-	value, ok := parseDuration(text)
-	if !ok {
-		r.invalid(key, "is not a duration such as 180s: %s is used", *to)
-		return
-	}
-	*to = value
+	parsed(r, data, key, to, "is not a duration such as 180s", parseDuration)
 }
 
 // parseDuration takes Go's form and days, as upstream does (util/env
@@ -446,16 +475,10 @@ func parseDuration(text string) (time.Duration, bool) {
 }
 
 func (r *reader) seconds(data map[string]string, key string, to *time.Duration) {
-	text := strings.TrimSpace(data[key])
-	if text == "" {
-		return
-	}
-	value, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || value < 0 || value > int64(maxDuration/time.Second) {
-		r.invalid(key, "is not a number of seconds: %s is used", *to)
-		return
-	}
-	*to = time.Duration(value) * time.Second
+	parsed(r, data, key, to, "is not a number of seconds", func(text string) (time.Duration, bool) {
+		value, err := strconv.ParseInt(text, 10, 64)
+		return time.Duration(value) * time.Second, err == nil && value >= 0 && value <= int64(maxDuration/time.Second)
+	})
 }
 
 // document reads a value that is YAML; false, and nothing, when there is none

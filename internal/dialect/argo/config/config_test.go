@@ -62,6 +62,8 @@ func TestSettings(t *testing.T) {
 		"kustomize.enable":                              "false",
 		"jsonnet.enable":                                "true",
 		"helm.enable":                                   "no",
+		"helm.valuesFileSchemes":                        "https, s3,",
+		"kustomize.buildOptions":                        "--enable-helm",
 		"resource.sensitive.mask.annotations":           "a, b,,",
 		"resource.compareoptions":                       "ignoreAggregatedRoles: true\nignoreResourceStatusField: off\n",
 		"globalProjects":                                "- projectName: p\n  labelSelector:\n    matchExpressions:\n      - {key: tier, operator: In, values: [low]}\n",
@@ -115,7 +117,7 @@ func TestSettings(t *testing.T) {
 	want := Settings{
 		InstanceLabelKey: "example.com/app", Tracking: TrackByLabel, InstallationID: "one",
 		Jitter: 5 * time.Second, HardReconciliation: 24 * time.Hour,
-		Impersonation: true, Directory: true,
+		Impersonation: true, Directory: true, KustomizeHelm: true, ValuesFileSchemes: []string{"https", "s3"},
 		Ignore: []model.IgnoreRule{
 			{Managers: []string{"kube-controller-manager"}, Queries: []string{".x"}, CompareOnly: true},
 			{Paths: []string{"/spec/x"}, Target: &model.Selector{Group: "a", Kind: "B"}, CompareOnly: true},
@@ -238,12 +240,12 @@ func TestKeysAreClassified(t *testing.T) {
 	}, map[string]any{"redis.server": "x", "server.insecure": "x", "controller.diff.server.side": "x", "application.namespaces": "x"}), "argocd")
 	want := []string{
 		"info NotApplicable argocd-cm data.ga.trackingid",
-		"warning NotActedOn argocd-cm data.kustomize.buildOptions",
 		"info Differs argocd-cm data.kustomize.path.v3",
 		"info NotYetServed argocd-cm data.resource.customizations.actions.apps_Deployment",
 		"info Differs argocd-cm data.resource.customizations.ignoreResourceUpdates.all",
 		"warning UnknownSetting argocd-cm data.surprise",
 		"info NotYetServed argocd-cm data.url",
+		"warning NotActedOn argocd-cm data.kustomize.buildOptions",
 		"info Differs argocd-cmd-params-cm data.controller.diff.server.side",
 		"info NotApplicable argocd-cmd-params-cm data.redis.server",
 		"info NotYetServed argocd-cmd-params-cm data.server.insecure",

@@ -13,13 +13,13 @@ import (
 // CheckSource judges whether an Application may read a repository; nil permits
 // (AppProject.IsSourcePermitted). A negation refuses whatever else matches.
 func (p *Project) CheckSource(repoURL string) *model.Fault {
-	asked := repository.Normalize(repoURL)
+	asked := repository.Spelled(repoURL)
 	refused := func(field, why string) *model.Fault {
 		return p.refusal(field, "application repo %s is not permitted in project '%s': %s", repository.Printable(repoURL), p.Name, why)
 	}
 	permitted := false
 	for i, rule := range p.SourceRepos {
-		pattern := repository.Normalize(strings.TrimPrefix(rule, "!"))
+		pattern := repository.Spelled(strings.TrimPrefix(rule, "!"))
 		matched := pattern == "*" || gate.Glob(pattern, asked, '/')
 		switch {
 		case denies(rule) && matched:

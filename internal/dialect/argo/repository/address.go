@@ -26,15 +26,25 @@ func Normalize(repoURL string) string {
 	return strings.TrimPrefix(parsed.String(), "ssh://")
 }
 
-// Same reports whether two addresses name one repository (util/git SameURL).
-func Same(a, b string) bool {
-	normal := func(s string) string {
-		if n := Normalize(s); n != "" {
-			return n
-		}
-		return s
+// ociScheme begins the address of an artifact of a registry.
+const ociScheme = "oci://"
+
+// Spelled is Normalize for any address: what is no URL, such as a registry with
+// a port, stands for itself (util/git NormalizeGitURLAllowInvalid).
+func Spelled(repoURL string) string {
+	if normal := Normalize(repoURL); normal != "" {
+		return normal
 	}
-	left, right := normal(a), normal(b)
+	return strings.ToLower(strings.TrimSpace(repoURL))
+}
+
+// comparable is Spelled, by which a registry is the same with oci:// and without.
+func comparable(repoURL string) string { return strings.TrimPrefix(Spelled(repoURL), ociScheme) }
+
+// Same reports whether two addresses name one repository (util/git SameURL). A
+// slash at the end makes no other repository.
+func Same(a, b string) bool {
+	left, right := strings.TrimRight(comparable(a), "/"), strings.TrimRight(comparable(b), "/")
 	return left != "" && left == right
 }
 
@@ -92,7 +102,7 @@ func parse(repoURL string) (*url.URL, bool) {
 func bypasses(address *url.URL, noProxy string) bool {
 	host, port := strings.ToLower(strings.TrimSuffix(address.Hostname(), ".")), address.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "ssh": "22"}[address.Scheme]
+		port = map[string]string{"http": "80", "https": "443", "oci": "443", "ssh": "22"}[address.Scheme]
 	}
 	ip := net.ParseIP(host)
 	if host == "localhost" || ip != nil && ip.IsLoopback() {

@@ -34,6 +34,7 @@ func (f found) blame(key string) entry {
 // stand in for the repository's (CopyCredentialsFrom).
 type switches struct {
 	insecure, ignoreHostKey, forceBasic, azure bool
+	oci, plain                                 bool // enableOCI, insecureOCIForceHttp
 	app, installation                          int64
 }
 
@@ -48,6 +49,8 @@ func (f found) switches() (switches, *model.Fault) {
 		{f.repository, "insecureIgnoreHostKey", &s.ignoreHostKey},
 		{f.credentials(), "forceHttpBasicAuth", &s.forceBasic},
 		{f.credentials(), "useAzureWorkloadIdentity", &s.azure},
+		{f.credentials(), "enableOCI", &s.oci},
+		{f.credentials(), "insecureOCIForceHttp", &s.plain},
 	}
 	for _, flag := range flags {
 		value, fault := flag.from.flag(flag.key)
@@ -125,16 +128,11 @@ func (f found) ssh(a asking, address *url.URL, auth *model.GitAuth) *model.Fault
 }
 
 func (f found) web(a asking, address *url.URL, set switches, auth *model.GitAuth) *model.Fault {
-	ca, fault := a.file(TLSCertificates, address.Hostname())
+	tls, fault := f.tls(a, address)
 	if fault != nil {
 		return fault
 	}
-	auth.CA = ca
-	auth.ClientCert = f.bytes("tlsClientCertData")
-	auth.ClientKey = model.NewSecret(f.bytes("tlsClientCertKey"))
-	if (len(auth.ClientCert) == 0) != auth.ClientKey.IsZero() {
-		return f.blame("tlsClientCertData").fault("add the missing key", "a client certificate takes both of 'tlsClientCertData' and 'tlsClientCertKey'")
-	}
+	auth.CA, auth.ClientCert, auth.ClientKey = tls.ca, tls.cert, tls.key
 	switch {
 	case f.text("bearerToken") != "":
 		auth.BearerToken = model.NewSecret(f.bytes("bearerToken"))
@@ -153,6 +151,25 @@ func (f found) web(a asking, address *url.URL, set switches, auth *model.GitAuth
 	}
 	ownCredentials(address, auth)
 	return nil
+}
+
+// certificates are what both sides of a connection prove themselves with.
+type certificates struct {
+	ca, cert []byte
+	key      model.Secret
+}
+
+// tls reads the CA of the host and the client certificate.
+func (f found) tls(a asking, address *url.URL) (certificates, *model.Fault) {
+	ca, fault := a.file(TLSCertificates, address.Hostname())
+	if fault != nil {
+		return certificates{}, fault
+	}
+	out := certificates{ca: ca, cert: f.bytes("tlsClientCertData"), key: model.NewSecret(f.bytes("tlsClientCertKey"))}
+	if (len(out.cert) == 0) != out.key.IsZero() {
+		return certificates{}, f.blame("tlsClientCertData").fault("add the missing key", "a client certificate takes both of 'tlsClientCertData' and 'tlsClientCertKey'")
+	}
+	return out, nil
 }
 
 // ownCredentials takes what the address says where the Secrets say nothing. A

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,10 +32,11 @@ const (
 	ReasonInvalidSpec = "InvalidSpecError"
 )
 
-// GroupKind of implied sources: no such object exists.
+// GroupKinds of implied sources: no such object exists.
 const (
-	Group = "plumb.dev"
-	Kind  = "Repository"
+	Group     = "plumb.dev"
+	Kind      = "Repository"
+	KindChart = "Chart"
 )
 
 // Needs are what Source wants to see.
@@ -70,10 +72,10 @@ func configMap(namespace, name string) model.Need {
 // repo-creds Secret with the longest URL that the repository's begins with
 // (util/db, GetRepository).
 func Source(facts model.Facts, namespace, repoURL, revision, project string) (model.Source, []model.Need, error) {
+	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(repoURL), project: project}
 	if open := open(facts, namespace); len(open) > 0 {
 		return model.Source{}, open, nil
 	}
-	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(repoURL), project: project}
 	if fault := ask.known(); fault != nil {
 		return model.Source{}, nil, fault
 	}
@@ -90,20 +92,26 @@ func Source(facts model.Facts, namespace, repoURL, revision, project string) (mo
 		return model.Source{}, nil, fault
 	}
 	settings, _ := config.Read(facts, namespace)
-	source := model.Source{
+	source := ask.implied(settings)
+	source.Git = &model.GitSource{
+		URL:               bare(address),
+		Ref:               model.GitRef{Revision: revision},
+		Auth:              auth,
+		RecurseSubmodules: settings.Submodules,
+	}
+	source.ID = ask.identify(Kind, found, source.Git.URL, revision,
+		string(auth.KnownHosts), string(auth.CA), strconv.FormatBool(settings.Submodules))
+	return source, nil, nil
+}
+
+// implied is what all sources of an installation have in common.
+func (a asking) implied(settings config.Settings) model.Source {
+	return model.Source{
 		Implied:  true,
-		Origin:   model.Origin{Dialect: config.DialectName, Repository: Printable(repoURL)},
+		Origin:   model.Origin{Dialect: config.DialectName, Repository: Printable(a.url)},
 		Interval: Interval(settings),
 		Timeout:  max(settings.GitTimeout, fetchTimeout),
-		Git: &model.GitSource{
-			URL:               bare(address),
-			Ref:               model.GitRef{Revision: revision},
-			Auth:              auth,
-			RecurseSubmodules: settings.Submodules,
-		},
 	}
-	source.ID = identify(namespace, repoURL, project, source.Git, found)
-	return source, nil, nil
 }
 
 // Verified is the source with signatures asked for. It is another source: who
@@ -156,7 +164,7 @@ func Remarks(facts model.Facts, namespace, repoURL, project string) []model.Find
 		remark(model.Warning, config.ReasonNotActedOn, "enableLfs", "not yet handled by Plumb: files in Git LFS are read as the pointers that stand for them")
 	}
 	if kind := found.repository.text("type"); kind != "" && kind != "git" {
-		remark(model.Info, config.ReasonDiffers, "type", "the source names a path and no chart: it is read from Git whatever type is written here")
+		remark(model.Info, config.ReasonDiffers, "type", "the source names a path and no chart, and is not oci://: it is read from Git whatever type is written here")
 	}
 	return out
 }
@@ -220,8 +228,8 @@ func (a asking) address() (*url.URL, *model.Fault) {
 	switch {
 	case a.url == "":
 		return refuse("spec.source.repoURL is required", "name the repository")
-	case strings.HasPrefix(a.url, "oci://"):
-		return refuse("OCI sources are not yet handled by Plumb", "read the manifests from a Git repository")
+	case strings.HasPrefix(a.url, ociScheme):
+		return refuse("an artifact of a registry is no Git repository", "name a Git repository")
 	case strings.HasPrefix(a.url, "file://"), strings.HasPrefix(a.url, "/"):
 		return refuse("repositories on a disk are not read", "serve the repository by http, https or ssh")
 	}
@@ -278,18 +286,42 @@ func (a asking) find() (found, *model.Fault) {
 	if credentialed(out.repository) {
 		return out, nil
 	}
-	address, longest := Normalize(a.url), 0
+	template, fault := a.template(a.url)
+	out.template = template
+	return out, fault
+}
+
+// template is the repo-creds Secret whose address the repository's begins with,
+// the longest of them.
+func (a asking) template(repoURL string) (entry, *model.Fault) {
+	var out entry
+	address, longest := comparable(repoURL), 0
 	for _, e := range entries(a.facts[templates(a.namespace)]) {
 		if e.bad != nil {
-			return found{}, e.fault("correct the Secret", "%s", e.bad)
+			return entry{}, e.fault("correct the Secret", "%s", e.bad)
 		}
-		prefix := Normalize(e.text("url"))
-		if prefix != "" && strings.HasPrefix(address, prefix) && len(prefix) > longest {
-			out.template, longest = e, len(prefix)
+		prefix := comparable(e.text("url"))
+		if prefix != "" && strings.HasPrefix(address, prefix) && wholeHost(prefix, address[len(prefix):]) && len(prefix) > longest {
+			out, longest = e, len(prefix)
 		}
 	}
 	return out, nil
 }
+
+// wholeHost reports whether a beginning of an address names its host in full.
+// Upstream does not ask: credentials of example.com would go to
+// example.com.elsewhere.
+func wholeHost(prefix, rest string) bool {
+	_, place, named := strings.Cut(prefix, "://")
+	if !named {
+		place = prefix
+	}
+	port, _, _ := strings.Cut(rest, "/")
+	return strings.Contains(place, "/") || port == "" || portForm.MatchString(port)
+}
+
+// portForm is a port behind a host.
+var portForm = regexp.MustCompile(`^:[0-9]+$`)
 
 // credentialed reports whether a repository brings its own (Repository
 // HasCredentials).
@@ -305,13 +337,12 @@ func credentialed(e entry) bool {
 //
 // A URL that brings credentials of its own is shared within a project only:
 // another one that names the same place without them must not read with them.
-func identify(namespace, repoURL, project string, git *model.GitSource, f found) object.ID {
-	if u, err := url.Parse(repoURL); err == nil && u.User == nil {
+func (a asking) identify(kind string, f found, parts ...string) object.ID {
+	project := a.project
+	if !strings.Contains(a.url, "@") {
 		project = ""
 	}
-	name := digest(git.URL, git.Ref.Revision, project, f.repository.version, f.template.version,
-		string(git.Auth.KnownHosts), string(git.Auth.CA), strconv.FormatBool(git.RecurseSubmodules))
-	return object.ID{Group: Group, Kind: Kind, Namespace: namespace, Name: name}
+	return object.ID{Group: Group, Kind: kind, Namespace: a.namespace, Name: digest(append(parts, project, f.repository.version, f.template.version)...)}
 }
 
 func digest(parts ...string) string {

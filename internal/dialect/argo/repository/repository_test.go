@@ -237,7 +237,7 @@ func TestFaults(t *testing.T) {
 		"empty":            {url: "", reason: ReasonInvalidSpec, want: "is required"},
 		"no address":       {url: "https://u:" + canary + "@ example.com/r", reason: ReasonInvalidSpec, want: "not the address"},
 		"scheme":           {url: "ftp://u:" + canary + "@example.com/r", reason: ReasonInvalidSpec, want: "not the address"},
-		"oci":              {url: "oci://example.com/r", reason: ReasonInvalidSpec, want: "OCI"},
+		"oci":              {url: "oci://example.com/r", reason: ReasonInvalidSpec, want: "registry"},
 		"disk":             {url: "file:///r", reason: ReasonInvalidSpec, want: "disk"},
 		"flag":             {url: https, data: map[string]any{"insecure": canary}, reason: ReasonComparison, want: "'insecure'"},
 		"number":           {url: https, data: map[string]any{"githubAppID": canary, "githubAppPrivateKey": canary}, reason: ReasonComparison, want: "'githubAppID'"},

@@ -218,10 +218,14 @@ func (w *writer) syncedRevisions(op *model.OperationReport) []string {
 	return out
 }
 
-// commitOf is the commit of a revision: main@sha1:abc is abc.
+// commitOf is what upstream calls the revision: of main@sha1:abc the commit abc,
+// of an artifact the digest, tag@sha256:abc; of a chart it is the version.
 func commitOf(revision string) string {
 	if i := strings.LastIndex(revision, "sha1:"); i >= 0 {
 		return revision[i+len("sha1:"):]
+	}
+	if i := strings.LastIndex(revision, "@sha256:"); i >= 0 {
+		return revision[i+1:]
 	}
 	return revision
 }

@@ -251,10 +251,10 @@ func (w *writer) failed() bool {
 func (w *writer) revisions() []string {
 	var out []string
 	for _, input := range w.report.Inputs {
-		out = append(out, input.Revision)
+		out = append(out, commitOf(input.Revision))
 	}
 	if len(out) == 0 && w.report.Revision != "" && !w.multiple() {
-		out = []string{w.report.Revision}
+		out = []string{commitOf(w.report.Revision)}
 	}
 	return out
 }
@@ -264,7 +264,7 @@ func (w *writer) origins() {
 	if w.report.Compared {
 		var kinds []string
 		for _, input := range w.report.Inputs {
-			kinds = append(kinds, input.Kind)
+			kinds = append(kinds, sourceType(input.Kind))
 		}
 		delete(w.status, "sourceType")
 		delete(w.status, "sourceTypes")
@@ -282,6 +282,14 @@ func (w *writer) origins() {
 	if namespace != "" {
 		w.status["controllerNamespace"] = namespace
 	}
+}
+
+// sourceType is how a source was rendered; what only others refer to is of none.
+func sourceType(kind string) string {
+	if kind == string(model.RenderNothing) {
+		return ""
+	}
+	return kind
 }
 
 // edits is what to write: nothing when a reader would find nothing new.

@@ -1,0 +1,1 @@
+{{- define "lib.say" -}}said {{ .Values.lib.a }}{{- end }}

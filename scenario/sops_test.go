@@ -1,0 +1,33 @@
+package scenario
+
+import (
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"plumb.dev/plumb/scenario/stage"
+)
+
+// sopsEncrypt encrypts files with the age key of a name, which is made when it
+// is named first.
+func sopsEncrypt(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) < 1 {
+		return errUsage
+	}
+	if s.known[args[0]] == "" {
+		made, err := age.GenerateX25519Identity()
+		if err != nil {
+			return err
+		}
+		s.learn(ts, args[0], made.String())
+	}
+	identity, err := age.ParseX25519Identity(s.known[args[0]])
+	if err != nil {
+		return err
+	}
+	for _, file := range args[1:] {
+		if err := stage.Seal(ts.MkAbs(file), identity); err != nil {
+			return err
+		}
+	}
+	return nil
+}
