@@ -144,6 +144,117 @@ var changes = []change{
 			"application/root": "gone", "application/one": "gone", "application/two": "gone", "configmap/one": "gone", "configmap/two": "gone",
 		},
 	},
+	{
+		name:     "helm-install",
+		declared: helmRelease("web", ""),
+		before:   map[string]string{"README.md": "nothing yet"},
+		settled:  map[string]string{"helmrelease/web": "failed SourceNotReady"},
+		after: chart("1.0.0", map[string]string{
+			"crds/widgets.yaml": widgets, "templates/widget.yaml": "apiVersion: $NS.example.com/v1\nkind: Widget\nmetadata:\n  name: small\n",
+			"templates/config.yaml": configMap("config", "hello"), "templates/web.yaml": deployment("web", "1.0", ""),
+			"templates/before.yaml": helmJob("before", "pre-install", "succeed"), "templates/after.yaml": annotated(configMap("after", "hello"), "helm.sh/hook: post-install"),
+		}),
+		done: map[string]string{
+			"helmrelease/web": "ready .status.history[*].version~^1$ .status.history[0].status=deployed", "job/before": "gone",
+			"configmap/after": "exists", "secret/sh.helm.release.v1.web.v1": ".metadata.labels.status=deployed",
+		},
+	},
+	{
+		name:     "helm-upgrade",
+		declared: helmRelease("web", ""),
+		before: chart("1.0.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "hello"), "templates/kept.yaml": configMap("kept", "hello"),
+			"templates/gone.yaml": configMap("gone", "hello"), "templates/gone-too.yaml": configMap("gone-too", "hello"),
+		}),
+		settled: map[string]string{"helmrelease/web": "ready"},
+		after: chart("1.1.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "welcome"), "templates/kept.yaml": configMap("kept", "hello"), "templates/new.yaml": configMap("new", "hello"),
+			"templates/before.yaml": helmJob("before", "pre-upgrade", "succeed"), "templates/after.yaml": annotated(configMap("after", "hello"), "helm.sh/hook: post-upgrade"),
+		}),
+		done: map[string]string{
+			"helmrelease/web": "ready .status.history[0].version=2 .status.history[0].status=deployed .status.history[1].status=superseded",
+			"configmap/gone":  "gone", "configmap/gone-too": "gone", "configmap/new": "exists", "job/before": "gone", "configmap/after": "exists",
+		},
+	},
+	{
+		name:     "helm-rollback",
+		declared: helmRelease("web", "  upgrade:\n    remediation:\n      remediateLastFailure: true\n"),
+		before: chart("1.0.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "hello"), "templates/gone.yaml": configMap("gone", "hello"),
+			"templates/back.yaml": annotated(configMap("back", "hello"), "helm.sh/hook: pre-rollback"),
+		}),
+		settled: map[string]string{"helmrelease/web": "ready"},
+		after: chart("1.1.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "welcome"), "templates/new.yaml": configMap("new", "hello"),
+			"templates/after.yaml": helmJob("after", "post-upgrade", "fail"),
+		}),
+		done: map[string]string{
+			"helmrelease/web":   "failed RollbackSucceeded Stalled=True .status.upgradeFailures=1 .status.history[0].version=3 .status.history[0].status=deployed",
+			"configmap/changed": ".data.text=hello", "configmap/gone": "exists", "configmap/new": "gone", "job/after": "gone", "configmap/back": "exists",
+		},
+		recreated: []string{"configmap/gone"},
+	},
+	{
+		name:     "helm-uninstall",
+		declared: helmRelease("web", ""),
+		before: chart("1.0.0", map[string]string{
+			"templates/one.yaml": configMap("one", "hello"), "templates/two.yaml": configMap("two", "hello"),
+			"templates/kept.yaml":   annotated(configMap("kept", "hello"), "helm.sh/resource-policy: keep"),
+			"templates/before.yaml": helmJob("before", "pre-delete", "succeed"), "templates/after.yaml": annotated(configMap("after", "hello"), "helm.sh/hook: post-delete"),
+		}),
+		settled: map[string]string{"helmrelease/web": "ready"},
+		remove:  []string{"helmrelease/web"},
+		done: map[string]string{
+			"helmrelease/web": "gone", "configmap/one": "gone", "configmap/two": "gone", "configmap/kept": "exists", "job/before": "gone",
+			"configmap/after": "exists", "secret/sh.helm.release.v1.web.v1": "gone",
+		},
+	},
+}
+
+// helmRelease installs the chart in the root of the repository.
+func helmRelease(name, more string) string {
+	return fmt.Sprintf(`apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata:
+  name: %s
+spec:
+  interval: 1h
+  chart:
+    spec:
+      chart: .
+      sourceRef:
+        kind: GitRepository
+        name: repo
+%s`, name, more)
+}
+
+// chart are the files of a chart.
+func chart(version string, files map[string]string) map[string]string {
+	files["Chart.yaml"] = "apiVersion: v2\nname: web\nversion: " + version + "\n"
+	return files
+}
+
+// helmJob runs for a moment as a hook, and is gone afterwards, however it ends.
+func helmJob(name, hook, outcome string) string {
+	return fmt.Sprintf(`apiVersion: batch/v1
+kind: Job
+metadata:
+  name: %s
+  annotations:
+    helm.sh/hook: %s
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+spec:
+  backoffLimit: 0
+  template:
+    metadata:
+      annotations:
+        simulate.plumb.dev/outcome: %s
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: main
+          image: registry.example/migrate:1.0
+`, name, hook, outcome)
 }
 
 // cascading has an Application take its objects along when it goes.

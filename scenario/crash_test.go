@@ -350,7 +350,7 @@ func (c *crashing) compareUIDs(ctx context.Context, s *story, at string, existed
 // nothing.
 func (c *crashing) leave(ctx context.Context, s *story) error {
 	var all error
-	for _, kind := range []string{"kustomization", "gitrepository"} {
+	for _, kind := range []string{"kustomization", "helmrelease", "gitrepository"} {
 		objects, err := c.th.kube.List(ctx, kind, s.known["NS"])
 		if err != nil {
 			return err

@@ -66,6 +66,7 @@
 //	audit-mark             (own-cluster -audit)
 //	audit-writes [-as USER] [-not-as USER] [RESOURCE...]
 //	                       prints what Plumb has written since the mark
+//	metrics                prints what the controllers count about the story's objects
 //	search-everything [-in-git] TEXT
 //	                       prints every place, but Secrets, that shows the text
 //	                       (-in-git: the repository does, and so may its mirror)

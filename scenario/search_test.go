@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // search lists the places that show a text, as it is or in base64: what the
@@ -85,20 +88,48 @@ func searchFiles(dir string, inGit bool, look func(string, []byte)) error {
 // searchServed reads what the controller tells anybody who asks.
 func (c *controller) searchServed(ctx context.Context, look func(string, []byte)) error {
 	for _, url := range []string{"http://" + c.addr + "/readyz", "http://" + c.metrics + "/metrics"} {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		content, err := served(ctx, url)
 		if err != nil {
 			return err
 		}
-		response, err := http.DefaultClient.Do(request)
+		look("served at "+url, content)
+	}
+	return nil
+}
+
+func served(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(response.Body)
+	return content, errors.Join(err, response.Body.Close())
+}
+
+// metricsWord prints what the controllers count about the story's namespace.
+func metricsWord(ts *testscript.TestScript, s *story, _ []string) error {
+	th, err := s.stage()
+	if err != nil {
+		return err
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	for _, c := range th.controllers {
+		content, err := served(ctx, "http://"+c.metrics+"/metrics")
 		if err != nil {
 			return err
 		}
-		content, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if err != nil {
-			return err
+		for line := range strings.Lines(string(content)) {
+			if strings.Contains(line, s.known["NS"]) {
+				fmt.Fprint(ts.Stdout(), line)
+			}
 		}
-		look("served at "+request.URL.Path, content)
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"download":           plain(downloadWord),
 		"sops-encrypt":       plain(sopsEncrypt),
 		"lose-state":         plain(loseState),
+		"metrics":            plain(metricsWord),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -181,14 +180,8 @@ func served(t *testing.T, files map[string]string) (url, commit string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	write(t, dir, files)
+	for name := range files {
 		if _, err := work.Add(name); err != nil {
 			t.Fatal(err)
 		}

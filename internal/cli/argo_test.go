@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,19 +13,12 @@ import (
 
 // argocd is a cluster with Applications, and with a Kustomization that one of
 // them delivers.
-func argocd(t *testing.T) *fakeAPI {
-	t.Helper()
-	manifests, err := os.ReadFile(filepath.Join("testdata", "argo.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newFakeAPI(t, string(manifests))
-}
+func argocd(t *testing.T) *fakeAPI { return clusterOf(t, "argo.yaml") }
 
 // TestArgoOutputs shows what the commands that only read print of both
 // dialects.
 func TestArgoOutputs(t *testing.T) {
-	for name, args := range map[string]string{
+	outputs(t, argocd, map[string]string{
 		"argo-get-apps":             "get apps",
 		"argo-get-apps-everywhere":  "get applications -A -o wide",
 		"argo-get-apps-named":       "get app guestbook -o name",
@@ -63,16 +54,7 @@ func TestArgoOutputs(t *testing.T) {
 		"argo-sync-paused":          "sync app broken -n team-a",
 		"argo-terminate-nothing":    "terminate-op app guestbook",
 		"argo-reconcile-paused":     "reconcile app broken -n team-a",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := transcript(argocd(t), "", strings.Fields(args)...)
-			golden(t, name, strings.ReplaceAll(got, buildVersion(), "VERSION"))
-			if strings.Contains(got, "canary-password") && !strings.HasPrefix(args, "export") {
-				t.Error("a credential is shown")
-			}
-		})
-	}
+	})
 }
 
 func edit(t *testing.T, o *unstructured.Unstructured, value any, path ...string) {

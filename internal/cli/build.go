@@ -66,8 +66,9 @@ func (f *previewFlags) args(cmd *cobra.Command, args []string) error {
 
 func (a *app) buildCommand() *cobra.Command {
 	build := &cobra.Command{
-		Use:   "build",
+		Use:   "build --all [PATH]",
 		Short: "Print what a delivery wants, as it would be applied",
+		Long:  "Print what a delivery wants, as it would be applied.\n\n" + repositoryNotes,
 		Example: `  # What is in Git now
   plumb build kustomization apps
 
@@ -85,7 +86,12 @@ func (a *app) buildCommand() *cobra.Command {
   plumb build application guestbook
   plumb build applicationset --applicationset-file ./previews.yaml
 
-  plumb build ks --all`,
+  plumb build ks --all
+
+  # A whole repository, without a cluster
+  plumb build --all
+  plumb build --all ./fleet --charts ~/src/helm-charts --sops-age-key ~/age.key
+  plumb build --all --fetch --cache ~/.cache/plumb-charts -o yaml`,
 	}
 	addKindCommands(build, false, deliveryKind, func(kind *declaredKind) *cobra.Command {
 		flags := &previewFlags{kind: kind}
@@ -106,6 +112,7 @@ func (a *app) buildCommand() *cobra.Command {
 		command.Flags().BoolVar(&reveal, "show-secrets", false, "print secret values")
 		return command
 	})
+	a.bindRepository(build)
 	return build
 }
 

@@ -106,13 +106,17 @@ type deriver struct {
 	implied  map[object.ID]model.Source // sources that no object stands for
 	target   chartTarget
 	key      []byte // of the names of implied sources
-	say      *terminal
+	// located puts a place that is at hand in place of a source; nil: all are
+	// fetched from where they are. Without it, generators ask the world too.
+	located func(model.Source) (model.Source, error)
+	say     *terminal
 }
 
 // chartTarget is what charts are told of the target instead of what it is.
 type chartTarget struct {
 	kubeVersion string
 	apiVersions []string
+	remoteBases bool // bases at addresses are asked for, whatever the delivery says
 }
 
 // newDeriver prepares a deriver with a temporary store; close removes it.
@@ -282,6 +286,7 @@ func (d *deriver) render(ctx context.Context, out *derivation, in model.Input, l
 		return nil, err
 	}
 	base = d.target.told(base)
+	out.secrets = append(out.secrets, base.Helm.Sensitive...)
 	manifest, err := d.whole(ctx, out, &in, tree, base, func(tree render.Tree) (*model.Manifest, error) {
 		recorder := render.Record(ctx, tree, render.Limits{})
 		opts, err := overridden(out.words, inBuild(base, read.commit), dir, recorder)
@@ -330,6 +335,7 @@ func (t chartTarget) told(opts model.Render) model.Render {
 	if t.kubeVersion != "" {
 		opts.Helm.KubeVersion, opts.Kustomize.KubeVersion = t.kubeVersion, t.kubeVersion
 	}
+	opts.Kustomize.RemoteBases = opts.Kustomize.RemoteBases || t.remoteBases
 	opts.Helm.APIVersions = slices.Concat(opts.Helm.APIVersions, t.apiVersions)
 	opts.Kustomize.APIVersions = slices.Concat(opts.Kustomize.APIVersions, t.apiVersions)
 	return opts
@@ -552,6 +558,13 @@ func (d *deriver) sourceSpec(ctx context.Context, id object.ID) (model.Source, e
 // fetch gets the tree of a source and of those that it is made of. within are
 // the sources that are made of it.
 func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.ID) (*source.Tree, error) {
+	located := spec
+	if d.located != nil {
+		var err error
+		if located, err = d.located(spec); err != nil {
+			return nil, err
+		}
+	}
 	if tree, known := d.trees[spec.ID]; known {
 		return tree, nil
 	}
@@ -569,7 +582,7 @@ func (d *deriver) fetch(ctx context.Context, spec model.Source, within []object.
 		}
 	}
 	d.say.waiting("fetching %s", placeOfSource(&spec))
-	tree, err := d.store.Fetch(ctx, spec, included, nil)
+	tree, err := d.store.Fetch(ctx, located, included, nil)
 	if err != nil {
 		return nil, err
 	}

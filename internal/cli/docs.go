@@ -49,6 +49,10 @@ func commandReference(root *cobra.Command) string {
 	return b.String()
 }
 
+// runsItself is the annotation of a command that does something by itself though
+// others stand below it.
+const runsItself = "runs-itself"
+
 // leaves lists the commands that do something, in the order of their names.
 func leaves(command *cobra.Command) []*cobra.Command {
 	var found []*cobra.Command
@@ -58,11 +62,10 @@ func leaves(command *cobra.Command) []*cobra.Command {
 		if child.Hidden || child.Name() == "help" {
 			continue
 		}
-		if child.HasSubCommands() {
-			found = append(found, leaves(child)...)
-			continue
+		if !child.HasSubCommands() || child.Annotations[runsItself] != "" {
+			found = append(found, child)
 		}
-		found = append(found, child)
+		found = append(found, leaves(child)...)
 	}
 	return found
 }

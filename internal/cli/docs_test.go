@@ -76,7 +76,7 @@ func parses(args []string) error {
 	root.InitDefaultCompletionCmd()
 	var stop func(*cobra.Command)
 	stop = func(c *cobra.Command) {
-		if c.RunE != nil && !c.HasSubCommands() {
+		if c.RunE != nil && (!c.HasSubCommands() || c.Annotations[runsItself] != "") {
 			c.RunE = func(*cobra.Command, []string) error { return nil }
 		}
 		for _, child := range c.Commands() {

@@ -49,6 +49,9 @@ func (d *deriver) expand(ctx context.Context, out *derivation, local string) ([]
 
 // answer finds the answer to one question, in a tree or outside.
 func (d *deriver) answer(ctx context.Context, q model.Question, local string) (model.Answer, error) {
+	if q.Git == nil && d.located != nil {
+		return model.Answer{}, outsideOf("what the generator at %s would be answered", q.Origin.Field)
+	}
 	if q.Git == nil {
 		d.say.waiting("asking for %s", q.Origin)
 		return d.asker.Ask(ctx, q), nil

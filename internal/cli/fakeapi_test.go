@@ -63,8 +63,14 @@ type fakeWatcher struct {
 
 var fakeKinds = []fakeKind{
 	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "gitrepositories"}, "GitRepository", "gitrepo", true},
+	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "ocirepositories"}, "OCIRepository", "ocirepo", true},
+	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "buckets"}, "Bucket", "", true},
+	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "helmrepositories"}, "HelmRepository", "helmrepo", true},
+	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "helmcharts"}, "HelmChart", "hc", true},
+	{schema.GroupVersionResource{Group: sourceGroup, Version: "v1", Resource: "externalartifacts"}, "ExternalArtifact", "ea", true},
+	{schema.GroupVersionResource{Group: generatorGroup, Version: "v1beta1", Resource: "artifactgenerators"}, "ArtifactGenerator", "ag", true},
 	{schema.GroupVersionResource{Group: kustomizeGroup, Version: "v1", Resource: "kustomizations"}, "Kustomization", "ks", true},
-	{schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}, "HelmRelease", "hr", true},
+	{schema.GroupVersionResource{Group: helmGroup, Version: "v2", Resource: "helmreleases"}, "HelmRelease", "hr", true},
 	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "applications"}, "Application", "app", true},
 	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "applicationsets"}, "ApplicationSet", "appset", true},
 	{schema.GroupVersionResource{Group: argo.Group, Version: argo.Version, Resource: "appprojects"}, "AppProject", "appproj", true},

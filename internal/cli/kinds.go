@@ -22,7 +22,7 @@ import (
 const (
 	sourceGroup    = "source.toolkit.fluxcd.io"
 	kustomizeGroup = "kustomize.toolkit.fluxcd.io"
-	fluxGroups     = ".toolkit.fluxcd.io" // ends every group of Flux
+	fluxGroups     = ".fluxcd.io" // ends every group of Flux
 )
 
 // declaredKind is a kind that people write, as commands name it.

@@ -21,7 +21,7 @@ spec: {replicas: 2}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: helm-controller, namespace: flux-system}
+metadata: {name: notification-controller, namespace: flux-system}
 spec: {replicas: 1}
 ---
 apiVersion: coordination.k8s.io/v1
@@ -61,7 +61,7 @@ func TestAdoptIsAPreviewUntilYes(t *testing.T) {
 	if code != exitOK || !strings.Contains(errs, "Nothing has been changed") || !strings.Contains(out, "2 → 0") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
-	if strings.Contains(out, "helm-controller") {
+	if strings.Contains(out, "notification-controller") {
 		t.Error("a controller is to be stopped whose kinds Plumb does not handle")
 	}
 	if len(f.requests) > 0 {
@@ -103,8 +103,8 @@ func TestAdoptWaitsForTheLease(t *testing.T) {
 			t.Errorf("%s: %d replicas, %v", name, n, d.GetAnnotations())
 		}
 	}
-	if n, _, _ := unstructured.NestedInt64(f.object("Deployment", "flux-system", "helm-controller").Object, "spec", "replicas"); n != 1 {
-		t.Error("helm-controller was stopped")
+	if n, _, _ := unstructured.NestedInt64(f.object("Deployment", "flux-system", "notification-controller").Object, "spec", "replicas"); n != 1 {
+		t.Error("notification-controller was stopped")
 	}
 }
 

@@ -48,7 +48,7 @@ func (h *webhooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	woken, asked := 0, 0
 	if push != nil { // nothing moved otherwise: a ping
-		woken = h.engine.WakeSources(func(s *model.Source) bool { return s.Git != nil && push.ConcernsSource(s.Git, s.Implied) })
+		woken = h.engine.WakeSources(push.Moves)
 		asked = h.engine.AskAgain(func(q *model.Question) bool {
 			return q.PullRequests != nil && push.ConcernsPullRequests(q.PullRequests)
 		})

@@ -2,34 +2,20 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
-	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
 	"plumb.dev/plumb/internal/release"
-	"plumb.dev/plumb/internal/render"
-	"plumb.dev/plumb/internal/source"
 )
-
-// content is what an action brings to the cluster.
-type content struct {
-	objects, hooks, crds []model.Rendered
-	notes                string
-}
 
 // carryOut takes an action as far as it goes now. An error ends the run and not
 // the action: the next run goes on with it.
@@ -55,13 +41,14 @@ func (r *run) carryOut(ctx context.Context, a *acting) (done bool, outcome relea
 }
 
 // passing reports whether an error says nothing of the action: the run was
-// ended, or the API server did not answer and may do so soon.
+// ended, or the API server did not answer and may do so soon. That something is
+// not allowed is an answer.
 func passing(ctx context.Context, a *acting, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, errSuperseded) || errors.Is(err, errNotYet) {
 		return true
 	}
 	var f *model.Fault
-	return errors.As(err, &f) && f.Retry && time.Now().Before(a.deadline())
+	return errors.As(err, &f) && f.Retry && !apierrors.IsForbidden(f.Err) && time.Now().Before(a.deadline())
 }
 
 func (a *acting) deadline() time.Time {
@@ -102,6 +89,7 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	}
 	act := r.actionSpec(a)
 	if !a.action.Resume {
+		a.record.Generation = a.facts.Generation
 		if err := r.store(ctx, a.record); err != nil {
 			a.record = nil
 			return err
@@ -131,13 +119,42 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	if err := r.wantRelease(ctx, c, a.action.Helm(), fmt.Sprintf("revision %d under way", a.action.Version)); err != nil {
 		return r.unbegun(a, err)
 	}
+	if a.action.Resume {
+		r.recall(a)
+	}
 	return nil
+}
+
+// recall takes up what the record tells of an action that is carried on: hooks
+// that have run do not run again.
+func (r *run) recall(a *acting) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	a.op.failed = a.record.FailedWith()
+	for i := range r.d.hooks {
+		hook := &r.d.hooks[i]
+		if len(hook.Stage.Hooks) != 1 {
+			continue // the record does not tell which of them it was
+		}
+		at := hook.Stage.Hooks[0]
+		res := model.SyncResult{Object: hook.ID, Version: hook.Version, Code: model.ResultSynced, Hook: at, Phase: at}
+		switch succeeded, failed := a.record.Ended(hook.ID.Kind, hook.ID.Name, a.op.started); {
+		case succeeded:
+			res.HookPhase = model.OperationSucceeded
+		case failed && a.op.failed != "": // the action has failed with it; else it runs again
+			res.HookPhase = model.OperationFailed
+		default:
+			continue
+		}
+		a.op.results[resultKey{at, hook.ID}] = res
+	}
 }
 
 // unbegun keeps an error of a revision whose record is written: it ends the
 // revision, unless it passes.
 func (r *run) unbegun(a *acting, err error) error {
-	if errors.Is(err, errSuperseded) {
+	var f *model.Fault
+	if errors.Is(err, errSuperseded) || errors.Is(err, errNotYet) || errors.As(err, &f) && f.Retry && time.Now().Before(a.deadline()) {
 		a.op, a.action.Resume = nil, true
 		return err
 	}
@@ -177,329 +194,20 @@ func (r *run) actionSpec(a *acting) *model.ReleaseAction {
 	return &r.spec.Release.Upgrade
 }
 
-// contentOf makes the record of a revision, and what it brings.
-func (r *run) contentOf(ctx context.Context, a *acting) (*content, error) {
-	switch {
-	case a.action.Kind == release.Rollback && !a.action.Resume:
-		last, err := r.revision(ctx, a.facts.Stored[0].Version)
-		if err != nil {
-			return nil, err
-		}
-		to, err := r.revision(ctx, a.action.To)
-		if err != nil {
-			return nil, err
-		}
-		a.record = release.Back(last, to, name(r.spec.ID), release.ServerSide(r.spec.Release.Rollback.ServerSideApply, to), time.Now())
-		return recorded(a.record, r.spec.Origin)
-	case a.action.Resume:
-		record, err := r.revision(ctx, a.action.Version)
-		if err != nil {
-			return nil, err
-		}
-		c, err := recorded(record, r.spec.Origin)
-		if err != nil {
-			return nil, asFault(err, "StateError")
-		}
-		if a.action.Kind != release.Rollback {
-			rendered, err := r.renderRevision(ctx, a, r.inputs[0].Render.Helm)
-			if err != nil {
-				return nil, err
-			}
-			c.crds = rendered.crds
-		}
-		a.record = record
-		return c, nil
-	}
-	return r.freshRevision(ctx, a)
-}
-
-// freshRevision renders the chart.
-func (r *run) freshRevision(ctx context.Context, a *acting) (*content, error) {
-	var last, deployed *release.Record
-	var err error
-	if len(a.facts.Stored) > 0 {
-		if last, err = r.revision(ctx, a.facts.Stored[0].Version); err != nil {
-			return nil, err
+// locate takes over where objects come from: records tell less of it.
+func (c *content) locate(rendered *content) {
+	at := map[object.ID]model.Origin{}
+	for _, list := range [][]model.Rendered{rendered.objects, rendered.hooks} {
+		for i := range list {
+			at[list[i].ID] = list[i].Origin
 		}
 	}
-	if current := release.Deployed(a.facts.Stored); current != nil && last != nil {
-		if deployed = last; current.Version != last.Version {
-			if deployed, err = r.revision(ctx, current.Version); err != nil {
-				return nil, err
+	for _, list := range [][]model.Rendered{c.objects, c.hooks} {
+		for i := range list {
+			if origin, ok := at[list[i].ID]; ok {
+				list[i].Origin = origin
 			}
 		}
-	}
-	a.known = map[int]*release.Record{}
-	for _, record := range []*release.Record{last, deployed} {
-		if record != nil {
-			a.known[record.Version] = record
-		}
-	}
-	opts := r.inputs[0].Render.Helm
-	config, err := valuesOf(opts.Values)
-	if err != nil {
-		return nil, err
-	}
-	if r.spec.Release.Upgrade.PreserveValues && a.action.Kind == release.Upgrade && last != nil {
-		if config, err = preserve(&opts, config, last); err != nil {
-			return nil, err
-		}
-	}
-	c, err := r.renderRevision(ctx, a, opts)
-	if err != nil {
-		return nil, err
-	}
-	chart, dir, err := r.recordChart(a)
-	if err != nil {
-		return nil, err
-	}
-	a.record, err = release.New(a.action.Helm(), r.spec.Release, &release.Content{
-		Chart: chart, Config: config, Objects: c.objects, Hooks: c.hooks, Notes: c.notes, Dir: dir,
-		ServerSide: release.ServerSide(r.actionSpec(a).ServerSideApply, last),
-	}, last, deployed, time.Now())
-	return c, err
-}
-
-// preserve puts the values of the last release below those that are given.
-func preserve(opts *model.HelmOptions, values map[string]any, last *release.Record) (map[string]any, error) {
-	config, defaults, err := release.Reuse(values, last)
-	if err != nil {
-		return nil, err
-	}
-	for _, part := range []struct {
-		values map[string]any
-		into   *model.Secret
-		digest *string
-	}{{config, &opts.Values, &opts.ValuesDigest}, {defaults, &opts.Defaults, &opts.DefaultsDigest}} {
-		text, err := json.Marshal(part.values)
-		if err != nil {
-			return nil, errors.New("the values of the release cannot be encoded")
-		}
-		*part.into, *part.digest = model.NewSecret(text), helm.ValuesDigest(part.values)
-	}
-	return config, nil
-}
-
-// preservedDigest is that of the values which the next release will have.
-func (r *run) preservedDigest(ctx context.Context, version int) (string, error) {
-	last, err := r.revision(ctx, version)
-	if err != nil {
-		return "", err
-	}
-	values, err := valuesOf(r.inputs[0].Render.Helm.Values)
-	if err != nil {
-		return "", err
-	}
-	config, _, err := release.Reuse(values, last)
-	if err != nil {
-		return "", err
-	}
-	return helm.ValuesDigest(config), nil
-}
-
-func valuesOf(text model.Secret) (map[string]any, error) {
-	var values map[string]any
-	if err := yaml.Unmarshal(text.Reveal(), &values); err != nil {
-		return nil, &model.Fault{Reason: "ValuesError", Message: "the values of the release are no mapping"}
-	}
-	return values, nil
-}
-
-// renderRevision renders the chart for an action. It goes around the memo: a
-// release renders only when it changes.
-func (r *run) renderRevision(ctx context.Context, a *acting, opts model.HelmOptions) (*content, error) {
-	in := r.inputs[0]
-	opts.Upgrade, opts.Revision, opts.ChartVersion = a.action.Kind != release.Install, a.action.Version, a.facts.Chart.Version
-	opts.SkipSchema = r.actionSpec(a).SkipSchema
-	in.Render.Helm = opts
-	origin := r.spec.Origin
-	origin.Repository, origin.Revision = in.URL, r.trees[0].Revision()
-	w := &wanted{extras: map[object.ID][]extra{}}
-	outside, closing, err := r.outside(&in)
-	if err != nil {
-		return nil, err
-	}
-	defer closing()
-	manifest, err := r.wholeRender(ctx, &in, in.Render, w, origin, func(tree render.Tree) (*model.Manifest, error) {
-		return outside.Build(ctx, render.Record(ctx, tree, render.Limits{}), in.Path, in.Render, origin, render.Limits{})
-	})
-	r.e.mu.Lock()
-	r.e.ask(r.d, w.asks)
-	r.d.extras = w.extras
-	r.e.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	c := &content{notes: manifest.Notes}
-	for i := range manifest.Objects {
-		c.add(manifest.Objects[i])
-	}
-	return c, nil
-}
-
-// add puts an object where Helm has it. One that names a hook event which Helm
-// does not know is left out.
-func (c *content) add(rendered model.Rendered) {
-	var o struct {
-		Kind     string
-		Metadata struct {
-			Name        string
-			Annotations map[string]string
-		}
-	}
-	if rendered.CRD {
-		c.crds = append(c.crds, rendered)
-		return
-	}
-	if json.Unmarshal(rendered.JSON, &o) != nil {
-		return
-	}
-	switch _, role := helm.ReadHook(o.Kind, o.Metadata.Name, o.Metadata.Annotations); role {
-	case helm.Hooked:
-		c.hooks = append(c.hooks, rendered)
-	case helm.Plain:
-		c.objects = append(c.objects, rendered)
-	}
-}
-
-// recorded is the content of a record.
-func recorded(record *release.Record, origin model.Origin) (*content, error) {
-	objects, err := record.Objects()
-	if err != nil {
-		return nil, err
-	}
-	c := &content{}
-	for _, one := range objects {
-		at := origin
-		at.File = one.Template
-		o := &unstructured.Unstructured{}
-		if err := o.UnmarshalJSON(one.JSON); err != nil {
-			return nil, fmt.Errorf("%s in release %s cannot be read", one.Template, record)
-		}
-		var members []unstructured.Unstructured
-		if o.IsList() {
-			list, err := o.ToList()
-			if err != nil {
-				return nil, fmt.Errorf("%s in release %s cannot be read", one.Template, record)
-			}
-			members = list.Items
-		} else {
-			members = []unstructured.Unstructured{*o}
-		}
-		for i := range members {
-			body, err := object.Canonical(members[i].Object)
-			if err != nil {
-				return nil, fmt.Errorf("%s in release %s cannot be read", one.Template, record)
-			}
-			id := object.Of(&members[i])
-			rendered := model.Rendered{ID: id, Version: members[i].GroupVersionKind().Version, JSON: body, Origin: at, Secret: id.Kind == "Secret" && id.Group == ""}
-			if one.Hook != nil {
-				c.hooks = append(c.hooks, rendered)
-			} else {
-				c.objects = append(c.objects, rendered)
-			}
-		}
-	}
-	return c, nil
-}
-
-// recordChart is the chart as records hold it, prepared once for all releases
-// of it.
-func (r *run) recordChart(a *acting) (*release.Chart, string, error) {
-	tree := r.trees[0]
-	dir, err := chartDir(tree)
-	if err != nil {
-		return nil, "", err
-	}
-	version := a.facts.Chart.Version
-	chart, err := r.e.codec.Chart(tree.Digest()+" "+version, func() (*release.Chart, error) {
-		files := map[string][]byte{}
-		if err := filesBelow(tree, dir, "", files); err != nil {
-			return nil, err
-		}
-		return release.LoadChart(files, version)
-	})
-	return chart, dir, err
-}
-
-// filesBelow reads every file below a directory, but for charts that others
-// depend on, which records leave out.
-func filesBelow(tree *source.Tree, dir, at string, into map[string][]byte) error {
-	entries, err := tree.List(path.Join(dir, at))
-	if err != nil {
-		return err
-	}
-	for i := range entries {
-		name := path.Join(at, entries[i].Name)
-		switch entries[i].Kind {
-		case model.DirEntry:
-			if name == "charts" {
-				continue
-			}
-			if err := filesBelow(tree, dir, name, into); err != nil {
-				return err
-			}
-		case model.FileEntry, model.ExecutableEntry:
-			if into[name], err = tree.Read(path.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// applyDefinitions installs the CRDs of a chart's directory crds before all
-// else. They are nobody's afterwards: Helm neither updates nor deletes them
-// unless it is told to.
-func (r *run) applyDefinitions(ctx context.Context, a *acting, crds []model.Rendered) error {
-	policy := r.spec.Release.UpgradeCRDs
-	if a.action.Kind == release.Install {
-		policy = r.spec.Release.InstallCRDs
-	}
-	if policy == "Skip" || a.action.Kind == release.Rollback {
-		return nil
-	}
-	for i := range crds {
-		crd := &crds[i]
-		kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: crd.ID.Group, Version: crd.Version, Kind: crd.ID.Kind})
-		if err != nil {
-			return cluster.Explain(err, "discover", crd.ID, crd.Origin)
-		}
-		if policy == "Create" {
-			_, err := r.session.Get(ctx, kind, "", crd.ID.Name)
-			if err == nil {
-				continue
-			}
-			if !apierrors.IsNotFound(err) {
-				return cluster.Explain(err, "get", crd.ID, crd.Origin)
-			}
-		}
-		if _, err := r.session.Apply(ctx, kind, crd.JSON, cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true}); err != nil {
-			return cluster.Explain(err, "apply", crd.ID, crd.Origin)
-		}
-		if err := r.established(ctx, crd); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// established waits until the kind that a CRD defines is served.
-func (r *run) established(ctx context.Context, crd *model.Rendered) error {
-	defined, ok := definition(&model.Desired{ID: crd.ID, JSON: crd.JSON})
-	if !ok {
-		return nil
-	}
-	within, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	served := make(chan struct{}, 1)
-	stop := r.cluster.OnKind(defined, func() { served <- struct{}{} })
-	defer stop()
-	select {
-	case <-served:
-		return nil
-	case <-within.Done():
-		return &model.Fault{Reason: "InstallFailed", Object: crd.ID, Origin: crd.Origin, Message: crd.ID.String() + " is not established"}
 	}
 }
 
@@ -526,7 +234,13 @@ func (r *run) bringRevision(ctx context.Context, a *acting) (waiting string, err
 	if f := r.unsyncable(); f != nil {
 		return "", f
 	}
-	return r.unsettled(), nil
+	for i := range r.plan.Blocked {
+		// What is not wanted any more may stay for a while: it goes at rest.
+		if f := &r.plan.Blocked[i]; f.Waiting && f.Reason != "PruneWaits" {
+			return f.Message, nil
+		}
+	}
+	return "", nil
 }
 
 // planRevision makes the plan; nothing of it is held yet.
@@ -599,14 +313,20 @@ func (a *acting) noteHooks() {
 // endRevision writes what became of a revision.
 func (r *run) endRevision(ctx context.Context, a *acting, why error) (release.Outcome, error) {
 	outcome := release.Outcome{}
-	a.noteHooks()
 	touched := []int{a.record.Version}
 	if why != nil {
 		outcome.Failed = oneLine(why)
+		a.record.Failing(outcome.Failed)
+	}
+	if err := r.endHooks(ctx, a, why != nil); err != nil {
+		return outcome, err
+	}
+	if why != nil {
 		if r.actionSpec(a).CleanupOnFail {
 			r.cleanUp(ctx, a)
 		}
 		a.record.Fail(outcome.Failed)
+		r.waive()
 	} else {
 		older, err := r.supersede(ctx, a)
 		if err != nil {
@@ -624,8 +344,41 @@ func (r *run) endRevision(ctx context.Context, a *acting, why error) (release.Ou
 		r.d.release.wanted = recordName(&outcome.Wrote[0])
 		r.e.mu.Unlock()
 	}
-	r.sweepAction(ctx, a, why != nil)
 	return outcome, nil
+}
+
+// endHooks deletes the hooks of an action as their policies say. The record tells
+// first how they did: a hook that is gone must not run again after a crash.
+func (r *run) endHooks(ctx context.Context, a *acting, failed bool) error {
+	a.noteHooks()
+	r.e.mu.Lock()
+	left := len(r.leftovers(a.op.account()))
+	r.e.mu.Unlock()
+	if left > 0 {
+		if err := r.store(ctx, a.record); err != nil {
+			return err
+		}
+	}
+	r.sweepAction(ctx, a, failed)
+	return nil
+}
+
+// waive stops the delivery from wanting what a failed action did not get: who
+// has it may let go of it without handing it over.
+func (r *run) waive() {
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var got []model.Desired
+	for i := range d.desired {
+		if _, ours := e.book.owned[d.spec.ID][key{d.cluster, d.desired[i].ID}]; ours {
+			got = append(got, d.desired[i])
+		}
+	}
+	if len(got) < len(d.desired) {
+		e.want(d, got)
+		e.answered(d, true)
+	}
 }
 
 // supersede notes which older revisions are not deployed any more.
@@ -694,8 +447,11 @@ func (r *run) cleanUp(ctx context.Context, a *acting) {
 			created[k.id] = true
 		}
 	}
-	for i := range r.d.desired {
-		if want := &r.d.desired[i]; created[want.ID] {
+	r.e.mu.Lock()
+	desired := slices.Clone(r.d.desired)
+	r.e.mu.Unlock()
+	for i := range desired {
+		if want := &desired[i]; created[want.ID] {
 			if err := r.delete(ctx, model.Change{Verb: model.Delete, Object: want.ID, Version: want.Version}); err != nil {
 				r.find(model.Finding{Severity: model.Warning, Reason: "CleanupFailed", Origin: want.Origin, Message: fmt.Sprintf("%s could not be cleaned up: %v", want.ID, err)})
 			}
@@ -747,141 +503,6 @@ func (r *run) carryTest(ctx context.Context, a *acting) (bool, release.Outcome, 
 	}
 	r.sweepAction(ctx, a, err != nil)
 	return true, outcome, nil
-}
-
-// carryUninstall deletes the objects of a release, and its records.
-func (r *run) carryUninstall(ctx context.Context, a *acting) (bool, release.Outcome, error) {
-	act := r.actionSpec(a)
-	if a.op == nil {
-		if err := r.beginUninstall(ctx, a, act); err != nil {
-			return false, release.Outcome{}, err
-		}
-	}
-	deleting := r.spec.Deleting
-	r.spec.Deleting = true // while it is taken away: everything goes
-	waiting, err := r.takeAway(ctx, a, act)
-	r.spec.Deleting = deleting
-	done, err := r.reached(ctx, a, waiting, err)
-	if !done {
-		return false, release.Outcome{}, err
-	}
-	a.noteHooks()
-	outcome := release.Outcome{}
-	if err != nil {
-		outcome.Failed = oneLine(err)
-		if err := r.store(ctx, a.record); err != nil {
-			return false, outcome, err
-		}
-		outcome.Wrote = r.storedOnes([]int{a.record.Version})
-		return true, outcome, nil
-	}
-	r.sweepAction(ctx, a, false)
-	if outcome.Wrote, err = r.endRecords(ctx, a, act); err != nil {
-		return false, outcome, err
-	}
-	r.e.mu.Lock()
-	r.d.release.wanted = ""
-	r.e.mu.Unlock()
-	return true, outcome, nil
-}
-
-// beginUninstall notes in the record that the release goes.
-func (r *run) beginUninstall(ctx context.Context, a *acting, act *model.ReleaseAction) error {
-	record, err := r.revision(ctx, a.action.Version)
-	if err != nil {
-		return err
-	}
-	c, err := recorded(record, r.spec.Origin)
-	if err != nil {
-		return asFault(err, "StateError")
-	}
-	record.Uninstall(time.Now())
-	if err := r.store(ctx, record); err != nil {
-		return err
-	}
-	if err := r.wantRelease(ctx, c, helm.Uninstall, "uninstall under way"); err != nil {
-		return err
-	}
-	r.ownRecorded()
-	a.record = record
-	a.op = &syncing{started: record.Info.Deleted.Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, op: model.Operation{NoHooks: !act.Hooks}}
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	r.d.sync = a.op
-	if !a.action.Resume {
-		r.e.spendHooks(r.spec.ID)
-	}
-	return nil
-}
-
-// ownRecorded makes the objects of a record the delivery's, where nobody else
-// has them: a release that somebody else made goes whole.
-func (r *run) ownRecorded() {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	for i := range r.d.desired {
-		k := key{r.d.cluster, r.d.desired[i].ID}
-		if r.e.book.entries[k] == nil {
-			r.e.own(k, r.spec.ID, r.d.desired[i].Version)
-		}
-	}
-}
-
-// takeAway runs the hooks of an uninstall and deletes the objects between them.
-func (r *run) takeAway(ctx context.Context, a *acting, act *model.ReleaseAction) (waiting string, err error) {
-	if act.Hooks {
-		if waiting, err = r.phaseHooks(ctx, a.op, model.PreDelete); err != nil || waiting != "" {
-			return waiting, err
-		}
-	}
-	r.endWants()
-	if err := r.observe(ctx); err != nil {
-		return "", err
-	}
-	r.e.mu.Lock()
-	if r.d.version != r.version {
-		r.e.mu.Unlock()
-		return "", errSuperseded
-	}
-	r.plan = plan.Unmake(r.input())
-	r.hold()
-	r.e.block(r.d, r.plan)
-	r.e.mu.Unlock()
-	if err := r.apply(ctx); err != nil {
-		return "", err
-	}
-	if left := r.left(); left > 0 {
-		return fmt.Sprintf("%d objects are being deleted and not gone yet", left), nil
-	}
-	if act.Hooks {
-		return r.phaseHooks(ctx, a.op, model.PostDelete)
-	}
-	return "", nil
-}
-
-// endRecords deletes the records of a release that is gone, or closes them.
-func (r *run) endRecords(ctx context.Context, a *acting, act *model.ReleaseAction) ([]release.Stored, error) {
-	if act.KeepHistory {
-		older, err := r.supersede(ctx, a)
-		if err != nil {
-			return nil, err
-		}
-		a.record.Uninstalled()
-		if err := r.store(ctx, a.record); err != nil {
-			return nil, err
-		}
-		return r.storedOnes(append([]int{a.record.Version}, older...)), nil
-	}
-	a.record.Uninstalled()
-	last := a.record.Sum(r.d.release.state.Report.History, a.facts.OCIDigest)
-	r.e.mu.Lock()
-	versions := make([]int, 0, len(r.d.release.storage.stored))
-	for _, s := range r.d.release.storage.stored {
-		versions = append(versions, s.Version)
-	}
-	r.e.mu.Unlock()
-	slices.Sort(versions) // the newest last: what is left after a crash still says what became of the release
-	return []release.Stored{last}, r.discard(ctx, versions)
 }
 
 // unlock fails a pending record that nobody works on.

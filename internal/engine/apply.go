@@ -336,7 +336,7 @@ func definition(want *model.Desired) (schema.GroupKind, bool) {
 // an existing object keeps what it has there: a value that somebody else owns
 // is left out, one that only we own is sent as it is.
 func (r *run) body(ctx context.Context, kind cluster.Kind, c model.Change) ([]byte, error) {
-	if r.spec.Sync.Staged {
+	if r.spec.Sync.Staged && !r.correcting {
 		return r.leaving(ctx, kind, c)
 	}
 	if len(r.spec.Policy.Ignore) == 0 {

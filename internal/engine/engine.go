@@ -63,6 +63,7 @@ type Declared interface {
 
 // Meter counts what the engine does.
 type Meter interface {
+	// Ran counts a run of a delivery, or a look at a declared source.
 	Ran(kind, namespace, name string, took time.Duration, ok bool)
 	Rendered(hit bool)
 	Healed()
@@ -198,6 +199,9 @@ func (e *Engine) Queued() int { return e.queue.depth() }
 // SetDelivery declares a delivery, or changes what is declared of it. implied
 // are the sources that it reads and that nobody declares.
 func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts model.Facts, findings []model.Finding) {
+	if spec.Release != nil {
+		spec.Sync.Staged = true // its changes are made in the steps of Helm's actions
+	}
 	rules, fault := judgements(&spec)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -227,9 +231,6 @@ func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts 
 		if asked {
 			e.lookAgain(d, &spec)
 		}
-	}
-	if spec.Release != nil {
-		spec.Sync.Staged = true // its changes are made in the steps of Helm's actions
 	}
 	if spec.Operation == nil {
 		d.done = "" // what comes next is another request, even of the same content
@@ -434,6 +435,10 @@ func (e *Engine) claim(d *delivery, at string) {
 	}
 	if from := d.cluster; from != at {
 		e.want(d, nil) // nothing known of the other cluster holds
+		if d.release != nil {
+			e.forgetStorage(d)
+			d.release.storage, d.release.wanted, d.release.acting = storage{}, "", nil
+		}
 		d.compared, d.sync, d.failed = nil, nil, attempt{}
 		d.at = 0
 		d.endHealth()

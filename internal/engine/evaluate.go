@@ -116,11 +116,16 @@ func (r *run) sourceFault() *model.Fault {
 	for i := range r.inputs {
 		id := r.inputs[i].Source
 		s := r.e.book.sources[id]
-		if s != nil && s.tree != nil {
+		if s != nil && s.tree != nil && !s.mute() {
 			continue
 		}
 		origin := model.Origin{Declared: r.spec.ID, Field: "spec.sourceRef"}
 		switch {
+		case s != nil && s.spec.External != nil && s.fault != nil:
+			return &model.Fault{
+				Reason: "ArtifactFailed", Origin: origin, Waiting: s.fault.Waiting, Retry: s.fault.Retry,
+				Message: fmt.Sprintf("%s '%s': %s", id.Kind, name(id), s.fault.Message), Advice: s.fault.Advice, Err: s.fault.Err,
+			}
 		case s != nil && s.spec.Implied && s.fault != nil && r.spec.Release != nil:
 			return &model.Fault{
 				Reason: "ArtifactFailed", Origin: model.Origin{Dialect: r.spec.Origin.Dialect, Declared: r.spec.ID, Field: "spec.chart"}, Waiting: true,

@@ -168,7 +168,10 @@ func (r *run) start(ctx context.Context, kind cluster.Kind, id object.ID, want *
 		}
 	}
 	live, err := r.session.Apply(ctx, kind, body, cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true})
-	if err != nil {
+	switch {
+	case err != nil && want.Secret:
+		return nil, cluster.ExplainSensitive(err, "create", id, want.Origin)
+	case err != nil:
 		return nil, cluster.Explain(err, "create", id, want.Origin)
 	}
 	return live, nil

@@ -22,6 +22,7 @@ type entry struct {
 	seen     bool           // an event or an answer has confirmed the baseline since the start
 	heard    bool           // the watch of its kind has told of it
 	read     bool           // handle and health are those of the live object, not yet unknown
+	latest   string         // resource version that a watch told last
 	missing  bool
 	deleting bool
 	drift    string // how it differs from the baseline
@@ -182,7 +183,7 @@ func (kw *kindWatch) Gone(err error) {
 	kw.synced, kw.failed = false, err
 	for k, en := range e.book.entries {
 		if k.cluster == kw.w.cluster.Key() && k.id.Group == kw.gvk.Group && k.id.Kind == kw.gvk.Kind && en.version == kw.gvk.Version {
-			en.seen, en.heard = false, false
+			en.seen, en.heard, en.latest = false, false, ""
 			e.queue.add(en.owner, routine)
 		}
 	}
@@ -192,7 +193,7 @@ func (kw *kindWatch) Gone(err error) {
 // queue when that calls for a run. The caller holds e.mu.
 func (e *Engine) hear(k key, en *entry, o *unstructured.Unstructured, deleted bool) {
 	if !deleted {
-		en.heard = true
+		en.heard, en.latest = true, o.GetResourceVersion()
 		if calls, how := e.judge(k, en, o); calls {
 			e.queue.add(en.owner, how)
 		}
@@ -210,6 +211,9 @@ func (e *Engine) hear(k key, en *entry, o *unstructured.Unstructured, deleted bo
 func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bool, how urgency) {
 	if en.hasBase() && object.Older(o.GetResourceVersion(), en.base.ResourceVersion) {
 		return false, routine // from before our own last apply
+	}
+	if en.latest != "" && object.Older(o.GetResourceVersion(), en.latest) {
+		return false, routine // a watch has told of a later state, which was judged
 	}
 	d := e.book.deliveries[en.owner]
 	if d == nil { // not declared yet: it is there, and the first run looks for itself

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func (r *run) desk(ctx context.Context, in *model.Input, opts model.Render) (*de
 			d.mounts = append(d.mounts, render.Mount{At: render.RefAt(other.Name), Tree: r.trees[j], Source: other.Source})
 		}
 	}
-	if opts.Kind == model.RenderHelm || opts.Kind == model.RenderDetect || opts.Kustomize.EnableHelm || opts.Kustomize.EnableHelm {
+	if opts.Kind == model.RenderHelm || opts.Kind == model.RenderDetect || opts.Kustomize.EnableHelm {
 		capabilities, err := r.capabilities(ctx)
 		if err != nil {
 			return nil, err
@@ -142,6 +143,9 @@ func looksAtAPIs(trace model.Trace) bool {
 	return slices.ContainsFunc(trace, func(read model.Read) bool { return strings.HasPrefix(read.Path, render.AtAPI) })
 }
 
+// maxLookup bounds the objects in the answer to one lookup.
+const maxLookup = 2000
+
 // lookup answers the function lookup of charts as the delivery's identity.
 func (r *run) lookup(ctx context.Context) func(apiVersion, kind, namespace, name string) ([]byte, error) {
 	return func(apiVersion, kindName, namespace, name string) ([]byte, error) {
@@ -172,6 +176,12 @@ func (r *run) lookup(ctx context.Context) func(apiVersion, kind, namespace, name
 		}
 		list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": apiVersion, "kind": kindName + "List"}}
 		_, err = r.session.List(ctx, kind, cluster.ListOptions{Namespace: namespace}, func(o *unstructured.Unstructured) error {
+			if len(list.Items) >= maxLookup {
+				return &model.Fault{
+					Reason: "BuildFailed", Origin: r.spec.Origin,
+					Message: fmt.Sprintf("the chart looks up all %s: there are more than %d", kindName, maxLookup), Advice: "let it ask for one by name, or for those of a namespace",
+				}
+			}
 			list.Items = append(list.Items, *o)
 			return nil
 		})

@@ -227,6 +227,9 @@ func (r *run) excuse(c model.Claim, o *observed) {
 	if en == nil || en.owner != r.spec.ID || en.busy {
 		return
 	}
+	if en.latest != "" && object.Older(o.live.GetResourceVersion(), en.latest) {
+		return // it has changed again since the look
+	}
 	base, ok := e.baseline(d, o.live, func() *unstructured.Unstructured { return d.wanted(c.ID) })
 	if !ok {
 		return

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -29,6 +30,10 @@ type storage struct {
 	known           bool              // stored is what the storage holds
 	versions        map[string]string // Secret → resource version as we read or wrote it
 	heard           map[string]string // Secret → resource version that the watch told last; "": it is gone
+	// others is when we heard of an action of somebody else that has not ended,
+	// such as a person's "helm upgrade"; zero: there is none. One that was there
+	// before we first looked is nobody's any more.
+	others time.Time
 }
 
 // discarded stands for the version of a record that we have deleted: what the
@@ -75,8 +80,26 @@ func (r *run) records(ctx context.Context, namespace, name string) ([]release.St
 	release.Newest(found)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	switch {
+	case len(found) == 0 || found[0].Made != "" || !found[0].Pending():
+		s.others = time.Time{}
+	case s.versions != nil && s.others.IsZero():
+		s.others = time.Now()
+	}
 	s.stored, s.versions, s.known = found, versions, true
 	return found, nil
+}
+
+// othersWork is how long an action of somebody else may still take before it is
+// taken for dead; 0 when there is none.
+func (r *run) othersWork() time.Duration {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	since := r.d.release.storage.others
+	if since.IsZero() || r.spec.Deleting {
+		return 0
+	}
+	return max(0, time.Until(since.Add(r.spec.Release.Upgrade.Timeout)))
 }
 
 func (r *run) readRecords(ctx context.Context, namespace, name string) ([]release.Stored, map[string]string, error) {
@@ -112,6 +135,10 @@ func (r *run) revision(ctx context.Context, version int) (*release.Record, error
 		return nil, cluster.Explain(err, "discover", id, r.spec.Origin)
 	}
 	o, err := r.session.Get(ctx, kind, id.Namespace, id.Name)
+	if apierrors.IsNotFound(err) {
+		r.forgetRecords()
+		return nil, errForeignRecord
+	}
 	if err != nil {
 		return nil, cluster.Explain(err, "get", id, r.spec.Origin)
 	}
@@ -150,7 +177,8 @@ func (r *run) store(ctx context.Context, record *release.Record) error {
 	}
 	if err != nil {
 		if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-			r.forgetRecords() // somebody else works on the release: look again
+			r.forgetRecords()
+			return errForeignRecord
 		}
 		return cluster.Explain(err, "write the release record", id, r.spec.Origin)
 	}
@@ -207,6 +235,10 @@ func (r *run) discard(ctx context.Context, versions []int) error {
 	}
 	return nil
 }
+
+// errForeignRecord ends an action whose record somebody else has written or
+// deleted: what is to be done is decided anew, by the records as they are.
+var errForeignRecord = errors.New("somebody else has changed the records of the release")
 
 // forgetRecords makes the next look read the storage.
 func (r *run) forgetRecords() {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -82,10 +83,28 @@ func (r *run) deliverRelease(ctx context.Context) error {
 	if err := r.chartThere(); err != nil {
 		return err
 	}
-	if err := r.depend(); err != nil {
-		return err
+	err := r.depend()
+	if err == nil {
+		err = r.act(ctx)
 	}
-	return r.act(ctx)
+	r.answerAs(ctx, err)
+	return err
+}
+
+// answerAs tells others what the delivery wants: what it wanted last, if it
+// failed to find out anew.
+func (r *run) answerAs(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, errSuperseded) || errors.Is(err, errNotYet) {
+		return
+	}
+	e, d := r.e, r.d
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.version != r.version {
+		return
+	}
+	d.trees, d.at, d.fault = r.trees, r.version, asFault(err, helm.StateError)
+	e.answered(d, false)
 }
 
 // endRelease uninstalls a release whose declared object is being deleted.
@@ -141,7 +160,7 @@ func (r *run) chartThere() error {
 
 // act carries out one action after another until none is due, or one waits.
 func (r *run) act(ctx context.Context) error {
-	l := r.d.release
+	l, foreign := r.d.release, 0
 	for {
 		if l.acting != nil && r.overtaken(l.acting) {
 			if err := r.abandonAction(ctx); err != nil {
@@ -152,6 +171,11 @@ func (r *run) act(ctx context.Context) error {
 			facts, err := r.releaseFacts(ctx)
 			if err != nil {
 				return err
+			}
+			if left := r.othersWork(); left > 0 {
+				r.d.next = left
+				r.report.Running, r.report.Message = true, "waiting for another Helm client, which is changing the release"
+				return nil
 			}
 			action, state := release.Next(facts, l.state)
 			r.noteRelease(state)
@@ -164,8 +188,15 @@ func (r *run) act(ctx context.Context) error {
 			l.acting = &acting{action: action, facts: *facts, began: time.Now(), hooks: map[object.ID]*hookTimes{}}
 		}
 		done, outcome, err := r.carryOut(ctx, l.acting)
+		if errors.Is(err, errForeignRecord) && foreign < maxForeign {
+			foreign++
+			r.e.mu.Lock()
+			l.acting, r.d.sync = nil, nil // its hooks go on, for whoever takes the release up
+			r.e.mu.Unlock()
+			continue
+		}
 		if err != nil {
-			return err
+			return r.unrecorded(err)
 		}
 		if !done {
 			r.report.Running, r.report.Message = true, l.acting.waiting()
@@ -180,6 +211,22 @@ func (r *run) act(ctx context.Context) error {
 		r.e.mu.Unlock()
 		r.noteRelease(state)
 	}
+}
+
+// maxForeign is how often in a run an action begins anew because somebody else
+// writes the records.
+const maxForeign = 3
+
+// unrecorded is the fault of a release whose records somebody else keeps
+// writing; any other error is as it is.
+func (r *run) unrecorded(err error) error {
+	if !errors.Is(err, errForeignRecord) {
+		return err
+	}
+	r.e.mu.Lock()
+	r.d.release.acting, r.d.sync = nil, nil
+	r.e.mu.Unlock()
+	return &model.Fault{Reason: helm.StateError, Origin: r.spec.Origin, Message: err.Error(), Retry: true, Err: err}
 }
 
 // waiting is what an action waits for.
@@ -419,7 +466,7 @@ func (r *run) keepHooks(ctx context.Context, w *wanted, rendered []model.Rendere
 }
 
 // atRest ends a run when no action is due.
-func (r *run) atRest(_ context.Context, facts *release.Facts) error {
+func (r *run) atRest(ctx context.Context, facts *release.Facts) error {
 	l := r.d.release
 	rep := &l.state.Report
 	r.report.Running = false
@@ -435,8 +482,44 @@ func (r *run) atRest(_ context.Context, facts *release.Facts) error {
 		return &model.Fault{Reason: rep.Stalled.Reason, Message: rep.Stalled.Message, Origin: r.spec.Origin}
 	case rep.Ready != nil && !rep.Ready.OK:
 		return &model.Fault{Reason: rep.Ready.Reason, Message: rep.Ready.Message, Origin: r.spec.Origin}
+	case len(facts.Stored) > 0 && l.wanted == recordName(&facts.Stored[0]):
+		return r.pruneLeft(ctx)
 	}
 	return nil
+}
+
+// pruneLeft deletes what the delivery owns and the deployed release does not
+// have: the action that made it could not yet, since others had not said whether
+// they want it, or Plumb stopped before the status told what has become of it.
+func (r *run) pruneLeft(ctx context.Context) error {
+	if !r.ownsMore() {
+		return nil
+	}
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	r.consent = plan.Consent{Prune: true, Unguarded: true}
+	if err := r.decide(); err != nil {
+		return err
+	}
+	err := r.apply(ctx)
+	var f *model.Fault
+	if errors.As(err, &f) && f.Waiting {
+		return nil // it is told of when it is known
+	}
+	return err
+}
+
+// ownsMore reports whether the delivery owns what it does not want.
+func (r *run) ownsMore() bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	for k := range r.e.book.owned[r.spec.ID] {
+		if k.cluster == r.d.cluster && r.d.desiredOf(k.id) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func verdictText(v *model.Verdict) string {
@@ -486,7 +569,11 @@ func (r *run) foreign(live *unstructured.Unstructured) bool {
 		return false
 	}
 	if rel := r.spec.Release; rel != nil {
-		return helm.Foreign(live.GetLabels(), live.GetAnnotations(), rel.Name, rel.Namespace) != ""
+		name, namespace := rel.Name, rel.Namespace
+		if l := r.d.release; l != nil && l.acting != nil && l.acting.action.Kind == release.Uninstall {
+			name, namespace = l.acting.record.Name, l.acting.record.Namespace // it may be wanted under another name by now
+		}
+		return helm.Foreign(live.GetLabels(), live.GetAnnotations(), name, namespace) != ""
 	}
 	return true
 }

@@ -165,13 +165,13 @@ func (r *run) phases(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// treesOf are the trees of some inputs; nil when one of them has none yet. The
-// caller holds e.mu.
+// treesOf are the trees of some inputs; nil when one of them has none yet, or
+// one that its readers must not go on with. The caller holds e.mu.
 func (e *Engine) treesOf(inputs []model.Input) []*source.Tree {
 	trees := make([]*source.Tree, len(inputs))
 	for i := range inputs {
 		s := e.book.sources[inputs[i].Source]
-		if s == nil || s.tree == nil {
+		if s == nil || s.tree == nil || s.mute() {
 			return nil
 		}
 		trees[i] = s.tree
@@ -540,7 +540,7 @@ func (r *run) finish(err error) {
 	if rep.Phase == model.PhaseDone && rep.Revision != "" {
 		rep.Applied = rep.Revision
 	}
-	if r.spec.Release != nil {
+	if r.spec.Release != nil && d.claimed && r.cluster != nil {
 		rep.Inventory = r.inventory()
 	}
 	if r.plan != nil {

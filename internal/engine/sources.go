@@ -194,6 +194,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	defer e.looked(s, asked)
 	var tree *source.Tree
 	var err error
+	began := time.Now()
 	switch {
 	case missing != nil:
 		err = missing
@@ -201,16 +202,19 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		err = &model.Fault{Reason: "NoSourceArtifact", Waiting: true, Origin: spec.Origin, Message: "there is no artifact yet", Advice: "whoever makes it writes it into the status"}
 	default:
 		within, cancel := context.WithTimeout(ctx, spec.Timeout)
-		began := time.Now()
 		tree, err = e.opts.Sources.Fetch(within, spec, included, last)
 		cancel()
 		if spec.Git != nil {
 			e.opts.Meter.Looked(spec.Git.URL, time.Since(began), err == nil && tree != last)
 		}
 	}
+	took := time.Since(began)
 	recalled := e.recall(ctx, spec, included, last, err)
 	if ctx.Err() != nil {
 		return false, spec.Interval
+	}
+	if !spec.Implied {
+		e.opts.Meter.Ran(spec.ID.Kind, spec.ID.Namespace, spec.ID.Name, took, err == nil)
 	}
 
 	e.mu.Lock()
@@ -228,7 +232,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		s.tree = tree
 		news = true
 		e.moved(spec.ID, last, tree)
-	} else if first || spec.Implied && !sameFault(before, s.fault) {
+	} else if first || (spec.Implied || spec.External != nil) && !sameFault(before, s.fault) {
 		for reader := range e.book.readers[spec.ID] {
 			e.queue.add(reader, routine)
 		}
@@ -469,6 +473,11 @@ func backoff(failures int, first, last time.Duration) time.Duration {
 	}
 	return min(first<<failures, last)
 }
+
+// mute reports whether what is wrong with a source is told on its readers alone,
+// which it therefore stops also while there is an earlier tree: nothing is
+// written on an object that tells of what others serve. The caller holds e.mu.
+func (s *sourceState) mute() bool { return s.spec.External != nil && s.fault != nil }
 
 // looked wakes the deliveries that a look was asked for: the answer is there,
 // whatever it is.

@@ -64,7 +64,7 @@ func (r *run) steps() []step {
 	for i := range r.d.desired {
 		want := &r.d.desired[i]
 		p := place{phase: model.Sync, wave: want.Stage.Wave}
-		if _, changed := r.syncingResult(want.ID); changed {
+		if _, changed := r.syncingResult(want.ID); changed || r.d.sync != nil && r.d.sync.waits {
 			at(p)
 		}
 		if s := found[p]; s != nil {

@@ -29,8 +29,8 @@ func github1(address string, token string) model.Question {
 	}}
 }
 
-func pull(number int) object {
-	return object{"number": number, "title": "t", "head": object{"ref": "b"}, "base": object{"ref": "main"}}
+func pull(number int) fields {
+	return fields{"number": number, "title": "t", "head": fields{"ref": "b"}, "base": fields{"ref": "main"}}
 }
 
 // A server that supports conditional requests is asked for changes only, and
@@ -113,7 +113,7 @@ func TestSameQuestionsTravelTogether(t *testing.T) {
 		arrived <- struct{}{}
 		select {
 		case <-release:
-			reply(w, []object{pull(1)})
+			reply(w, []fields{pull(1)})
 		case <-r.Context().Done():
 		}
 	})
@@ -303,7 +303,7 @@ func TestRateLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer "+worldToken {
-					reply(w, []object{pull(1)})
+					reply(w, []fields{pull(1)})
 					return
 				}
 				for name, values := range c.header {
@@ -345,14 +345,14 @@ func TestRateLimits(t *testing.T) {
 
 // Credentials do not follow a redirection to another server.
 func TestRedirections(t *testing.T) {
-	other := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, []object{pull(66)}) })
+	other := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, []fields{pull(66)}) })
 	var to string
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/renamed") {
 			if r.Header.Get("Authorization") != "Bearer "+worldToken {
 				t.Error("the credential got lost")
 			}
-			reply(w, []object{pull(1)})
+			reply(w, []fields{pull(1)})
 			return
 		}
 		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
@@ -381,9 +381,9 @@ func TestRedirections(t *testing.T) {
 
 // A list that goes on elsewhere is not followed.
 func TestNextPageElsewhere(t *testing.T) {
-	other := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, object{"values": []object{}}) })
+	other := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, fields{"values": []fields{}}) })
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, object{"values": []object{{"id": 1}}, "next": other.URL + "/x"})
+		reply(w, fields{"values": []fields{{"id": 1}}, "next": other.URL + "/x"})
 	})
 	mustFail(t, New(Options{}).Ask(t.Context(), model.Question{PullRequests: &model.PullRequestsQuestion{
 		Forge: model.Forge{Kind: "bitbucket-cloud", API: s.URL, Owner: "a"}, Repository: "r",
@@ -427,7 +427,7 @@ func TestListsThatChange(t *testing.T) {
 			return
 		}
 		w.Header().Set("Link", `<http://x/?page=2>; rel="next"`)
-		reply(w, []object{pull(1)})
+		reply(w, []fields{pull(1)})
 	})
 	q := github1(vanishing.URL, "t")
 	q.PullRequests.MissingIsEmpty = true // it was not missing
@@ -443,7 +443,7 @@ func TestLimits(t *testing.T) {
 		return serve(t, func(w http.ResponseWriter, r *http.Request) {
 			page, _ := strconv.Atoi(r.URL.Query().Get("page"))
 			w.Header().Set("Link", fmt.Sprintf(`<http://x/?page=%d>; rel="next"`, page+1))
-			reply(w, []object{pull(page*2 + 1), pull(page*2 + 2)})
+			reply(w, []fields{pull(page*2 + 1), pull(page*2 + 2)})
 		})
 	}
 	for name, c := range map[string]struct {
@@ -504,7 +504,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestTrust(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { reply(w, []object{pull(1)}) }))
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { reply(w, []fields{pull(1)}) }))
 	t.Cleanup(s.Close)
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	q := github1(s.URL, "t")
@@ -534,7 +534,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	var connections sync.Map
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		connections.Store(r.RemoteAddr, true)
-		reply(w, []object{pull(1)})
+		reply(w, []fields{pull(1)})
 	}))
 	s.Start()
 	t.Cleanup(s.Close)
@@ -579,7 +579,7 @@ func TestPlugin(t *testing.T) {
 				if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
 					t.Error(err)
 				}
-				want := object{"applicationSetName": "set", "input": object{"parameters": object{"k": "<v>"}}}
+				want := fields{"applicationSetName": "set", "input": fields{"parameters": fields{"k": "<v>"}}}
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("asked with %v", got)
 				}

@@ -26,11 +26,7 @@ const (
 )
 
 func (a *Asker) azureDevOps(q forgeQuestion) (forge, *api, error) {
-	required := []string{"the organization", q.Owner, "the project", q.Project}
-	if q.pulls {
-		required = append(required, "the repository", q.repository)
-	}
-	if err := names(required...); err != nil {
+	if err := q.named("the organization", q.Owner, "the project", q.Project); err != nil {
 		return nil, nil, err
 	}
 	if !q.pulls && q.Credential.Token.IsZero() {

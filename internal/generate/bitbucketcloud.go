@@ -21,11 +21,7 @@ type bitbucketCloud struct {
 const bitbucketCloudAPI = "https://api.bitbucket.org/2.0"
 
 func (a *Asker) bitbucketCloud(q forgeQuestion) (forge, *api, error) {
-	required := []string{"the workspace", q.Owner}
-	if q.pulls {
-		required = append(required, "the repository", q.repository)
-	}
-	if err := names(required...); err != nil {
+	if err := q.named("the workspace", q.Owner); err != nil {
 		return nil, nil, err
 	}
 	c, err := a.connect("bitbucket-cloud", "Bitbucket", cmp.Or(q.API, bitbucketCloudAPI), q.Credential)

@@ -22,14 +22,7 @@ func (a *Asker) bitbucketServer(q forgeQuestion) (forge, *api, error) {
 	if q.API == "" {
 		return nil, nil, errors.New("the address of the Bitbucket server is missing")
 	}
-	required := []string{"the project", q.Project}
-	if q.pulls {
-		required = append(required, "the repository", q.repository)
-	}
-	if err := names(required...); err != nil {
-		return nil, nil, err
-	}
-	if err := checkProtocol("Bitbucket Server", q); err != nil {
+	if err := q.check("Bitbucket Server", "the project", q.Project); err != nil {
 		return nil, nil, err
 	}
 	c, err := a.connect("bitbucket-server", "Bitbucket", q.API, q.Credential)

@@ -9,12 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 // reason is what argo-cd writes when a generator fails
@@ -235,36 +234,12 @@ const maxSaid = 200
 // scrubber returns a function that masks a credential in a text, also in the
 // forms it is sent in, and makes the text fit for a message.
 func scrubber(c model.Credential) func(string) string {
-	var secrets []string
-	add := func(secret string) {
-		if secret != "" {
-			secrets = append(secrets, secret, url.QueryEscape(secret), url.PathEscape(secret))
-		}
-	}
 	token, password := string(c.Token.Reveal()), string(c.Password.Reveal())
-	add(token)
-	add(password)
+	secrets := []string{token, password}
 	for user, secret := range map[string]string{"": token, c.Username: password} {
 		if secret != "" {
-			add(base64.StdEncoding.EncodeToString([]byte(user + ":" + secret)))
+			secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(user+":"+secret)))
 		}
 	}
-	var pairs []string
-	for _, secret := range secrets {
-		pairs = append(pairs, secret, "[secret]")
-	}
-	replacer := strings.NewReplacer(pairs...)
-	return func(text string) string {
-		text = replacer.Replace(text)
-		text = strings.Map(func(c rune) rune {
-			if unicode.IsControl(c) {
-				return ' '
-			}
-			return c
-		}, strings.ToValidUTF8(text, "?"))
-		if len(text) > maxSaid {
-			text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
-		}
-		return strings.TrimSpace(text)
-	}
+	return object.Scrubber(secrets, maxSaid)
 }

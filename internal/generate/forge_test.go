@@ -397,7 +397,7 @@ func TestAddresses(t *testing.T) {
 
 // GitLab's parameters, and a group and a project named by their paths.
 func TestGitLabParameters(t *testing.T) {
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, []object{}) })
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, []fields{}) })
 	no := false
 	forge := model.Forge{Kind: "gitlab", API: s.URL, Owner: "acme/web"}
 	ask(t, New(Options{}), model.Question{Repositories: &model.RepositoriesQuestion{Forge: forge}})
@@ -439,11 +439,11 @@ func TestStashRepositoryGone(t *testing.T) {
 	} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/repos") {
-				reply(w, object{"isLastPage": true, "values": []object{{"name": "shop", "slug": "shop", "project": object{"key": "WEB"}}}})
+				reply(w, fields{"isLastPage": true, "values": []fields{{"name": "shop", "slug": "shop", "project": fields{"key": "WEB"}}}})
 				return
 			}
 			w.WriteHeader(http.StatusNotFound)
-			reply(w, object{"errors": []object{{"message": "gone", "exceptionName": code}}})
+			reply(w, fields{"errors": []fields{{"message": "gone", "exceptionName": code}}})
 		})
 		answer := New(Options{}).Ask(t.Context(), model.Question{Repositories: &model.RepositoriesQuestion{
 			Forge: model.Forge{Kind: "bitbucket-server", API: s.URL, Project: "WEB"},

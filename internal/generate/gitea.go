@@ -22,14 +22,7 @@ func (a *Asker) gitea(q forgeQuestion) (forge, *api, error) {
 	if q.API == "" {
 		return nil, nil, errors.New("the address of the Gitea server is missing")
 	}
-	required := []string{"the owner", q.Owner}
-	if q.pulls {
-		required = append(required, "the repository", q.repository)
-	}
-	if err := names(required...); err != nil {
-		return nil, nil, err
-	}
-	if err := checkProtocol("Gitea", q); err != nil {
+	if err := q.check("Gitea", "the owner", q.Owner); err != nil {
 		return nil, nil, err
 	}
 	c, err := a.connect("gitea", "Gitea", q.API, q.Credential)
@@ -37,12 +30,7 @@ func (a *Asker) gitea(q forgeQuestion) (forge, *api, error) {
 		return nil, nil, err
 	}
 	c.base = c.base.JoinPath("/api/v1")
-	c.authorize = func(_ context.Context, header http.Header) error {
-		if !q.Credential.Token.IsZero() {
-			header.Set("Authorization", "token "+string(q.Credential.Token.Reveal()))
-		}
-		return nil
-	}
+	c.authorize = tokenIn("Authorization", "token ", q.Credential)
 	return gitea{c, q}, c, nil
 }
 
@@ -65,22 +53,6 @@ type giteaBranch struct {
 	Commit struct {
 		ID string `json:"id"`
 	} `json:"commit"`
-}
-
-type giteaPull struct {
-	Number int    `json:"number"`
-	Title  string `json:"title"`
-	Head   struct {
-		Ref string `json:"ref"`
-		SHA string `json:"sha"`
-	} `json:"head"`
-	Base struct {
-		Ref string `json:"ref"`
-	} `json:"base"`
-	User struct {
-		Login string `json:"login"`
-	} `json:"user"`
-	Labels []giteaLabel `json:"labels"`
 }
 
 // giteaList lists what is at a path. A server may give fewer entries per page
@@ -169,22 +141,10 @@ func (g gitea) hasPath(ctx context.Context, r repository, at branch, path string
 }
 
 func (g gitea) pullRequests(ctx context.Context) ([]model.PullRequest, error) {
-	byNumber := func(p giteaPull) string { return number(p.Number) }
 	query := url.Values{"state": {"open"}}
-	all, err := giteaList(g, "/repos"+seg(g.Owner, g.repository)+"/pulls", query, byNumber).read(ctx, g.api)
+	all, err := giteaList(g, "/repos"+seg(g.Owner, g.repository)+"/pulls", query, hubPull.name).read(ctx, g.api)
 	if err != nil {
 		return nil, err
 	}
-	found := []model.PullRequest{}
-	for _, p := range all {
-		labels := transform(p.Labels, giteaLabel.name)
-		if !labelled(g.labels, labels) {
-			continue
-		}
-		found = append(found, model.PullRequest{
-			Number: p.Number, Title: p.Title, Branch: p.Head.Ref, TargetBranch: p.Base.Ref,
-			HeadSHA: p.Head.SHA, Author: p.User.Login, Labels: labels,
-		})
-	}
-	return found, nil
+	return hubPulls(all, g.labels), nil
 }

@@ -25,15 +25,7 @@ func (a *Asker) github(q forgeQuestion) (forge, *api, error) {
 	if address == "" && q.Credential.App != nil {
 		address = q.Credential.App.BaseURL
 	}
-	if err := names("the organization", q.Owner); err != nil {
-		return nil, nil, err
-	}
-	if q.pulls {
-		if err := names("the repository", q.repository); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := checkProtocol("GitHub", q); err != nil {
+	if err := q.check("GitHub", "the organization", q.Owner); err != nil {
 		return nil, nil, err
 	}
 	c, err := a.connect("github", "GitHub", cmp.Or(address, githubAPI), q.Credential)
@@ -97,24 +89,6 @@ type githubBranch struct {
 	} `json:"commit"`
 }
 
-type githubPull struct {
-	Number int    `json:"number"`
-	Title  string `json:"title"`
-	Head   struct {
-		Ref string `json:"ref"`
-		SHA string `json:"sha"`
-	} `json:"head"`
-	Base struct {
-		Ref string `json:"ref"`
-	} `json:"base"`
-	User struct {
-		Login string `json:"login"`
-	} `json:"user"`
-	Labels []struct {
-		Name string `json:"name"`
-	} `json:"labels"`
-}
-
 // githubList lists what is at a path, 100 entries at a time.
 func githubList[T any](g github, path string, name func(T) string) listing[T] {
 	return listing[T]{name: name, page: func(ctx context.Context, at string) (items []T, next string, err error) {
@@ -164,15 +138,7 @@ func (g github) branches(ctx context.Context, r repository, all bool) ([]branch,
 	if r.Branch == "" {
 		return nil, nil
 	}
-	var one githubBranch
-	_, err := g.get(ctx, request{path: path + seg(r.Branch)}, &one)
-	switch {
-	case isMissing(err): // a repository without commits
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	return []branch{one.branch()}, nil
+	return onlyBranch[githubBranch](ctx, g.api, path+seg(r.Branch))
 }
 
 func (b githubBranch) branch() branch { return branch{name: b.Name, sha: b.Commit.SHA} }
@@ -186,26 +152,11 @@ func (g github) hasPath(ctx context.Context, r repository, at branch, path strin
 }
 
 func (g github) pullRequests(ctx context.Context) ([]model.PullRequest, error) {
-	byNumber := func(p githubPull) string { return number(p.Number) }
-	all, err := githubList(g, "/repos"+seg(g.Owner, g.repository)+"/pulls", byNumber).read(ctx, g.api)
+	all, err := githubList(g, "/repos"+seg(g.Owner, g.repository)+"/pulls", hubPull.name).read(ctx, g.api)
 	if err != nil {
 		return nil, err
 	}
-	found := []model.PullRequest{}
-	for _, p := range all {
-		var labels []string
-		for _, label := range p.Labels {
-			labels = append(labels, label.Name)
-		}
-		if !labelled(g.labels, labels) {
-			continue
-		}
-		found = append(found, model.PullRequest{
-			Number: p.Number, Title: p.Title, Branch: p.Head.Ref, TargetBranch: p.Base.Ref,
-			HeadSHA: p.Head.SHA, Author: p.User.Login, Labels: labels,
-		})
-	}
-	return found, nil
+	return hubPulls(all, g.labels), nil
 }
 
 // number names a pull request; "" is none.

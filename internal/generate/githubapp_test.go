@@ -39,10 +39,10 @@ func newAppServer(t *testing.T, now func() time.Time) *appServer {
 		w.Header().Set("Link", `<http://x/?page=2>; rel="next"`)
 		if r.URL.Query().Get("page") == "2" {
 			w.Header().Del("Link")
-			reply(w, []object{{"id": 42, "account": object{"login": "Acme"}}})
+			reply(w, []fields{{"id": 42, "account": fields{"login": "Acme"}}})
 			return
 		}
-		reply(w, []object{{"id": 41, "account": object{"login": "other"}}})
+		reply(w, []fields{{"id": 41, "account": fields{"login": "other"}}})
 	})
 	mux.HandleFunc("POST /api/v3/app/installations/42/access_tokens", func(w http.ResponseWriter, r *http.Request) {
 		s.checkClaim(t, r, now())
@@ -52,7 +52,7 @@ func newAppServer(t *testing.T, now func() time.Time) *appServer {
 		}
 		s.minted++
 		w.WriteHeader(http.StatusCreated)
-		reply(w, object{"token": s.token(), "expires_at": now().Add(time.Hour)})
+		reply(w, fields{"token": s.token(), "expires_at": now().Add(time.Hour)})
 	})
 	mux.HandleFunc("GET /api/v3/repos/acme/shop/pulls", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+s.token() || s.revoke {
@@ -60,7 +60,7 @@ func newAppServer(t *testing.T, now func() time.Time) *appServer {
 			refuse(w, http.StatusUnauthorized, "Bad credentials "+r.Header.Get("Authorization"))
 			return
 		}
-		reply(w, []object{pull(1)})
+		reply(w, []fields{pull(1)})
 	})
 	s.server = serve(t, mux.ServeHTTP)
 	return s

@@ -25,14 +25,11 @@ const (
 )
 
 func (a *Asker) gitlab(q forgeQuestion) (forge, *api, error) {
-	required := []string{"the group", q.Owner}
+	what, name := "the group", q.Owner
 	if q.pulls {
-		required = []string{"the project", q.repository}
+		what, name = "the project", q.repository
 	}
-	if err := names(required...); err != nil {
-		return nil, nil, err
-	}
-	if err := checkProtocol("Gitlab", q); err != nil {
+	if err := q.check("Gitlab", what, name); err != nil {
 		return nil, nil, err
 	}
 	c, err := a.connect("gitlab", "GitLab", cmp.Or(q.API, gitlabHost), q.Credential)
@@ -42,12 +39,7 @@ func (a *Asker) gitlab(q forgeQuestion) (forge, *api, error) {
 	if !strings.HasSuffix(c.base.Path, gitlabAPIPath) {
 		c.base = c.base.JoinPath(gitlabAPIPath)
 	}
-	c.authorize = func(_ context.Context, header http.Header) error {
-		if !q.Credential.Token.IsZero() {
-			header.Set("Private-Token", string(q.Credential.Token.Reveal()))
-		}
-		return nil
-	}
+	c.authorize = tokenIn("Private-Token", "", q.Credential)
 	return gitlab{c, q}, c, nil
 }
 
@@ -181,15 +173,7 @@ func (g gitlab) branches(ctx context.Context, r repository, all bool) ([]branch,
 	if r.Branch == "" {
 		return nil, nil
 	}
-	var one gitlabBranch
-	_, err := g.get(ctx, request{path: path + seg(r.Branch)}, &one)
-	switch {
-	case isMissing(err): // a repository without commits
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	return []branch{one.branch()}, nil
+	return onlyBranch[gitlabBranch](ctx, g.api, path+seg(r.Branch))
 }
 
 func (b gitlabBranch) branch() branch { return branch{name: b.Name, sha: b.Commit.ID} }

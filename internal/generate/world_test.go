@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,11 +176,11 @@ func reply(w http.ResponseWriter, value any) {
 	}
 }
 
-type object = map[string]any
+type fields = map[string]any
 
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.WriteHeader(status)
-	reply(w, object{"message": message})
+	reply(w, fields{"message": message})
 }
 
 // pageOf cuts the page that a parameter counts from 1; next is 0 behind the last.
@@ -193,16 +194,16 @@ func pageOf[T any](r *http.Request, all []T) (items []T, next int) {
 	return all[from:to], next
 }
 
-func objects[T any](items []T, to func(T) object) []object {
-	all := []object{}
+func objects[T any](items []T, to func(T) fields) []fields {
+	all := []fields{}
 	for _, item := range items {
 		all = append(all, to(item))
 	}
 	return all
 }
 
-func named(names []string) []object {
-	return objects(names, func(name string) object { return object{"name": name} })
+func named(names []string) []fields {
+	return objects(names, func(name string) fields { return fields{"name": name} })
 }
 
 func token(header, value string) func(*http.Request) bool {
@@ -265,40 +266,52 @@ var dialects = []dialect{
 
 func githubRoutes(world *world, mux *http.ServeMux) {
 	const api = "/api/v3"
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		items, next := pageOf(r, all)
 		if next > 0 { // an address that is known behind a proxy only
 			w.Header().Set("Link", fmt.Sprintf(`<https://inside.example/x?page=1>; rel="first", <https://inside.example/x?per_page=100&page=%d>; rel="next"`, next))
 		}
 		reply(w, items)
 	}
-	head := func(b worldBranch) object { return object{"name": b.name, "commit": object{"sha": b.sha}} }
+	head := func(b worldBranch) fields { return fields{"name": b.name, "commit": fields{"sha": b.sha}} }
 	mux.HandleFunc("GET "+api+"/orgs/acme/repos", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.repos, func(r worldRepo) object {
-			return object{
+		page(w, r, objects(world.repos, func(r worldRepo) fields {
+			return fields{
 				"id": len(r.name), "name": r.name, "archived": r.archived, "topics": r.labels, "default_branch": defaultBranch(r),
-				"owner": object{"login": "Acme"}, "ssh_url": "git@forge:acme/" + r.name, "clone_url": "https://forge/acme/" + r.name + ".git",
+				"owner": fields{"login": "Acme"}, "ssh_url": "git@forge:acme/" + r.name, "clone_url": "https://forge/acme/" + r.name + ".git",
 			}
 		}))
 	})
-	mux.HandleFunc("GET "+api+"/repos/{owner}/{repo}/branches", func(w http.ResponseWriter, r *http.Request) {
+	hubRoutes(world, mux, api+"/repos/{owner}", "{branch}", page, head, func(url.Values) {})
+}
+
+// hubRoutes are what GitHub and Gitea have in common below the repositories of
+// an owner. open looks at how pull requests are asked for.
+func hubRoutes(world *world, mux *http.ServeMux, owner, branch string, page func(http.ResponseWriter, *http.Request, []fields), head func(worldBranch) fields, open func(url.Values)) {
+	at := "GET " + owner + "/{repo}"
+	mux.HandleFunc(at+"/branches", func(w http.ResponseWriter, r *http.Request) {
 		page(w, r, objects(world.repo(r.PathValue("repo")).branches, head))
 	})
-	mux.HandleFunc("GET "+api+"/repos/{owner}/{repo}/branches/{branch}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc(at+"/branches/"+branch, func(w http.ResponseWriter, r *http.Request) {
 		if b := world.repo(r.PathValue("repo")).branch(r.PathValue("branch")); b != nil {
 			reply(w, head(*b))
 			return
 		}
-		refuse(w, http.StatusNotFound, "Branch not found")
+		refuse(w, http.StatusNotFound, "branch does not exist")
 	})
-	mux.HandleFunc("GET "+api+"/repos/{owner}/{repo}/contents/{path...}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc(at+"/contents/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		contents(w, r, world.repo(r.PathValue("repo")).branch(r.URL.Query().Get("ref")))
 	})
-	mux.HandleFunc("GET "+api+"/repos/acme/shop/pulls", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.pulls, func(p worldPull) object {
-			return object{
-				"number": p.number, "title": p.title, "labels": named(p.labels), "user": object{"login": p.author},
-				"head": object{"ref": p.branch, "sha": p.sha}, "base": object{"ref": p.target},
+	mux.HandleFunc(at+"/pulls", func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("repo") != "shop" {
+			refuse(w, http.StatusNotFound, "Not Found")
+			return
+		}
+		open(r.URL.Query())
+		page(w, r, objects(world.pulls, func(p worldPull) fields {
+			return fields{
+				"number": p.number, "title": p.title, "labels": named(p.labels), "user": fields{"login": p.author},
+				"head": fields{"ref": p.branch, "sha": p.sha}, "base": fields{"ref": p.target},
 			}
 		}))
 	})
@@ -307,9 +320,9 @@ func githubRoutes(world *world, mux *http.ServeMux) {
 func contents(w http.ResponseWriter, r *http.Request, b *worldBranch) {
 	switch file, directory := b.has(r.PathValue("path")); {
 	case file:
-		reply(w, object{"type": "file"})
+		reply(w, fields{"type": "file"})
 	case directory:
-		reply(w, []object{})
+		reply(w, []fields{})
 	default:
 		refuse(w, http.StatusNotFound, "Not Found")
 	}
@@ -324,7 +337,7 @@ func defaultBranch(r worldRepo) string {
 
 func gitlabRoutes(world *world, mux *http.ServeMux) {
 	const api = "/api/v4"
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		items, next := pageOf(r, all)
 		w.Header().Set("X-Next-Page", "")
 		if next > 0 {
@@ -336,19 +349,19 @@ func gitlabRoutes(world *world, mux *http.ServeMux) {
 		id, _ := strconv.Atoi(r.PathValue("id"))
 		return &world.repos[id-100]
 	}
-	head := func(b worldBranch) object { return object{"name": b.name, "commit": object{"id": b.sha}} }
+	head := func(b worldBranch) fields { return fields{"name": b.name, "commit": fields{"id": b.sha}} }
 	mux.HandleFunc("GET "+api+"/groups/{group}/projects", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("group") != "acme" {
 			refuse(w, http.StatusNotFound, "404 Group Not Found")
 			return
 		}
-		all := []object{}
+		all := []fields{}
 		for i, repo := range world.repos {
 			// As GitLab has it: without the parameter all, with it archived ones only.
 			if r.URL.Query().Get("archived") != "true" || repo.archived {
-				all = append(all, object{
+				all = append(all, fields{
 					"id": 100 + i, "path": repo.name, "topics": repo.labels, "default_branch": defaultBranch(repo),
-					"namespace": object{"full_path": "Acme"}, "ssh_url_to_repo": "git@forge:acme/" + repo.name, "http_url_to_repo": "https://forge/acme/" + repo.name + ".git",
+					"namespace": fields{"full_path": "Acme"}, "ssh_url_to_repo": "git@forge:acme/" + repo.name, "http_url_to_repo": "https://forge/acme/" + repo.name + ".git",
 				})
 			}
 		}
@@ -371,7 +384,7 @@ func gitlabRoutes(world *world, mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET "+api+"/projects/{id}/repository/tree", func(w http.ResponseWriter, r *http.Request) {
 		if _, directory := repo(r).branch(r.URL.Query().Get("ref")).has(r.URL.Query().Get("path")); directory {
-			reply(w, []object{{"type": "blob"}})
+			reply(w, []fields{{"type": "blob"}})
 			return
 		}
 		refuse(w, http.StatusNotFound, "404 Tree Not Found")
@@ -381,11 +394,11 @@ func gitlabRoutes(world *world, mux *http.ServeMux) {
 		if labels := r.URL.Query().Get("labels"); labels != "" {
 			wanted = strings.Split(labels, ",")
 		}
-		all := []object{}
+		all := []fields{}
 		for _, p := range world.pulls {
 			if labelled(wanted, p.labels) {
-				all = append(all, object{
-					"iid": p.number, "title": p.title, "labels": p.labels, "author": object{"username": p.author},
+				all = append(all, fields{
+					"iid": p.number, "title": p.title, "labels": p.labels, "author": fields{"username": p.author},
 					"source_branch": p.branch, "target_branch": p.target, "sha": p.sha,
 				})
 			}
@@ -396,7 +409,7 @@ func gitlabRoutes(world *world, mux *http.ServeMux) {
 
 func giteaRoutes(world *world, mux *http.ServeMux) {
 	const api = "/api/v1"
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		items, next := pageOf(r, all)
 		w.Header().Set("X-Total-Count", strconv.Itoa(len(all)))
 		if next > 0 {
@@ -404,10 +417,10 @@ func giteaRoutes(world *world, mux *http.ServeMux) {
 		}
 		reply(w, items)
 	}
-	head := func(b worldBranch) object { return object{"name": b.name, "commit": object{"id": b.sha}} }
+	head := func(b worldBranch) fields { return fields{"name": b.name, "commit": fields{"id": b.sha}} }
 	mux.HandleFunc("GET "+api+"/orgs/acme/repos", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.repos, func(r worldRepo) object {
-			return object{
+		page(w, r, objects(world.repos, func(r worldRepo) fields {
+			return fields{
 				"id": len(r.name), "name": r.name, "archived": r.archived, "empty": len(r.branches) == 0, "default_branch": defaultBranch(r),
 				"ssh_url": "git@forge:acme/" + r.name, "html_url": "https://forge/acme/" + r.name,
 			}
@@ -421,36 +434,17 @@ func giteaRoutes(world *world, mux *http.ServeMux) {
 		items, _ := pageOf(r, labels)
 		reply(w, items)
 	})
-	mux.HandleFunc("GET "+api+"/repos/acme/{repo}/branches", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.repo(r.PathValue("repo")).branches, head))
-	})
-	mux.HandleFunc("GET "+api+"/repos/acme/{repo}/branches/{branch...}", func(w http.ResponseWriter, r *http.Request) {
-		if b := world.repo(r.PathValue("repo")).branch(r.PathValue("branch")); b != nil {
-			reply(w, head(*b))
-			return
-		}
-		refuse(w, http.StatusNotFound, "branch does not exist")
-	})
-	mux.HandleFunc("GET "+api+"/repos/acme/{repo}/contents/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		contents(w, r, world.repo(r.PathValue("repo")).branch(r.URL.Query().Get("ref")))
-	})
-	mux.HandleFunc("GET "+api+"/repos/acme/shop/pulls", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("state") != "open" {
+	hubRoutes(world, mux, api+"/repos/acme", "{branch...}", page, head, func(asked url.Values) {
+		if asked.Get("state") != "open" {
 			panic("closed pull requests are asked for")
 		}
-		page(w, r, objects(world.pulls, func(p worldPull) object {
-			return object{
-				"number": p.number, "title": p.title, "labels": named(p.labels), "user": object{"login": p.author},
-				"head": object{"ref": p.branch, "sha": p.sha}, "base": object{"ref": p.target},
-			}
-		}))
 	})
 }
 
 func bitbucketCloudRoutes(world *world, mux *http.ServeMux) {
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		items, next := pageOf(r, all)
-		answer := object{"values": items}
+		answer := fields{"values": items}
 		if next > 0 {
 			query := r.URL.Query()
 			query.Set("page", strconv.Itoa(next))
@@ -460,23 +454,23 @@ func bitbucketCloudRoutes(world *world, mux *http.ServeMux) {
 	}
 	missing := func(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusNotFound)
-		reply(w, object{"type": "error", "error": object{"message": "There is nothing here"}})
+		reply(w, fields{"type": "error", "error": fields{"message": "There is nothing here"}})
 	}
-	head := func(b worldBranch) object { return object{"name": b.name, "target": object{"hash": b.sha}} }
+	head := func(b worldBranch) fields { return fields{"name": b.name, "target": fields{"hash": b.sha}} }
 	mux.HandleFunc("GET /repositories/acme", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("role") != "member" {
 			panic("repositories of others are asked for")
 		}
-		page(w, r, objects(world.repos, func(r worldRepo) object {
-			repo := object{
+		page(w, r, objects(world.repos, func(r worldRepo) fields {
+			repo := fields{
 				"uuid": "{" + r.name + "}", "slug": r.name, "mainbranch": nil,
-				"links": object{"clone": []object{
+				"links": fields{"clone": []fields{
 					{"name": "https", "href": "https://forge/acme/" + r.name + ".git"},
 					{"name": "ssh", "href": "git@forge:acme/" + r.name},
 				}},
 			}
 			if len(r.branches) > 0 {
-				repo["mainbranch"] = object{"name": defaultBranch(r)}
+				repo["mainbranch"] = fields{"name": defaultBranch(r)}
 			}
 			return repo
 		}))
@@ -498,11 +492,11 @@ func bitbucketCloudRoutes(world *world, mux *http.ServeMux) {
 		}
 	})
 	mux.HandleFunc("GET /repositories/acme/shop/pullrequests", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.pulls, func(p worldPull) object {
-			return object{
-				"id": p.number, "title": p.title, "author": object{"nickname": p.author},
-				"source":      object{"branch": object{"name": p.branch}, "commit": object{"hash": p.sha}},
-				"destination": object{"branch": object{"name": p.target}},
+		page(w, r, objects(world.pulls, func(p worldPull) fields {
+			return fields{
+				"id": p.number, "title": p.title, "author": fields{"nickname": p.author},
+				"source":      fields{"branch": fields{"name": p.branch}, "commit": fields{"hash": p.sha}},
+				"destination": fields{"branch": fields{"name": p.target}},
 			}
 		}))
 	})
@@ -510,10 +504,10 @@ func bitbucketCloudRoutes(world *world, mux *http.ServeMux) {
 
 func bitbucketServerRoutes(world *world, mux *http.ServeMux) {
 	const api = "/rest/api/1.0/projects/WEB/repos"
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		start, _ := strconv.Atoi(r.URL.Query().Get("start"))
 		end := min(start+perPage, len(all))
-		answer := object{"values": all[start:end], "isLastPage": end == len(all), "nextPageStart": nil}
+		answer := fields{"values": all[start:end], "isLastPage": end == len(all), "nextPageStart": nil}
 		if end < len(all) {
 			answer["nextPageStart"] = end
 		}
@@ -521,16 +515,16 @@ func bitbucketServerRoutes(world *world, mux *http.ServeMux) {
 	}
 	missing := func(w http.ResponseWriter, what string) {
 		w.WriteHeader(http.StatusNotFound)
-		reply(w, object{"errors": []object{{"message": what + " does not exist", "exceptionName": "com.atlassian.bitbucket.NoSuch" + what + "Exception"}}})
+		reply(w, fields{"errors": []fields{{"message": what + " does not exist", "exceptionName": "com.atlassian.bitbucket.NoSuch" + what + "Exception"}}})
 	}
-	head := func(b worldBranch) object {
-		return object{"id": "refs/heads/" + b.name, "displayId": b.name, "latestCommit": b.sha}
+	head := func(b worldBranch) fields {
+		return fields{"id": "refs/heads/" + b.name, "displayId": b.name, "latestCommit": b.sha}
 	}
 	mux.HandleFunc("GET "+api, func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.repos, func(r worldRepo) object {
-			return object{
-				"id": len(r.name), "slug": "slug-" + r.name, "name": r.name, "project": object{"key": worldProject},
-				"links": object{"clone": []object{
+		page(w, r, objects(world.repos, func(r worldRepo) fields {
+			return fields{
+				"id": len(r.name), "slug": "slug-" + r.name, "name": r.name, "project": fields{"key": worldProject},
+				"links": fields{"clone": []fields{
 					{"name": "http", "href": "https://forge/acme/" + r.name + ".git"},
 					{"name": "ssh", "href": "git@forge:acme/" + r.name},
 				}},
@@ -554,13 +548,13 @@ func bitbucketServerRoutes(world *world, mux *http.ServeMux) {
 			missing(w, "Path")
 			return
 		}
-		reply(w, object{"type": "FILE"})
+		reply(w, fields{"type": "FILE"})
 	})
 	mux.HandleFunc("GET "+api+"/shop/pull-requests", func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.pulls, func(p worldPull) object {
-			return object{
-				"id": p.number, "title": p.title, "author": object{"user": object{"name": p.author}},
-				"fromRef": object{"displayId": p.branch, "latestCommit": p.sha}, "toRef": object{"displayId": p.target},
+		page(w, r, objects(world.pulls, func(p worldPull) fields {
+			return fields{
+				"id": p.number, "title": p.title, "author": fields{"user": fields{"name": p.author}},
+				"fromRef": fields{"displayId": p.branch, "latestCommit": p.sha}, "toRef": fields{"displayId": p.target},
 			}
 		}))
 	})
@@ -568,23 +562,23 @@ func bitbucketServerRoutes(world *world, mux *http.ServeMux) {
 
 func azureRoutes(world *world, mux *http.ServeMux) {
 	const api = "/acme/WEB/_apis/git/repositories"
-	page := func(w http.ResponseWriter, r *http.Request, all []object) {
+	page := func(w http.ResponseWriter, r *http.Request, all []fields) {
 		start, _ := strconv.Atoi(r.URL.Query().Get("continuationToken"))
 		end := min(start+perPage, len(all))
 		if end < len(all) {
 			w.Header().Set(azureContinuation, strconv.Itoa(end))
 		}
-		reply(w, object{"count": end - start, "value": all[start:end]})
+		reply(w, fields{"count": end - start, "value": all[start:end]})
 	}
 	missing := func(w http.ResponseWriter, what string) {
 		w.WriteHeader(http.StatusNotFound)
-		reply(w, object{"message": "TF401174: it could not be found.", "typeKey": what + "Exception"})
+		reply(w, fields{"message": "TF401174: it could not be found.", "typeKey": what + "Exception"})
 	}
-	head := func(b worldBranch) object { return object{"name": b.name, "commit": object{"commitId": b.sha}} }
+	head := func(b worldBranch) fields { return fields{"name": b.name, "commit": fields{"commitId": b.sha}} }
 	repo := func(r *http.Request) *worldRepo { return world.repo(strings.TrimPrefix(r.PathValue("id"), "id-")) }
 	mux.HandleFunc("GET "+api, func(w http.ResponseWriter, r *http.Request) {
-		page(w, r, objects(world.repos, func(r worldRepo) object {
-			one := object{"id": "id-" + r.name, "name": r.name, "remoteUrl": "https://forge/acme/" + r.name + ".git"}
+		page(w, r, objects(world.repos, func(r worldRepo) fields {
+			one := fields{"id": "id-" + r.name, "name": r.name, "remoteUrl": "https://forge/acme/" + r.name + ".git"}
 			if len(r.branches) > 0 {
 				one["defaultBranch"] = "refs/heads/" + defaultBranch(r)
 			}
@@ -606,7 +600,7 @@ func azureRoutes(world *world, mux *http.ServeMux) {
 			missing(w, "GitItemNotFound")
 			return
 		}
-		reply(w, object{"isFolder": directory})
+		reply(w, fields{"isFolder": directory})
 	})
 	mux.HandleFunc("GET "+api+"/{name}/pullrequests", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("name") != "shop" {
@@ -614,11 +608,11 @@ func azureRoutes(world *world, mux *http.ServeMux) {
 			return
 		}
 		skip, _ := strconv.Atoi(r.URL.Query().Get("$skip"))
-		reply(w, object{"value": objects(world.pulls[min(skip, len(world.pulls)):], func(p worldPull) object {
-			return object{
-				"pullRequestId": p.number, "title": p.title, "labels": named(p.labels), "createdBy": object{"uniqueName": p.author + "@acme.example"},
+		reply(w, fields{"value": objects(world.pulls[min(skip, len(world.pulls)):], func(p worldPull) fields {
+			return fields{
+				"pullRequestId": p.number, "title": p.title, "labels": named(p.labels), "createdBy": fields{"uniqueName": p.author + "@acme.example"},
 				"sourceRefName": "refs/heads/" + p.branch, "targetRefName": "refs/heads/" + p.target,
-				"lastMergeSourceCommit": object{"commitId": p.sha},
+				"lastMergeSourceCommit": fields{"commitId": p.sha},
 			}
 		})})
 	})

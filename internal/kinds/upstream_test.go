@@ -30,6 +30,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/dialect/reader"
 )
 
 // upstream has upstream's Go type of each kind and version.
@@ -204,10 +205,10 @@ func TestEveryFieldOfArgoIsAccountedFor(t *testing.T) {
 			if !used[row.Path] && !holds(schema, row.Path) {
 				t.Errorf("%s: there is no %s", name, row.Path)
 			}
-			if row.Support != argo.Works && row.Note == "" {
+			if row.Support != reader.Works && row.Note == "" {
 				t.Errorf("%s: %s is %s, and nobody says why", name, row.Path, row.Support)
 			}
-			if !slices.Contains([]argo.Support{argo.Works, argo.Differs, argo.Refused, argo.NotYet}, row.Support) {
+			if !slices.Contains([]reader.Support{reader.Works, reader.Differs, reader.Refused, reader.NotYet}, row.Support) {
 				t.Errorf("%s: %s is %q", name, row.Path, row.Support)
 			}
 		}

@@ -274,6 +274,7 @@ func corrected(f *Facts, s State, o Outcome) State {
 	done := strings.Join(o.Corrected, "\n")
 	switch {
 	case o.Failed != "":
+		s.Report.Failures++
 		how := "Failed to correct"
 		if done != "" {
 			how, done = "Failed to partially correct", "\n\nSuccessful corrections:\n"+done
@@ -390,9 +391,19 @@ func (s State) missed(f *Facts, r *Stored) State {
 	then := *f
 	then.Chart = model.Chart{Name: r.ChartName, Version: r.ChartVersion, AppVersion: r.AppVersion}
 	then.ConfigDigest, then.OCIDigest = r.ConfigDigest, r.OCIDigest
+	if r.Generation != 0 {
+		then.Generation = r.Generation
+	}
 	switch r.Made {
-	case helm.Install, helm.Upgrade, helm.Rollback:
-		return After(&then, s, Action{Kind: Kind(r.Made), Version: r.Version, To: r.RollbackTo}, o)
+	case helm.Install, helm.Upgrade:
+		// The status may not even tell that it was tried.
+		release := *f.Release
+		release.ResetToken = ""
+		then.Release = &release
+		attempt(&then, &s)
+		return After(&then, s, Action{Kind: Kind(r.Made), Version: r.Version}, o)
+	case helm.Rollback:
+		return After(&then, s, Action{Kind: Rollback, Version: r.Version, To: r.RollbackTo}, o)
 	}
 	return s
 }

@@ -59,15 +59,19 @@ type Stored struct {
 	// ("namespace/name") that it did so for; "" when somebody else wrote it last.
 	Made        helm.Action
 	By          string
+	Generation  int64 // of the declared object; 0: not known
 	Description string
 	RollbackTo  int // revision that a rollback brings back; 0: it is none
 }
+
+// Pending reports whether the action of the record has not ended.
+func (s *Stored) Pending() bool { return status(&s.ReleaseSnapshot).IsPending() }
 
 // Sum is the record as a snapshot. known are the snapshots of the status: one of
 // the same revision says which algorithm digests are made with, and what of it is
 // not in the storage. ociDigest is for a revision that is not among them.
 func (r *Record) Sum(known []model.ReleaseSnapshot, ociDigest string) Stored {
-	s := Stored{Made: r.Action, By: r.By, Description: r.Info.Description, RollbackTo: r.Info.RollbackRevision}
+	s := Stored{Made: r.Action, By: r.By, Generation: r.Generation, Description: r.Info.Description, RollbackTo: r.Info.RollbackRevision}
 	s.ReleaseSnapshot = model.ReleaseSnapshot{
 		APIVersion: SnapshotVersion, Name: r.Name, Namespace: r.Namespace, Version: r.Version, Status: string(r.Info.Status),
 		ConfigDigest: helm.ValuesDigest(r.Config), OCIDigest: ociDigest, Action: string(r.Action),

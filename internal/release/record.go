@@ -37,9 +37,11 @@ type Record struct {
 
 	// Action is what Plumb made the record by, and By for which declared object
 	// ("namespace/name"); "" for a record of somebody else.
-	Action  helm.Action
-	By      string
-	Created time.Time // of the Secret, in whole seconds; zero before it is written
+	Action helm.Action
+	By     string
+	// Generation of the declared object that it was made for; 0: not known.
+	Generation int64
+	Created    time.Time // of the Secret, in whole seconds; zero before it is written
 }
 
 // String names the revision.
@@ -283,6 +285,17 @@ func failing(action helm.Action, name string) string {
 	return fmt.Sprintf("Release %q failed: ", name)
 }
 
+// Failing notes why the action that the record belongs to is about to fail.
+func (r *Record) Failing(reason string) { r.Info.Description = failing(r.Action, r.Name) + reason }
+
+// FailedWith is what Failing noted in a record that is still pending; "": nothing.
+func (r *Record) FailedWith() string {
+	if reason, ok := strings.CutPrefix(r.Info.Description, failing(r.Action, r.Name)); ok && r.Info.Status.IsPending() {
+		return reason
+	}
+	return ""
+}
+
 // Supersede notes that a newer record is deployed.
 func (r *Record) Supersede() { r.Info.Status = common.StatusSuperseded }
 
@@ -323,6 +336,16 @@ func (r *Record) Ran(kind, name string, started, finished time.Time, failed bool
 			h.LastRun.Phase = rspb.HookPhaseSucceeded
 		}
 	}
+}
+
+// Ended tells how a hook ended that has run since a moment, by its kind and name.
+func (r *Record) Ended(kind, name string, since time.Time) (succeeded, failed bool) {
+	for _, h := range r.Hooks {
+		if h.Kind == kind && h.Name == name && !h.LastRun.StartedAt.Before(since) {
+			return h.LastRun.Phase == rspb.HookPhaseSucceeded, h.LastRun.Phase == rspb.HookPhaseFailed
+		}
+	}
+	return false, false
 }
 
 // Tests tells of the tests of the release that the filters leave, by name: those

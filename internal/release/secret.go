@@ -20,10 +20,12 @@ const (
 	secretName = "sh.helm.release.v1."
 
 	// ActionAnnotation names the action that a record was made by, and
-	// OwnerAnnotation the declared object that asked for it. Helm drops both when it
+	// OwnerAnnotation the declared object that asked for it. Helm drops them when it
 	// writes a record, so that what has them was written by Plumb last.
 	ActionAnnotation = "plumb.dev/release-action"
 	OwnerAnnotation  = "plumb.dev/released-by"
+	// GenerationAnnotation is the generation of that object.
+	GenerationAnnotation = "plumb.dev/released-generation"
 )
 
 // labels that are the storage's own; people cannot give them.
@@ -67,7 +69,11 @@ func (c *Codec) Secret(r *Record, storage string, now time.Time) (*unstructured.
 	})
 	metadata := map[string]any{"name": SecretID(storage, r.Name, r.Version).Name, "namespace": storage, "labels": labels}
 	if r.Action != "" {
-		metadata["annotations"] = map[string]any{ActionAnnotation: string(r.Action), OwnerAnnotation: r.By}
+		notes := map[string]any{ActionAnnotation: string(r.Action), OwnerAnnotation: r.By}
+		if r.Generation != 0 {
+			notes[GenerationAnnotation] = strconv.FormatInt(r.Generation, 10)
+		}
+		metadata["annotations"] = notes
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "type": SecretType, "metadata": metadata,
@@ -117,5 +123,8 @@ func (c *Codec) Read(secret *unstructured.Unstructured) (*Record, error) {
 	}
 	annotations := secret.GetAnnotations()
 	r.Action, r.By = helm.Action(annotations[ActionAnnotation]), annotations[OwnerAnnotation]
+	if generation, err := strconv.ParseInt(annotations[GenerationAnnotation], 10, 64); err == nil && r.Action != "" {
+		r.Generation = generation
+	}
 	return r, nil
 }

@@ -139,7 +139,8 @@ func pending(f *Facts, s *State, last *Stored, _ *model.ReleaseSnapshot) (findin
 		return finding{}, false
 	}
 	reason := fmt.Sprintf("release with status '%s'", last.Status)
-	if f.ours(last) && !s.fresh && carriesOn(f, last) {
+	wanted := last.Generation == f.Generation || last.Generation == 0 && !s.fresh
+	if f.ours(last) && wanted && carriesOn(f, last) {
 		return finding{Interrupted, reason}, true
 	}
 	return finding{Locked, reason}, true

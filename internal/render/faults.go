@@ -88,8 +88,10 @@ func (b *build) readFault(at string, err error) error {
 }
 
 func (s *survey) remoteFault(l layer, p string) error {
-	return s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names the remote base %s: builds do not fetch anything", l.name(), withoutCredentials(p)),
+	fault := s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names the remote base %s: builds do not fetch anything", l.name(), withoutCredentials(p)),
 		"commit a copy of it, or include it with a source of its own")
+	fault.Err = &RemoteError{Address: withoutCredentials(p)}
+	return fault
 }
 
 func (s *survey) outsideFault(l layer, p string) error {

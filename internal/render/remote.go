@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// RemoteError is the cause of a fault about something at an address that a
+// render does not fetch.
+type RemoteError struct{ Address string } // without credentials
+
+func (e *RemoteError) Error() string { return e.Address + " is not fetched" }
+
 var scpUser = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 
 // remoteFile reports whether kustomize would fetch a path over HTTP

@@ -13,14 +13,21 @@ import (
 	"plumb.dev/plumb/internal/object"
 )
 
+// longestLook bounds a look at what a render wants: Applications have no timeout
+// of their own.
+const longestLook = 90 * time.Second
+
 // Source is the implied source of what a render of an input of a delivery wants.
 // The first place that the input knows for the address says how to get it. key
 // keeps credentials out of the name: sources are the same that have the same
 // address and the same credential.
 func (w *Want) Source(reader *model.Delivery, in *model.Input, key []byte) (model.Source, error) {
 	s := model.Source{
-		Implied: true, Interval: reader.Policy.Interval, Timeout: reader.Policy.Timeout,
+		Implied: true, Interval: reader.Policy.Interval, Timeout: longestLook,
 		Origin: model.Origin{Dialect: reader.Origin.Dialect, Declared: reader.ID, Field: w.Field},
+	}
+	if t := reader.Policy.Timeout; t > 0 {
+		s.Timeout = min(t, longestLook)
 	}
 	if s.Interval <= 0 {
 		s.Interval = time.Hour
@@ -93,13 +100,29 @@ func liesIn(base, address string) bool {
 func fingerprint(p *model.ChartPlace) string {
 	a := &p.Auth
 	parts := []string{p.URL, a.Username, string(a.Password.Reveal()), string(a.BearerToken.Reveal()), string(a.ClientCert), string(a.ClientKey.Reveal()), string(a.CA), fmt.Sprint(a.Insecure, a.Plain, a.PassAll)}
+	if id := a.Workload; id != nil {
+		parts = append(parts, "workload", id.Provider, id.Namespace, id.Account, fmt.Sprint(id.Annotations))
+	}
+	parts = append(parts, proxied(a.Proxy)...)
 	for _, config := range a.DockerConfig {
 		parts = append(parts, string(config.Reveal()))
 	}
 	if g := p.Git; g != nil {
-		parts = append(parts, g.Username, string(g.Password.Reveal()), string(g.BearerToken.Reveal()), string(g.SSHKey.Reveal()), string(g.KnownHosts), string(g.CA))
+		parts = append(parts, g.Username, string(g.Password.Reveal()), string(g.BearerToken.Reveal()), string(g.SSHKey.Reveal()), string(g.SSHKeyPassphrase.Reveal()), string(g.KnownHosts), string(g.CA), string(g.ClientCert), string(g.ClientKey.Reveal()), fmt.Sprint(g.Insecure, g.ForceBasicAuth))
+		if app := g.GitHubApp; app != nil {
+			parts = append(parts, "app", app.AppID, app.InstallationID, app.InstallationOwner, app.BaseURL, string(app.PrivateKey.Reveal()))
+		}
+		parts = append(parts, proxied(g.Proxy)...)
 	}
 	return strings.Join(parts, "\x00")
+}
+
+// proxied is what tells ways through a proxy apart.
+func proxied(p *model.Proxy) []string {
+	if p == nil {
+		return nil
+	}
+	return []string{"proxy", p.Address, p.Username, string(p.Password.Reveal())}
 }
 
 // APINames are the names by which a chart asks for what is served: versions,

@@ -109,6 +109,11 @@ func (v *generatedVisit) apply(files *stock, rule model.CopyRule) error {
 	if from == nil {
 		return fmt.Errorf("source alias '%s' not found", alias)
 	}
+	for _, pattern := range append([]string{what}, rule.Exclude...) {
+		if strings.Count(pattern, "{") > maxBraces {
+			return fmt.Errorf("the pattern '%.100s' has more than %d lists of alternatives", pattern, maxBraces)
+		}
+	}
 	for _, pattern := range rule.Exclude {
 		if _, err := doublestar.Match(pattern, "."); err != nil {
 			return fmt.Errorf("invalid exclude pattern '%s'", pattern)
@@ -120,6 +125,10 @@ func (v *generatedVisit) apply(files *stock, rule model.CopyRule) error {
 	}
 	return c.single()
 }
+
+// maxBraces bounds what a pattern asks of the matcher, whose work doubles with
+// each list of alternatives.
+const maxBraces = 4
 
 func isPattern(p string) bool { return strings.ContainsAny(p, "*?[]") }
 

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"golang.org/x/crypto/ssh"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 // remote is one repository as seen with one credential. Everything that could
@@ -48,7 +48,7 @@ func newRemote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
 	bare.User, bare.Fragment, bare.RawFragment = nil, "", ""
 	r.url, r.display = &bare, bare.Redacted()
 	r.adoptUserinfo(u)
-	r.scrub = scrubber(r.secrets(u))
+	r.scrub = object.Scrubber(r.secrets(u), maxMessage)
 	r.key = r.digest()
 	return r, nil
 }
@@ -212,35 +212,6 @@ func (r *remote) secrets(u *url.URL) []string {
 
 // maxMessage bounds what is quoted from a server, in bytes.
 const maxMessage = 400
-
-// scrubber returns a function that masks the given values, also in their URL
-// encoded forms, drops control characters and bounds the length.
-func scrubber(secrets []string) func(string) string {
-	var pairs []string
-	for _, s := range secrets {
-		if s == "" {
-			continue
-		}
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s), url.UserPassword(s, "").String()} {
-			pairs = append(pairs, strings.TrimSuffix(form, ":"), "[secret]")
-		}
-	}
-	replacer := strings.NewReplacer(pairs...)
-	return func(text string) string {
-		text = replacer.Replace(text)
-		text = strings.Map(func(c rune) rune {
-			if unicode.IsControl(c) {
-				return ' '
-			}
-			return c
-		}, strings.ToValidUTF8(text, "?"))
-		text = strings.TrimSpace(text)
-		if len(text) > maxMessage {
-			text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
-		}
-		return text
-	}
-}
 
 // proxyURL is where the way to the remote starts; nil without a proxy.
 func (r *remote) proxyURL() (*url.URL, error) {

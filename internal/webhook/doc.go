@@ -7,6 +7,10 @@
 // it can bring about is a look at them, which tells what is really there.
 // Therefore a forge without a configured secret is accepted, as Argo CD does.
 //
+// Registries tell of tags likewise: GitHub's by the event "package", Harbor with
+// the header that webhook.harbor.secret agrees on. Artifacts and charts of the
+// repository look again.
+//
 // Headers, Secret keys and the events that count follow Argo CD
 // (util/webhook, applicationset/webhook, docs/operator-manual/webhook.md).
 // Three things are finer here: every reference of a delivery counts and not

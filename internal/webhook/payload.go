@@ -126,6 +126,13 @@ func (h hubPullRequest) push() *Push {
 }
 
 func decodeGitHub(r *http.Request, body []byte) (*Push, error) {
+	if event := r.Header.Get("X-Github-Event"); event == "package" || event == "registry_package" {
+		var payload hubPackage
+		if err := decode(r, body, &payload); err != nil {
+			return nil, err
+		}
+		return payload.push(), nil
+	}
 	return decodeHub(r, body, r.Header.Get("X-Github-Event"))
 }
 

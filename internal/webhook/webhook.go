@@ -19,6 +19,7 @@ const (
 	SecretGogs            = "webhook.gogs.secret"
 	SecretAzureUsername   = "webhook.azuredevops.username"
 	SecretAzurePassword   = "webhook.azuredevops.password"
+	SecretHarbor          = "webhook.harbor.secret"
 	SecretGeneric         = "webhook.generic.secret"
 )
 
@@ -35,6 +36,7 @@ type Secrets struct {
 	Gogs            model.Secret // Gitea and Forgejo too
 	AzureUsername   model.Secret
 	AzurePassword   model.Secret
+	Harbor          model.Secret // the whole header Authorization; without it Harbor is not listened to
 	Generic         model.Secret
 
 	// MaxBytes bounds a request's body (argocd-cm webhook.maxPayloadSizeMB);
@@ -54,13 +56,14 @@ func SecretsFrom(data map[string][]byte) Secrets {
 		Gogs:            at(SecretGogs),
 		AzureUsername:   at(SecretAzureUsername),
 		AzurePassword:   at(SecretAzurePassword),
+		Harbor:          at(SecretHarbor),
 		Generic:         at(SecretGeneric),
 	}
 }
 
 // any reports whether some forge has a secret.
 func (s Secrets) any() bool {
-	for _, secret := range []model.Secret{s.GitHub, s.GitLab, s.BitbucketUUID, s.BitbucketServer, s.Gogs, s.AzureUsername, s.AzurePassword} {
+	for _, secret := range []model.Secret{s.GitHub, s.GitLab, s.BitbucketUUID, s.BitbucketServer, s.Gogs, s.AzureUsername, s.AzurePassword, s.Harbor} {
 		if !secret.IsZero() {
 			return true
 		}
@@ -72,7 +75,7 @@ func (s Secrets) any() bool {
 // the sender's word.
 type Push struct {
 	// Forge is who sent it: "github", "gitlab", "gitea", "bitbucket-cloud",
-	// "bitbucket-server", "azuredevops" or "generic" (as model.Forge.Kind).
+	// "bitbucket-server", "azuredevops", "harbor" or "generic" (as model.Forge.Kind).
 	Forge string
 	// URLs are the repository's addresses, such as its page and its HTTPS and
 	// SSH forms. Use Concerns to compare.
@@ -85,6 +88,9 @@ type Push struct {
 	// PullRequest is the pull request that was opened, changed or closed, nil
 	// when the delivery is about no pull request.
 	PullRequest *PullRequest
+	// Registry: the repository is one of a registry, "oci://host/path", and the
+	// references that moved are its tags.
+	Registry bool
 }
 
 // Change is one reference that moved, appeared or went.
@@ -173,7 +179,7 @@ func Parse(r *http.Request, secrets Secrets) (*Push, error) {
 	if r.Method != http.MethodPost {
 		return nil, errMethod
 	}
-	sender := senderOf(r.Header)
+	sender := senderOf(r.Header, secrets)
 	body, err := read(r, secrets.MaxBytes)
 	if err != nil {
 		return nil, err
@@ -189,7 +195,10 @@ func Parse(r *http.Request, secrets Secrets) (*Push, error) {
 	return push.checked()
 }
 
-func senderOf(header http.Header) forge {
+func senderOf(header http.Header, secrets Secrets) forge {
+	if isHarbor(header, secrets) {
+		return harbor
+	}
 	for _, f := range forges {
 		if f.is(header) {
 			return f

@@ -1,7 +1,10 @@
 package stage
 
 import (
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"sort"
 	"strings"
@@ -79,7 +82,8 @@ func listable(resource metav1.APIResource) bool {
 }
 
 // Steady prints an object as YAML without what differs from run to run. Of the
-// status only what a delivery owns is kept.
+// status only what a delivery owns is kept, and what a release has been. Helm's
+// records are opened: of them only times are left out.
 func Steady(o *unstructured.Unstructured) (string, error) {
 	o = o.DeepCopy()
 	for _, path := range [][]string{
@@ -91,9 +95,19 @@ func Steady(o *unstructured.Unstructured) (string, error) {
 		unstructured.RemoveNestedField(o.Object, path...)
 	}
 	inventory, owns, _ := unstructured.NestedFieldCopy(o.Object, "status", "inventory")
+	history, released, _ := unstructured.NestedSlice(o.Object, "status", "history")
 	unstructured.RemoveNestedField(o.Object, "status")
 	if owns {
 		o.Object["inventory"] = inventory
+	}
+	if released && o.GetKind() == "HelmRelease" {
+		for _, snapshot := range history {
+			timeless(snapshot, "firstDeployed", "lastDeployed", "deleted", "digest", "startedAt", "completedAt", "lastStarted", "lastCompleted")
+		}
+		o.Object["history"] = history
+	}
+	if err := openRecord(o); err != nil {
+		return "", err
 	}
 	for _, empty := range [][]string{{"metadata", "annotations"}, {"metadata", "labels"}} {
 		if m, found, _ := unstructured.NestedMap(o.Object, empty...); found && len(m) == 0 {
@@ -102,4 +116,52 @@ func Steady(o *unstructured.Unstructured) (string, error) {
 	}
 	text, err := yaml.Marshal(o.Object)
 	return string(text), err
+}
+
+// openRecord puts what a record of a Helm release holds in place of its encoded
+// form.
+func openRecord(o *unstructured.Unstructured) error {
+	encoded, found, _ := unstructured.NestedString(o.Object, "data", "release")
+	if kind, _, _ := unstructured.NestedString(o.Object, "type"); !found || kind != "helm.sh/release.v1" {
+		return nil
+	}
+	for range 2 { // by Kubernetes, and by Helm
+		text, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return err
+		}
+		encoded = string(text)
+	}
+	zipped, err := gzip.NewReader(strings.NewReader(encoded))
+	if err != nil {
+		return err
+	}
+	var record map[string]any
+	if err := json.NewDecoder(zipped).Decode(&record); err != nil {
+		return err
+	}
+	timeless(record, "first_deployed", "last_deployed", "deleted", "started_at", "completed_at")
+	timeless(record["chart"], "data") // of files, which may name the namespace in base64
+	o.Object["data"] = map[string]any{"release": record}
+	for _, label := range []string{"createdAt", "modifiedAt"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", "labels", label)
+	}
+	return nil
+}
+
+// timeless removes keys that differ from run to run, wherever they are.
+func timeless(value any, keys ...string) {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, key := range keys {
+			delete(v, key)
+		}
+		for _, inner := range v {
+			timeless(inner, keys...)
+		}
+	case []any:
+		for _, inner := range v {
+			timeless(inner, keys...)
+		}
+	}
 }

@@ -37,8 +37,8 @@ type compilation struct {
 	implied  []model.Source
 	// decryption of everything that is rendered; nil: none is asked for.
 	decryption *model.Decryption
-	homeless bool // the destination does not exist
-	settled  bool // only the account of something past is read: no source is looked up
+	homeless   bool // the destination does not exist
+	settled    bool // only the account of something past is read: no source is looked up
 }
 
 // installation is the namespace of Argo CD's own objects.

@@ -369,7 +369,7 @@ func TestFieldsOfUpstream(t *testing.T) {
 		if !is[row.Path] {
 			t.Errorf("%s is no field of upstream's", row.Path)
 		}
-		if row.Support != Works && row.Note == "" {
+		if row.Support != reader.Works && row.Note == "" {
 			t.Errorf("%s does not say what becomes of it", row.Path)
 		}
 	}

@@ -3,7 +3,6 @@ package argo
 import (
 	"regexp"
 
-	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/dialect/decryption"
 	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
@@ -46,7 +45,7 @@ func (c *compilation) keys() *model.Decryption {
 	default:
 		return refuse(need.String()+" cannot be read: "+reader.Clip(fact.Message, 300), "allow Plumb to read it")
 	}
-	data, err := repository.Data(fact.Object)
+	data, err := reader.SecretData(fact.Object)
 	if err != nil {
 		return refuse(need.String()+": "+err.Error(), "correct it")
 	}

@@ -60,7 +60,7 @@ func (c *compilation) clusters() []registered {
 
 func readCluster(secret *unstructured.Unstructured) registered {
 	out := registered{id: object.Of(secret)}
-	data, err := repository.Data(secret)
+	data, err := reader.SecretData(secret)
 	if err != nil {
 		out.bad = err
 		return out
@@ -87,7 +87,7 @@ func (c *compilation) scoped(name string) project.Scoped {
 		}
 	}
 	for _, secret := range c.facts[repository.Secrets(c.namespace, "repository")].Objects {
-		data, err := repository.Data(secret)
+		data, err := reader.SecretData(secret)
 		if err == nil && string(data["project"]) == name && len(data["url"]) > 0 {
 			out.Repositories = append(out.Repositories, string(data["url"]))
 		}

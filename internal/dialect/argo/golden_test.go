@@ -13,7 +13,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/golden"
@@ -59,15 +58,7 @@ func parseScene(t *testing.T, input string) scene {
 			t.Fatalf("unknown stage direction %q", line)
 		}
 	}
-	for _, doc := range strings.Split("\n"+input, "\n---\n") {
-		var fields map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &fields); err != nil {
-			t.Fatalf("%v in\n%s", err, doc)
-		}
-		if len(fields) == 0 {
-			continue
-		}
-		o := golden.AsServed(t, fields)
+	for _, o := range golden.Documents(t, input) {
 		if o.GetKind() == kindApplication {
 			s.objects = append(s.objects, o)
 			continue

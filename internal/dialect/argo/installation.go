@@ -2,7 +2,6 @@ package argo
 
 import (
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -69,22 +68,5 @@ func isWorkload(o *unstructured.Unstructured) bool {
 	if !slices.Contains(workloads, o.GetName()) {
 		return false
 	}
-	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
-	for _, item := range containers {
-		container, _ := item.(map[string]any)
-		image, _ := container["image"].(string)
-		if strings.HasSuffix(repositoryOf(image), "argoproj/argocd") {
-			return true
-		}
-	}
-	return false
-}
-
-// repositoryOf is an image without tag and digest.
-func repositoryOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
-		image = image[:colon]
-	}
-	return image
+	return dialect.RunsImage(o, "argoproj/argocd")
 }

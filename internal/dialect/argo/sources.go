@@ -339,17 +339,7 @@ func patchOf(item node) model.Patch {
 	options := item.At("options")
 	patch.AllowNameChange = options.At("allowNameChange").Bool()
 	patch.AllowKindChange = options.At("allowKindChange").Bool()
-	if target := item.At("target"); target.Present() {
-		patch.Target = &model.Selector{
-			Group:              target.At("group").Str(),
-			Version:            target.At("version").Str(),
-			Kind:               target.At("kind").Str(),
-			Namespace:          target.At("namespace").Str(),
-			Name:               target.At("name").Str(),
-			LabelSelector:      target.At("labelSelector").Str(),
-			AnnotationSelector: target.At("annotationSelector").Str(),
-		}
-	}
+	patch.Target = item.At("target").Selector()
 	return patch
 }
 

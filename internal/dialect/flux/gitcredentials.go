@@ -2,7 +2,6 @@ package flux
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"net/url"
 	"slices"
@@ -182,14 +181,7 @@ func (s secretReader) web(auth *model.GitAuth, address *url.URL) {
 	}
 	auth.Username = string(s.data[keyUsername])
 	auth.Password = model.NewSecret(s.data[keyPassword])
-	if user := address.User; user != nil {
-		if auth.Username == "" {
-			auth.Username = user.Username()
-		}
-		if password, ok := user.Password(); ok && auth.Password.IsZero() {
-			auth.Password = model.NewSecret([]byte(password))
-		}
-	}
+	reader.AddressCredentials(address, &auth.Username, &auth.Password)
 	if auth.Username == "" && !auth.Password.IsZero() {
 		s.fail(fmt.Sprintf("invalid '%s' auth option: 'password' requires 'username' to be set", address.Scheme), "add the key 'username'")
 	}
@@ -367,7 +359,7 @@ func (s *secretReader) load(facts model.Facts) bool {
 	default:
 		return fail(reader.Clip(fact.Message, 500), "")
 	}
-	data, err := secretData(fact.Object)
+	data, err := reader.SecretData(fact.Object)
 	if err != nil {
 		return fail(err.Error(), "correct it")
 	}
@@ -376,34 +368,4 @@ func (s *secretReader) load(facts model.Facts) bool {
 		s.kind, _, _ = unstructured.NestedString(fact.Object.Object, "type")
 	}
 	return true
-}
-
-// secretData decodes data and stringData. Errors never repeat a value.
-func secretData(secret *unstructured.Unstructured) (map[string][]byte, error) {
-	out := map[string][]byte{}
-	if secret == nil {
-		return out, nil
-	}
-	for _, field := range []string{"data", "stringData"} {
-		values, ok := secret.Object[field].(map[string]any)
-		if !ok && secret.Object[field] != nil {
-			return nil, fmt.Errorf("its %s is not a map", field)
-		}
-		for key, value := range values {
-			text, ok := value.(string)
-			if !ok {
-				return nil, fmt.Errorf("the value of '%s' is not a string", reader.Clip(key, 100))
-			}
-			if field == "stringData" {
-				out[key] = []byte(text)
-				continue
-			}
-			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-			if err != nil {
-				return nil, fmt.Errorf("the value of '%s' is not base64", reader.Clip(key, 100))
-			}
-			out[key] = decoded
-		}
-	}
-	return out, nil
 }

@@ -199,7 +199,7 @@ func (ref valuesRef) data(facts model.Facts) ([]byte, bool, *model.Fault) {
 
 func (ref valuesRef) values(o *unstructured.Unstructured) (map[string][]byte, error) {
 	if ref.need.Kind == "Secret" {
-		return secretData(o)
+		return reader.SecretData(o)
 	}
 	return configData(o)
 }

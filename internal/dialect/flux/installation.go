@@ -80,24 +80,7 @@ func isController(deployment *unstructured.Unstructured) bool {
 	if deployment.GetLabels()["app.kubernetes.io/part-of"] == "flux" {
 		return true
 	}
-	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
-	for _, item := range containers {
-		container, _ := item.(map[string]any)
-		image, _ := container["image"].(string)
-		if strings.HasSuffix(repositoryOf(image), "fluxcd/"+name) {
-			return true
-		}
-	}
-	return false
-}
-
-// repositoryOf is an image without tag and digest.
-func repositoryOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
-		image = image[:colon]
-	}
-	return image
+	return dialect.RunsImage(deployment, "fluxcd/"+name)
 }
 
 // isOwnDefinition goes by the API group, which is upstream's alone; a kind

@@ -169,7 +169,7 @@ func patches(spec node) []model.Patch {
 		out = append(out, model.Patch{Patch: asJSON(item)})
 	}
 	for _, item := range spec.At("patches").Items() {
-		out = append(out, model.Patch{Patch: item.At("patch").Str(), Target: selector(item.At("target"))})
+		out = append(out, model.Patch{Patch: item.At("patch").Str(), Target: item.At("target").Selector()})
 	}
 	for _, item := range spec.At("patchesJson6902").Items() {
 		operations := item.At("patch")
@@ -177,7 +177,7 @@ func patches(spec node) []model.Patch {
 			operations.Invalid("holds no operation")
 			continue
 		}
-		target := selector(item.At("target"))
+		target := item.At("target").Selector()
 		if target == nil {
 			item.Invalid("names no target")
 			continue
@@ -195,22 +195,6 @@ func asJSON(n node) string {
 		return ""
 	}
 	return string(text)
-}
-
-// selector is nil when none is given.
-func selector(target node) *model.Selector {
-	if !target.Present() {
-		return nil
-	}
-	return &model.Selector{
-		Group:              target.At("group").Str(),
-		Version:            target.At("version").Str(),
-		Kind:               target.At("kind").Str(),
-		Namespace:          target.At("namespace").Str(),
-		Name:               target.At("name").Str(),
-		LabelSelector:      target.At("labelSelector").Str(),
-		AnnotationSelector: target.At("annotationSelector").Str(),
-	}
 }
 
 func images(list node) []model.Image {
@@ -399,7 +383,7 @@ func badExpression(n node, err error) {
 func ignoreRules(list node) []model.IgnoreRule {
 	var out []model.IgnoreRule
 	for _, item := range list.Items() {
-		rule := model.IgnoreRule{Paths: item.At("paths").Strings(), Target: selector(item.At("target"))}
+		rule := model.IgnoreRule{Paths: item.At("paths").Strings(), Target: item.At("target").Selector()}
 		if len(rule.Paths) == 0 {
 			item.At("paths").Invalid("names no path")
 			continue

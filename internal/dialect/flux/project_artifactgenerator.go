@@ -23,10 +23,7 @@ func projectArtifactGenerator(report *model.Report, previous *unstructured.Unstr
 	if report.Deleted {
 		return edits
 	}
-	w := generatorWriter{
-		report: report, previous: previous, status: statusOf(previous),
-		was: newConditions(previous), now: newConditions(previous).stamp(report.At, report.Generation),
-	}
+	w := generatorWriter{report: report, draft: newDraft(previous, report.At, report.Generation)}
 	switch {
 	case report.Phase == model.PhaseDelete, report.Suspended: // upstream writes nothing
 	case report.Running:
@@ -38,21 +35,12 @@ func projectArtifactGenerator(report *model.Report, previous *unstructured.Unstr
 	case report.Phase == model.PhaseDone:
 		w.generated()
 	}
-	if report.Handled != "" {
-		w.status["lastHandledReconcileAt"] = report.Handled
-	}
-	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
-	edits.Status = finish(w.status, w.now)
-	edits.Events = w.events
-	return edits
+	return w.finish(edits, report.Handled, report.Findings)
 }
 
 type generatorWriter struct {
-	report   *model.Report
-	previous *unstructured.Unstructured
-	status   map[string]any
-	was, now *conditions
-	events   []model.Event
+	draft
+	report *model.Report
 }
 
 func (w *generatorWriter) event(kind, reason, message string) {

@@ -186,10 +186,7 @@ func projectExternalArtifact(report *model.SourceReport, previous *unstructured.
 	if !generated(previous) || report.Deleted || report.Suspended {
 		return model.Edits{}
 	}
-	w := sourceWriter{
-		report: report, previous: previous, status: statusOf(previous),
-		was: newConditions(previous), now: newConditions(previous).stamp(report.At, report.Generation),
-	}
+	w := sourceWriter{report: report, draft: newDraft(previous, report.At, report.Generation)}
 	w.keepArtifact()
 	switch {
 	case report.Fault != nil:
@@ -202,6 +199,5 @@ func projectExternalArtifact(report *model.SourceReport, previous *unstructured.
 	if report.Fault != nil && said(w.now.get(conditionReady)) != said(w.was.get(conditionReady)) {
 		w.event(eventType(report.Fault.Waiting), faultReason(report.Fault, reasonBuildFailed), faultText(report.Fault), nil)
 	}
-	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
-	return model.Edits{Status: finish(w.status, w.now), Events: w.events}
+	return w.finish(model.Edits{}, "", report.Findings)
 }

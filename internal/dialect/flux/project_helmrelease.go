@@ -20,13 +20,7 @@ import (
 // it when it comes back.
 func projectHelmRelease(report *model.Report, previous *unstructured.Unstructured) model.Edits {
 	edits := model.Edits{Finalizer: Finalizer, Finalize: !report.Deleted}
-	w := releaseWriter{
-		report:  report,
-		release: report.Release,
-		status:  statusOf(previous),
-		was:     newConditions(previous),
-		now:     newConditions(previous).stamp(report.At, report.Generation),
-	}
+	w := releaseWriter{report: report, release: report.Release, draft: newDraft(previous, report.At, report.Generation)}
 	if report.Deleted { // said once: there is no object afterwards
 		w.lifeEvents()
 		edits.Events = w.events
@@ -37,20 +31,17 @@ func projectHelmRelease(report *model.Report, previous *unstructured.Unstructure
 		w.judge()
 		w.observe()
 	}
-	setHandled(w.status, report)
-	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
-	edits.Status = finish(w.status, w.now)
+	w.handled()
+	edits = w.finish(edits, report.Handled, report.Findings)
 	w.lifeEvents()
 	edits.Events = w.events
 	return edits
 }
 
 type releaseWriter struct {
-	report   *model.Report
-	release  *model.ReleaseReport // nil: Helm's life cycle was not reached
-	status   record
-	was, now *conditions
-	events   []model.Event
+	draft
+	report  *model.Report
+	release *model.ReleaseReport // nil: Helm's life cycle was not reached
 }
 
 // knowsLife reports whether the report tells of Helm's life cycle. One that says
@@ -222,18 +213,15 @@ func heldMessage(report *model.Report) string {
 	return message + fmt.Sprintf("; everything else of revision %s is applied; to go on set annotation %s=%s, or run plumb approve", report.Revision, AnnotationApprove, hold.Token)
 }
 
-// setHandled answers requests.
-func setHandled(status record, report *model.Report) {
-	if report.Handled != "" {
-		status["lastHandledReconcileAt"] = report.Handled
-	}
-	if report.Release == nil {
+// handled answers the requests that only a release has.
+func (w *releaseWriter) handled() {
+	if w.release == nil {
 		return
 	}
-	if report.Release.ForceHandled != "" {
-		status["lastHandledForceAt"] = report.Release.ForceHandled
+	if w.release.ForceHandled != "" {
+		w.status["lastHandledForceAt"] = w.release.ForceHandled
 	}
-	if report.Release.ResetHandled != "" {
-		status["lastHandledResetAt"] = report.Release.ResetHandled
+	if w.release.ResetHandled != "" {
+		w.status["lastHandledResetAt"] = w.release.ResetHandled
 	}
 }

@@ -18,13 +18,7 @@ import (
 // conditions as they go; here one function sees the whole report.
 func projectKustomization(report *model.Report, previous *unstructured.Unstructured) model.Edits {
 	edits := model.Edits{Finalizer: Finalizer, Finalize: !report.Deleted}
-	w := kustomizationWriter{
-		report:   report,
-		previous: previous,
-		status:   statusOf(previous),
-		was:      newConditions(previous),
-		now:      newConditions(previous).stamp(report.At, report.Generation),
-	}
+	w := kustomizationWriter{report: report, draft: newDraft(previous, report.At, report.Generation)}
 	if report.Deleted { // said once: there is no object afterwards
 		w.news = true
 		w.changeEvents()
@@ -45,20 +39,13 @@ func projectKustomization(report *model.Report, previous *unstructured.Unstructu
 	case report.Phase == model.PhaseDone:
 		w.succeeded()
 	}
-	setHandled(w.status, report)
-	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
-	edits.Status = finish(w.status, w.now)
-	edits.Events = w.events
-	return edits
+	return w.finish(edits, report.Handled, report.Findings)
 }
 
 type kustomizationWriter struct {
-	report   *model.Report
-	previous *unstructured.Unstructured
-	status   map[string]any
-	was, now *conditions
-	events   []model.Event
-	news     bool // the report tells of a run that the status does not know yet
+	draft
+	report *model.Report
+	news   bool // the report tells of a run that the status does not know yet
 }
 
 // running marks a run that takes long enough to be seen.
@@ -459,10 +446,7 @@ func (w *kustomizationWriter) failureEvent(reason, message string) {
 const maxEvent = 1000 // the API server takes 1,024 bytes
 
 func (w *kustomizationWriter) event(kind, reason, message string, more map[string]string) {
-	marks := map[string]string{GroupKustomize + "/revision": w.report.Revision}
-	if from := w.report.OriginRevision; from != "" {
-		marks[GroupKustomize+"/originRevision"] = from
-	}
+	marks := map[string]string{GroupKustomize + "/revision": w.report.Revision, GroupKustomize + "/originRevision": w.report.OriginRevision}
 	for key, value := range more {
 		marks[key] = value
 	}

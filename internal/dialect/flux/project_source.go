@@ -19,14 +19,7 @@ func (voice sourceVoice) project(report *model.SourceReport, previous *unstructu
 	if report.Deleted {
 		return edits
 	}
-	w := sourceWriter{
-		voice:    voice,
-		report:   report,
-		previous: previous,
-		status:   statusOf(previous),
-		was:      newConditions(previous),
-		now:      newConditions(previous).stamp(report.At, report.Generation),
-	}
+	w := sourceWriter{voice: voice, report: report, draft: newDraft(previous, report.At, report.Generation)}
 	switch {
 	case report.Suspended: // upstream leaves everything as it was
 	case report.Fault != nil:
@@ -36,13 +29,7 @@ func (voice sourceVoice) project(report *model.SourceReport, previous *unstructu
 	case report.Artifact != nil:
 		w.stored()
 	}
-	if report.Handled != "" {
-		w.status["lastHandledReconcileAt"] = report.Handled
-	}
-	w.events = append(w.events, w.now.writeFindings(report.Findings)...)
-	edits.Status = finish(w.status, w.now)
-	edits.Events = w.events
-	return edits
+	return w.finish(edits, report.Handled, report.Findings)
 }
 
 // sourceVoice is what a kind has of its own to say.
@@ -61,12 +48,9 @@ type sourceVoice struct {
 }
 
 type sourceWriter struct {
-	voice    sourceVoice
-	report   *model.SourceReport
-	previous *unstructured.Unstructured
-	status   map[string]any
-	was, now *conditions
-	events   []model.Event
+	draft
+	voice  sourceVoice
+	report *model.SourceReport
 }
 
 // failConditions are the abnormal-true conditions of sources.

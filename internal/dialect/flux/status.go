@@ -210,6 +210,29 @@ func setText(status map[string]any, field, value string) {
 	status[field] = value
 }
 
+// draft is what a report makes of the last status.
+type draft struct {
+	previous *unstructured.Unstructured
+	status   record
+	was, now *conditions
+	events   []model.Event
+}
+
+func newDraft(previous *unstructured.Unstructured, at time.Time, generation int64) draft {
+	return draft{previous: previous, status: statusOf(previous), was: newConditions(previous), now: newConditions(previous).stamp(at, generation)}
+}
+
+// finish writes what is left for every kind, the request that was handled and
+// the findings, into the edits.
+func (d *draft) finish(edits model.Edits, handled string, findings []model.Finding) model.Edits {
+	if handled != "" {
+		d.status["lastHandledReconcileAt"] = handled
+	}
+	d.events = append(d.events, d.now.writeFindings(findings)...)
+	edits.Status, edits.Events = finish(d.status, d.now), d.events
+	return edits
+}
+
 // finish puts the conditions into the status.
 func finish(status map[string]any, c *conditions) map[string]any {
 	if len(c.list) == 0 {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -93,6 +94,22 @@ func (d Disk) read(t testing.TB, file string) (input, want string, found bool) {
 	}
 	input, want, found = strings.Cut(string(text), "\n"+divider)
 	return strings.TrimSuffix(input, "\n") + "\n", want, found
+}
+
+// Documents are the objects of a text of several YAML documents, as served.
+func Documents(t testing.TB, text string) []*unstructured.Unstructured {
+	t.Helper()
+	var out []*unstructured.Unstructured
+	for _, doc := range strings.Split("\n"+text, "\n---\n") {
+		var fields map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &fields); err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
+		if len(fields) > 0 {
+			out = append(out, AsServed(t, fields))
+		}
+	}
+	return out
 }
 
 // AsServed has the fields of an object as a client decodes them: whole numbers

@@ -263,3 +263,19 @@ func Clip(s string, limit int) string {
 	const more = "..."
 	return strings.ToValidUTF8(s[:max(0, limit-len(more))], "") + more
 }
+
+// Selector is what a patch is for; nil when none is given.
+func (n Node) Selector() *model.Selector {
+	if !n.Present() {
+		return nil
+	}
+	return &model.Selector{
+		Group:              n.At("group").Str(),
+		Version:            n.At("version").Str(),
+		Kind:               n.At("kind").Str(),
+		Namespace:          n.At("namespace").Str(),
+		Name:               n.At("name").Str(),
+		LabelSelector:      n.At("labelSelector").Str(),
+		AnnotationSelector: n.At("annotationSelector").Str(),
+	}
+}

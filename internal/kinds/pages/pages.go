@@ -103,39 +103,40 @@ func kindState(kind dialect.Kind) string {
 	return string(flux.NotYet)
 }
 
-// exceptions are the fields that do not work as upstream's do.
-func exceptions(rows []row) string {
+// table has a row of cells for each row of a dialect's table that is chosen.
+func table(head []string, rows []row, chosen func(row) bool, cells func(row) []string) string {
 	var b strings.Builder
-	b.WriteString("| kind | field | state | what that means |\n| --- | --- | --- | --- |\n")
+	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	line(head)
+	line(slices.Repeat([]string{"---"}, len(head)))
 	for _, field := range rows {
-		if field.support != string(flux.Works) && field.path != "spec" {
-			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", field.kind, field.path, field.support, field.note)
+		if chosen(field) {
+			line(cells(field))
 		}
 	}
 	return b.String()
 }
 
+func code(text string) string { return "`" + text + "`" }
+
+// exceptions are the fields that do not work as upstream's do.
+func exceptions(rows []row) string {
+	return table([]string{"kind", "field", "state", "what that means"}, rows,
+		func(field row) bool { return field.support != string(flux.Works) && field.path != "spec" },
+		func(field row) []string { return []string{field.kind, code(field.path), field.support, field.note} })
+}
+
 func fieldTable(kind string) string {
-	var b strings.Builder
-	b.WriteString("| field | versions | state | notes |\n| --- | --- | --- | --- |\n")
-	for _, field := range fluxRows() {
-		if field.kind == kind {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", field.path, field.versions, field.support, field.note)
-		}
-	}
-	return b.String()
+	return table([]string{"field", "versions", "state", "notes"}, fluxRows(),
+		func(field row) bool { return field.kind == kind },
+		func(field row) []string { return []string{code(field.path), field.versions, field.support, field.note} })
 }
 
 // argoTable has no versions: there is one.
 func argoTable(kind string) string {
-	var b strings.Builder
-	b.WriteString("| field | state | notes |\n| --- | --- | --- |\n")
-	for _, field := range argoRows() {
-		if field.kind == kind {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", field.path, field.support, field.note)
-		}
-	}
-	return b.String()
+	return table([]string{"field", "state", "notes"}, argoRows(),
+		func(field row) bool { return field.kind == kind },
+		func(field row) []string { return []string{code(field.path), field.support, field.note} })
 }
 
 // since says which versions have the field, when not the newest.

@@ -31,7 +31,7 @@ const (
 
 var (
 	awsRoleForm     = regexp.MustCompile(`^arn:aws[\w-]*:iam::[0-9]{1,30}:role/.{1,200}$`)
-	awsEndpointForm = regexp.MustCompile(`^https://(.+\.)?sts(-fips)?(\.[^.]+)?(\.vpce)?\.amazonaws\.com$`)
+	awsEndpointForm = regexp.MustCompile(`^https://([A-Za-z0-9-]+\.)*sts(-fips)?(\.[a-z0-9-]+)?(\.vpce)?\.amazonaws\.com$`)
 	// The hosts of private ECR registries in every partition, and the region in
 	// them (awslabs/amazon-ecr-credential-helper).
 	ecrHost = regexp.MustCompile(`^[0-9]+\.dkr[.-]ecr(?:-fips)?\.([^/.]+)\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov|on\.aws)$`)

@@ -10,10 +10,9 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
-	"unicode"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 // Key digests everything that could make two answers differ: what is asked for,
@@ -93,41 +92,12 @@ func Secrets(auth *model.HTTPAuth, addresses ...*url.URL) []string {
 // maxMessage bounds what is quoted from a server, in bytes.
 const maxMessage = 400
 
-// Scrubber returns a function that masks the given values, also as they stand
-// in a URL, drops control characters and bounds the length. Values shorter than
-// four bytes are not masked: they would tear every message apart.
+// Scrubber returns a function that makes what a server said fit for a message
+// (object.Scrubber). Values shorter than four bytes are not masked: they would
+// tear every message apart.
 func Scrubber(secrets []string) func(string) string {
-	forms := map[string]bool{}
-	for _, secret := range secrets {
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), url.User(secret).String()} {
-			if len(form) >= 4 {
-				forms[form] = true
-			}
-		}
-	}
-	// The longest first: a password that begins another must not leave its rest.
-	ordered := slices.SortedFunc(maps.Keys(forms), func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, form := range ordered {
-		pairs = append(pairs, form, "[secret]")
-	}
-	mask := strings.NewReplacer(pairs...)
-	return func(text string) string { return tidy(mask.Replace(text)) }
-}
-
-// tidy makes a foreign text fit for a condition.
-func tidy(text string) string {
-	printable := func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}
-	text = strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(text, "?")))
-	if len(text) <= maxMessage {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	long := slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < 4 })
+	return object.Scrubber(long, maxMessage)
 }
 
 // Display is an address fit for a message: without user, query and fragment.

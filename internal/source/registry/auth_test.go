@@ -27,6 +27,7 @@ import (
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/source/cloud"
+	"plumb.dev/plumb/internal/source/faulttest"
 )
 
 const canary = "pass-canary-word"
@@ -208,7 +209,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	given.err = &model.Fault{Reason: reasonAuthentication, Message: "failed to get credential from aws: no"}
 	spec.Auth = model.HTTPAuth{Workload: &model.WorkloadIdentity{Provider: "aws", Account: "other"}}
 	_, err := c.Resolve(t.Context(), spec)
-	wantFault(t, err, reasonAuthentication, "failed to get credential from aws: no")
+	faulttest.Expect(t, err, reasonAuthentication, "failed to get credential from aws: no")
 }
 
 // authority signs certificates.
@@ -381,7 +382,7 @@ func TestRedirectToAMetadataServer(t *testing.T) {
 	})
 	c, spec := quick(t, Limits{}), w.source("app")
 	_, err := pull(t.Context(), c, spec, resolve(t, c, spec))
-	wantFault(t, err, reasonPull, "denied")
+	faulttest.Expect(t, err, reasonPull, "denied")
 }
 
 // TestPlainByProxy: a registry that is reached only by a proxy and speaks plain
@@ -415,7 +416,7 @@ func TestPlainByProxy(t *testing.T) {
 	}
 	spec.Auth.Plain = false
 	_, err = c.Resolve(t.Context(), spec)
-	wantFault(t, err, reasonPull, "Bad Gateway")
+	faulttest.Expect(t, err, reasonPull, "Bad Gateway")
 }
 
 func TestCallerGivesUp(t *testing.T) {

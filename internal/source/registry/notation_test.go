@@ -21,6 +21,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/faulttest"
 )
 
 // notary signs with a certificate of its own authority, by notation itself.
@@ -105,8 +106,8 @@ func TestNotation(t *testing.T) {
 			spec.Verify = verifyBy("notation", one.keys...)
 			got, err := quick(t, Limits{}).Resolve(t.Context(), spec)
 			if one.want != "" {
-				wantFault(t, err, reasonVerification, "failed to verify the signature using provider 'notation': ")
-				wantFault(t, err, reasonVerification, one.want)
+				faulttest.Expect(t, err, reasonVerification, "failed to verify the signature using provider 'notation': ")
+				faulttest.Expect(t, err, reasonVerification, one.want)
 				return
 			}
 			if err != nil || got.Verified != "" != one.verified {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/faulttest"
 )
 
 func TestResolveReferences(t *testing.T) {
@@ -98,7 +99,7 @@ func TestReferencesThatCannotBe(t *testing.T) {
 				one.spec.URL = w.host + "/app"
 			}
 			_, err := quick(t, Limits{}).Resolve(t.Context(), &one.spec)
-			wantFault(t, err, one.reason, one.want)
+			faulttest.Expect(t, err, one.reason, one.want)
 		})
 	}
 }
@@ -130,7 +131,7 @@ func TestPickLayer(t *testing.T) {
 			c := quick(t, Limits{})
 			got, err := c.Resolve(t.Context(), spec)
 			if one.fails {
-				wantFault(t, err, reasonLayer, one.want)
+				faulttest.Expect(t, err, reasonLayer, one.want)
 				return
 			}
 			if err != nil {
@@ -222,7 +223,7 @@ func TestChartsThatCannotBe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := quick(t, Limits{}).ResolveChart(t.Context(), &model.ChartSource{Repository: "oci://" + w.host + "/charts/", Name: one.name, Version: one.version})
-			wantFault(t, err, one.reason, one.want)
+			faulttest.Expect(t, err, one.reason, one.want)
 		})
 	}
 }

@@ -36,6 +36,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/source/faulttest"
 )
 
 // publicKey is a key as cosign writes it.
@@ -215,8 +216,8 @@ func TestCosignKeys(t *testing.T) {
 			spec.Verify = verifyBy("cosign", one.keys...)
 			got, err := c.Resolve(t.Context(), spec)
 			if one.want != "" {
-				wantFault(t, err, reasonVerification, "failed to verify the signature using provider 'cosign': ")
-				wantFault(t, err, reasonVerification, one.want)
+				faulttest.Expect(t, err, reasonVerification, "failed to verify the signature using provider 'cosign': ")
+				faulttest.Expect(t, err, reasonVerification, one.want)
 				return
 			}
 			if err != nil {
@@ -233,7 +234,7 @@ func TestCosignKeys(t *testing.T) {
 			}
 			spec.Verify = verifyBy("cosign", model.VerifyKey{Name: "x.pub", PEM: publicKey(t, newKey(t))})
 			_, err = c.Resolve(t.Context(), spec)
-			wantFault(t, err, reasonVerification, "no matching signatures")
+			faulttest.Expect(t, err, reasonVerification, "no matching signatures")
 		})
 	}
 }
@@ -252,7 +253,7 @@ func TestVerifyCharts(t *testing.T) {
 	}
 	spec.Version = "1.1.0"
 	_, err = c.ResolveChart(t.Context(), spec)
-	wantFault(t, err, reasonVerification, "it is not signed")
+	faulttest.Expect(t, err, reasonVerification, "it is not signed")
 }
 
 func TestUnknownProvider(t *testing.T) {
@@ -261,7 +262,7 @@ func TestUnknownProvider(t *testing.T) {
 	spec := w.source("app")
 	spec.Verify = verifyBy("gpg")
 	_, err := quick(t, Limits{}).Resolve(t.Context(), spec)
-	wantFault(t, err, reasonVerification, "unsupported verification provider: gpg")
+	faulttest.Expect(t, err, reasonVerification, "unsupported verification provider: gpg")
 }
 
 func TestSignaturesAreBounded(t *testing.T) {
@@ -276,7 +277,7 @@ func TestSignaturesAreBounded(t *testing.T) {
 	spec := w.source("app")
 	spec.Verify = verifyBy("cosign", model.VerifyKey{Name: "k.pub", PEM: publicKey(t, key)})
 	_, err := quick(t, Limits{Signatures: 5}).Resolve(t.Context(), spec)
-	wantFault(t, err, reasonVerification, "and 2 more")
+	faulttest.Expect(t, err, reasonVerification, "and 2 more")
 	resolve(t, quick(t, Limits{}), spec)
 }
 
@@ -484,8 +485,8 @@ func TestKeyless(t *testing.T) {
 			spec.Verify = &model.Verification{Provider: "cosign", Identities: one.wanted, TrustRoot: one.spec}
 			got, err := New(Options{Dir: t.TempDir(), TrustRoot: one.own}).Resolve(t.Context(), spec)
 			if one.want != "" {
-				wantFault(t, err, reasonVerification, "failed to verify the signature using provider 'cosign keyless': ")
-				wantFault(t, err, reasonVerification, one.want)
+				faulttest.Expect(t, err, reasonVerification, "failed to verify the signature using provider 'cosign keyless': ")
+				faulttest.Expect(t, err, reasonVerification, one.want)
 				return
 			}
 			if err != nil || got.Verified == "" {
@@ -535,7 +536,7 @@ func TestKeylessBundle(t *testing.T) {
 			spec.Verify = &model.Verification{Provider: "cosign", TrustRoot: ours.trustedRoot(), Identities: []model.SignerIdentity{{Issuer: "example", Subject: one.subject}}}
 			got, err := quick(t, Limits{}).Resolve(t.Context(), spec)
 			if one.want != "" {
-				wantFault(t, err, reasonVerification, one.want)
+				faulttest.Expect(t, err, reasonVerification, one.want)
 			} else if err != nil || got.Verified == "" {
 				t.Errorf("%+v, %v", got, err)
 			}

@@ -84,27 +84,14 @@ func (e *expansion) entry(at string, requested map[string]any, base map[string]a
 
 // generate makes the sets of parameters of one generator.
 func (e *expansion) generate(at, kind string, body any) ([]params, error) {
-	switch kind {
-	case "list":
-		return e.list(at, body)
-	case "clusters":
-		return e.clusters(at, body)
-	case "git":
-		return e.git(at, body)
-	case "scmProvider":
-		return e.repositories(at, body)
-	case "clusterDecisionResource":
-		return e.decisions(at, body)
-	case "pullRequest":
-		return e.pullRequests(at, body)
-	case "matrix":
-		return e.matrix(at, body)
-	case "merge":
-		return e.merge(at, body)
-	case "plugin":
-		return e.plugin(at, body)
+	made, known := map[string]func(string, any) ([]params, error){
+		"list": e.list, "clusters": e.clusters, "git": e.git, "scmProvider": e.repositories, "clusterDecisionResource": e.decisions,
+		"pullRequest": e.pullRequests, "matrix": e.matrix, "merge": e.merge, "plugin": e.plugin,
+	}[kind]
+	if !known {
+		return nil, &placed{at, errors.New("no such generator")}
 	}
-	return nil, &placed{at, errors.New("no such generator")}
+	return made(at, body)
 }
 
 // interpolate fills a generator with the parameters of another. Values may

@@ -399,13 +399,16 @@ func (r *reader) parameters(data map[string]string) {
 		r.invalid("applicationsetcontroller.policy", "must be sync, create-only, create-update or create-delete: create-only is used, which takes nothing away")
 		sets.Policy = "create-only"
 	}
-	r.flag(data, "applicationsetcontroller.enable.policy.override", &sets.PolicyOverride)
-	r.flag(data, "applicationsetcontroller.enable.progressive.syncs", &sets.ProgressiveSyncs)
-	r.flag(data, "applicationsetcontroller.enable.scm.providers", &sets.SCMProviders)
-	r.flag(data, "applicationsetcontroller.enable.tokenref.strict.mode", &sets.TokenRefStrict)
-	r.flag(data, "applicationsetcontroller.enable.new.git.file.globbing", &sets.NewGitGlobbing)
-	r.flag(data, "applicationsetcontroller.enable.git.submodule", &sets.Submodules)
-	r.flag(data, "applicationsetcontroller.dryrun", &sets.DryRun)
+	for _, flag := range []struct {
+		key string
+		to  *bool
+	}{
+		{"enable.policy.override", &sets.PolicyOverride}, {"enable.progressive.syncs", &sets.ProgressiveSyncs}, {"enable.scm.providers", &sets.SCMProviders},
+		{"enable.tokenref.strict.mode", &sets.TokenRefStrict}, {"enable.new.git.file.globbing", &sets.NewGitGlobbing},
+		{"enable.git.submodule", &sets.Submodules}, {"dryrun", &sets.DryRun},
+	} {
+		r.flag(data, "applicationsetcontroller."+flag.key, flag.to)
+	}
 	r.duration(data, "applicationsetcontroller.requeue.after", &sets.RequeueAfter)
 	if sets.RequeueAfter <= 0 {
 		sets.RequeueAfter = DefaultRequeueAfter

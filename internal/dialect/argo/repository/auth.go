@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -178,14 +179,7 @@ func ownCredentials(address *url.URL, auth *model.GitAuth) {
 	if !auth.BearerToken.IsZero() || auth.GitHubApp != nil {
 		return
 	}
-	if user := address.User; user != nil {
-		if auth.Username == "" {
-			auth.Username = user.Username()
-		}
-		if password, ok := user.Password(); ok && auth.Password.IsZero() {
-			auth.Password = model.NewSecret([]byte(password))
-		}
-	}
+	reader.AddressCredentials(address, &auth.Username, &auth.Password)
 	if auth.Username == "" && !auth.Password.IsZero() {
 		auth.Username = "git"
 	}
@@ -240,7 +234,7 @@ func (a asking) file(name, key string) ([]byte, *model.Fault) {
 	}
 	text, ok := data[key].(string)
 	if !ok && data[key] != nil {
-		return nil, &model.Fault{Reason: ReasonComparison, Message: "ConfigMap " + a.namespace + "/" + name + ": the value of '" + clip(key) + "' is not a string", Advice: "correct it", Retry: true}
+		return nil, &model.Fault{Reason: ReasonComparison, Message: "ConfigMap " + a.namespace + "/" + name + ": the value of '" + reader.Clip(key, 300) + "' is not a string", Advice: "correct it", Retry: true}
 	}
 	if text == "" {
 		return nil, nil

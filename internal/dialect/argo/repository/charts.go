@@ -25,15 +25,11 @@ type Wanted struct {
 // enableOCI names (util/helm IsHelmOciRepo). Credentials are found as Source
 // finds them, needs and errors are as there.
 func Chart(facts model.Facts, namespace string, want Wanted) (model.Source, []model.Need, error) {
-	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(want.RepoURL), project: want.Project}
 	if open := open(facts, namespace); len(open) > 0 {
 		return model.Source{}, open, nil
 	}
-	place, found, fault := ask.place()
-	if fault != nil {
-		return model.Source{}, nil, fault
-	}
-	auth, fault := found.httpAuth(ask, place)
+	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(want.RepoURL), project: want.Project}
+	place, found, auth, fault := ask.reach()
 	if fault != nil {
 		return model.Source{}, nil, fault
 	}
@@ -57,15 +53,11 @@ func Chart(facts model.Facts, namespace string, want Wanted) (model.Source, []mo
 // revision: a tag, a digest or a range of versions. Credentials are found as
 // Source finds them, needs and errors are as there.
 func Artifact(facts model.Facts, namespace, repoURL, revision, project string) (model.Source, []model.Need, error) {
-	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(repoURL), project: project}
 	if open := open(facts, namespace); len(open) > 0 {
 		return model.Source{}, open, nil
 	}
-	place, found, fault := ask.place()
-	if fault != nil {
-		return model.Source{}, nil, fault
-	}
-	auth, fault := found.httpAuth(ask, place)
+	ask := asking{facts: facts, namespace: namespace, url: strings.TrimSpace(repoURL), project: project}
+	place, found, auth, fault := ask.reach()
 	if fault != nil {
 		return model.Source{}, nil, fault
 	}
@@ -149,18 +141,22 @@ func (p place) repository() string {
 	return text
 }
 
-// place finds the Secrets that speak of a repository of charts, and what they
-// say it is.
-func (a asking) place() (place, found, *model.Fault) {
+// reach finds the Secrets that speak of a repository of charts or artifacts,
+// what they say it is, and how it is spoken to.
+func (a asking) reach() (place, found, model.HTTPAuth, *model.Fault) {
 	if fault := a.known(); fault != nil {
-		return place{}, found{}, fault
+		return place{}, found{}, model.HTTPAuth{}, fault
 	}
 	secrets, fault := a.find()
 	if fault != nil {
-		return place{}, found{}, fault
+		return place{}, found{}, model.HTTPAuth{}, fault
 	}
 	at, fault := a.placed(secrets)
-	return at, secrets, fault
+	if fault != nil {
+		return place{}, found{}, model.HTTPAuth{}, fault
+	}
+	auth, fault := secrets.httpAuth(a, at)
+	return at, secrets, auth, fault
 }
 
 func (a asking) placed(f found) (place, *model.Fault) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -212,7 +213,7 @@ func (a asking) known() *model.Fault {
 		default:
 			return &model.Fault{
 				Reason:  ReasonComparison,
-				Message: fmt.Sprintf("%s cannot be read: %s", need, clip(fact.Message)),
+				Message: fmt.Sprintf("%s cannot be read: %s", need, reader.Clip(fact.Message, 300)),
 				Advice:  "allow Plumb to read it",
 				Retry:   true,
 			}

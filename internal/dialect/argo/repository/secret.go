@@ -1,46 +1,13 @@
 package repository
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strconv"
-	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
+	"plumb.dev/plumb/internal/dialect/reader"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
-
-// Data decodes data and stringData of a Secret. Errors never repeat a value.
-func Data(secret *unstructured.Unstructured) (map[string][]byte, error) {
-	out := map[string][]byte{}
-	if secret == nil {
-		return out, nil
-	}
-	for _, field := range []string{"data", "stringData"} {
-		values, ok := secret.Object[field].(map[string]any)
-		if !ok && secret.Object[field] != nil {
-			return nil, fmt.Errorf("its %s is not a map", field)
-		}
-		for key, value := range values {
-			text, ok := value.(string)
-			if !ok {
-				return nil, fmt.Errorf("the value of '%s' is not a string", clip(key))
-			}
-			if field == "stringData" {
-				out[key] = []byte(text)
-				continue
-			}
-			decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-			if err != nil {
-				return nil, fmt.Errorf("the value of '%s' is not base64", clip(key))
-			}
-			out[key] = decoded
-		}
-	}
-	return out, nil
-}
 
 // entry is one Secret of type repository or repo-creds.
 type entry struct {
@@ -57,7 +24,7 @@ func entries(fact model.Fact) []entry {
 			continue
 		}
 		e := entry{id: object.Of(secret), version: string(secret.GetUID()) + "@" + secret.GetResourceVersion()}
-		e.data, e.bad = Data(secret)
+		e.data, e.bad = reader.SecretData(secret)
 		out = append(out, e)
 	}
 	return out
@@ -100,12 +67,4 @@ func (e entry) number(key string) (int64, *model.Fault) {
 		return 0, e.fault("write a number", "the value of '%s' is not a number", key)
 	}
 	return value, nil
-}
-
-func clip(text string) string {
-	const limit = 300
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "..."
 }
