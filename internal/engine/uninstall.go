@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/plan"
