@@ -395,16 +395,11 @@ func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wa
 // eachNamed does something to the named objects, or to all of the namespace
 // when no name is given. It goes on after a failure and reports all of them.
 func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	resource, _, err := c.resource(kind.group)
+	c, objects, err := a.objectsHere(kind)
 	if err != nil {
 		return err
 	}
 	namespace := a.namespaceOf(kind)
-	objects := resource.Namespace(namespace)
 	var chosen []unstructured.Unstructured
 	var failures []error
 	if len(names) == 0 {

@@ -51,15 +51,10 @@ Prune=confirm and Delete=confirm of Argo CD, are agreed to in the same way.`,
 }
 
 func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes bool) error {
-	c, err := a.connect()
+	c, objects, err := a.objectsHere(kind)
 	if err != nil {
 		return err
 	}
-	resource, _, err := c.resource(kind.group)
-	if err != nil {
-		return err
-	}
-	objects := resource.Namespace(a.namespaceOf(kind))
 	o, err := objects.Get(ctx, name, getOptions)
 	if err != nil {
 		return err

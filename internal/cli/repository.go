@@ -230,7 +230,7 @@ func (r *repository) stock(a *app, flags *repositoryFlags) error {
 // locate puts what is at hand in place of a source.
 func (r *repository) locate(spec model.Source) (model.Source, error) {
 	r.used = append(r.used, spec)
-	address, what := "", ""
+	var address, what string
 	switch {
 	case spec.Git != nil:
 		address, what = spec.Git.URL, "Git repository "

@@ -139,6 +139,30 @@ func TestBuildOfARepositoryMapsDirectories(t *testing.T) {
 	}
 }
 
+// TestBuildOfARepositoryOfApplications follows an app of apps, a chart of the
+// repository, and what a set generates of its directories.
+func TestBuildOfARepositoryOfApplications(t *testing.T) {
+	const address = "https://git.example.com/team/fleet.git"
+	application := func(name, source string) string {
+		return "---\napiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: " + name + ", namespace: argocd}\n" +
+			"spec:\n  project: default\n  source: {repoURL: " + source + ", targetRevision: HEAD}\n  destination: {name: in-cluster, namespace: shop}\n"
+	}
+	settings := func(name string) string { return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\n" }
+	dir := checkout(t, map[string]string{
+		"apps/root.yaml": application("root", address+", path: apps"),
+		"apps/web.yaml": application("web", address+", path: charts/web") +
+			application("absent", "https://charts.example.com, chart: absent") + application("gone", "https://git.example.com/other.git, path: ."),
+		"apps/set.yaml": "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: set, namespace: argocd}\nspec:\n  goTemplate: true\n" +
+			"  generators: [{git: {repoURL: " + address + ", revision: HEAD, directories: [{path: sets/*}]}}]\n  template:\n    metadata: {name: '{{.path.basename}}'}\n" +
+			"    spec:\n      project: default\n      source: {repoURL: " + address + ", path: '{{.path.path}}', targetRevision: HEAD}\n      destination: {name: in-cluster, namespace: sets}\n",
+		"charts/web/Chart.yaml":         "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+		"charts/web/templates/one.yaml": settings("one"),
+		"sets/first/a.yaml":             settings("first"),
+		"sets/second/a.yaml":            settings("second"),
+	})
+	golden(t, "repository-applications", repositoryTranscript(t, dir, "--repository", address))
+}
+
 func TestBuildOfARepositoryRefuses(t *testing.T) {
 	empty := t.TempDir()
 	for name, args := range map[string][]string{

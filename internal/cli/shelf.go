@@ -129,14 +129,14 @@ func digestText(content []byte) string {
 // find is the best chart of a name: the version that is asked for, or the
 // highest that is allowed.
 func (s *shelf) find(name, version string) (foundChart, bool) {
-	best, any := -1, -1
+	best, highest := -1, -1
 	for i := range s.charts {
 		c := &s.charts[i]
 		if c.name != name {
 			continue
 		}
-		if any < 0 || newer(c.version, s.charts[any].version) {
-			any = i
+		if highest < 0 || newer(c.version, s.charts[highest].version) {
+			highest = i
 		}
 		if c.version == version || strings.TrimPrefix(c.version, "v") == strings.TrimPrefix(strings.ReplaceAll(version, "_", "+"), "v") {
 			return *c, true
@@ -148,11 +148,11 @@ func (s *shelf) find(name, version string) (foundChart, bool) {
 	switch {
 	case best >= 0:
 		return s.charts[best], true
-	case any >= 0 && s.anyNumber:
+	case highest >= 0 && s.anyNumber:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.stand[chartText(name, version)] = s.charts[any].version
-		return s.charts[any], true
+		s.stand[chartText(name, version)] = s.charts[highest].version
+		return s.charts[highest], true
 	}
 	return foundChart{}, false
 }

@@ -147,15 +147,20 @@ func (a *app) sync(ctx context.Context, name string, flags syncFlags) error {
 // applicationsHere is the client of the Applications in the namespace that is
 // meant.
 func (a *app) applicationsHere() (*cluster, dynamic.ResourceInterface, error) {
+	return a.objectsHere(applications)
+}
+
+// objectsHere is the client of a kind in the namespace that is meant.
+func (a *app) objectsHere(kind *declaredKind) (*cluster, dynamic.ResourceInterface, error) {
 	c, err := a.connect()
 	if err != nil {
 		return nil, nil, err
 	}
-	resource, _, err := c.resource(applications.group)
+	resource, _, err := c.resource(kind.group)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, resource.Namespace(a.namespaceOf(applications)), nil
+	return c, resource.Namespace(a.namespaceOf(kind)), nil
 }
 
 // username is what the API server calls the user, "" when it does not say.

@@ -468,7 +468,7 @@ func (r *run) carryTest(ctx context.Context, a *acting) (bool, release.Outcome, 
 		}
 		c, err := recorded(record, r.spec.Origin)
 		if err != nil {
-			return true, release.Outcome{Failed: err.Error()}, nil
+			return true, release.Outcome{Failed: err.Error()}, nil //nolint:nilerr // it is what the test came to
 		}
 		a.record = record
 		a.op = &syncing{started: time.Now().Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, checked: true}

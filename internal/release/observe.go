@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/release/common"
 	rspb "helm.sh/helm/v4/pkg/release/v1"
 
 	"plumb.dev/plumb/internal/helm"
@@ -64,8 +65,12 @@ type Stored struct {
 	RollbackTo  int // revision that a rollback brings back; 0: it is none
 }
 
-// Pending reports whether the action of the record has not ended.
-func (s *Stored) Pending() bool { return status(&s.ReleaseSnapshot).IsPending() }
+// Pending reports whether the action of the record, which may be an uninstall, has
+// not ended.
+func (r *Stored) Pending() bool {
+	is := status(&r.ReleaseSnapshot)
+	return is.IsPending() || is == common.StatusUninstalling
+}
 
 // Sum is the record as a snapshot. known are the snapshots of the status: one of
 // the same revision says which algorithm digests are made with, and what of it is

@@ -39,12 +39,12 @@ func Spelled(repoURL string) string {
 }
 
 // comparable is Spelled, by which a registry is the same with oci:// and without.
-func comparable(repoURL string) string { return strings.TrimPrefix(Spelled(repoURL), ociScheme) }
+func schemeless(repoURL string) string { return strings.TrimPrefix(Spelled(repoURL), ociScheme) }
 
 // Same reports whether two addresses name one repository (util/git SameURL). A
 // slash at the end makes no other repository.
 func Same(a, b string) bool {
-	left, right := strings.TrimRight(comparable(a), "/"), strings.TrimRight(comparable(b), "/")
+	left, right := strings.TrimRight(schemeless(a), "/"), strings.TrimRight(schemeless(b), "/")
 	return left != "" && left == right
 }
 

@@ -49,7 +49,7 @@ func TestCredentialsStayAtTheirHost(t *testing.T) {
 // one source, and everything else is another.
 func TestChartsAreShared(t *testing.T) {
 	held := cluster{repositories: []map[string]any{{"type": "helm", "url": "https://charts.example.com", "username": "u", "password": canary}}}
-	make := func(c cluster, change func(*Wanted)) model.Source {
+	chart := func(c cluster, change func(*Wanted)) model.Source {
 		want := Wanted{RepoURL: "https://charts.example.com", Chart: "web", Version: "1.x"}
 		change(&want)
 		source, needs, err := Chart(c.facts(), "argocd", want)
@@ -61,30 +61,30 @@ func TestChartsAreShared(t *testing.T) {
 		}
 		return source
 	}
-	base := make(held, func(*Wanted) {})
-	if again := make(held, func(w *Wanted) { w.Project, w.RepoURL = "team", "https://charts.example.com/" }); again.ID != base.ID {
+	base := chart(held, func(*Wanted) {})
+	if again := chart(held, func(w *Wanted) { w.Project, w.RepoURL = "team", "https://charts.example.com/" }); again.ID != base.ID {
 		t.Error("another project, or a slash, is another source")
 	}
 	newer := held
 	newer.version = "2"
 	for name, other := range map[string]model.Source{
-		"another chart":         make(held, func(w *Wanted) { w.Chart = "api" }),
-		"another version":       make(held, func(w *Wanted) { w.Version = "2.x" }),
-		"credentials passed on": make(held, func(w *Wanted) { w.PassCredentials = true }),
-		"a newer Secret":        make(newer, func(*Wanted) {}),
-		"no Secret":             make(cluster{}, func(*Wanted) {}),
-		"own credentials":       make(cluster{}, func(w *Wanted) { w.RepoURL = "https://a:b@charts.example.com" }),
-		"own credentials of another project": make(cluster{}, func(w *Wanted) {
+		"another chart":         chart(held, func(w *Wanted) { w.Chart = "api" }),
+		"another version":       chart(held, func(w *Wanted) { w.Version = "2.x" }),
+		"credentials passed on": chart(held, func(w *Wanted) { w.PassCredentials = true }),
+		"a newer Secret":        chart(newer, func(*Wanted) {}),
+		"no Secret":             chart(cluster{}, func(*Wanted) {}),
+		"own credentials":       chart(cluster{}, func(w *Wanted) { w.RepoURL = "https://a:b@charts.example.com" }),
+		"own credentials of another project": chart(cluster{}, func(w *Wanted) {
 			w.RepoURL, w.Project = "https://a:b@charts.example.com", "team"
 		}),
-		"a registry": make(held, func(w *Wanted) { w.RepoURL = "charts.example.com" }),
+		"a registry": chart(held, func(w *Wanted) { w.RepoURL = "charts.example.com" }),
 	} {
 		if other.ID == base.ID {
 			t.Errorf("%s is the same source", name)
 		}
 	}
-	a := make(cluster{}, func(w *Wanted) { w.RepoURL = "https://a:b@charts.example.com" })
-	b := make(cluster{}, func(w *Wanted) { w.RepoURL, w.Project = "https://a:b@charts.example.com", "team" })
+	a := chart(cluster{}, func(w *Wanted) { w.RepoURL = "https://a:b@charts.example.com" })
+	b := chart(cluster{}, func(w *Wanted) { w.RepoURL, w.Project = "https://a:b@charts.example.com", "team" })
 	if a.ID == b.ID {
 		t.Error("a URL with credentials is shared between projects")
 	}

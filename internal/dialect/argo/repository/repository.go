@@ -296,12 +296,12 @@ func (a asking) find() (found, *model.Fault) {
 // the longest of them.
 func (a asking) template(repoURL string) (entry, *model.Fault) {
 	var out entry
-	address, longest := comparable(repoURL), 0
+	address, longest := schemeless(repoURL), 0
 	for _, e := range entries(a.facts[templates(a.namespace)]) {
 		if e.bad != nil {
 			return entry{}, e.fault("correct the Secret", "%s", e.bad)
 		}
-		prefix := comparable(e.text("url"))
+		prefix := schemeless(e.text("url"))
 		if prefix != "" && strings.HasPrefix(address, prefix) && wholeHost(prefix, address[len(prefix):]) && len(prefix) > longest {
 			out, longest = e, len(prefix)
 		}
