@@ -14,8 +14,9 @@ import (
 	"slices"
 	"strings"
 
-	"helm.sh/helm/v4/pkg/ignore"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/release"
 )
 
 // What is packed of a directory may have this many files and bytes, of which
@@ -150,16 +151,16 @@ func (a *archive) chart(root, dir, at string, nested int) error {
 	if !ok || nested > mostLinks {
 		return fmt.Errorf("%s is no chart", dir)
 	}
-	rules := ignore.Empty()
-	if file, err := os.Open(filepath.Join(dir, ignore.HelmIgnore)); err == nil {
-		rules, err = ignore.Parse(io.LimitReader(file, chartFileBytes))
-		if err := errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("%s of %s: %w", ignore.HelmIgnore, dir, err)
-		}
+	patterns, err := os.ReadFile(filepath.Join(dir, release.IgnoreFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	rules.AddDefaults()
+	ignored, err := release.Ignoring(patterns)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
 	err = a.add(root, dir, at, 0, func(in string, info fs.FileInfo) bool {
-		return rules.Ignore(strings.TrimPrefix(in, at+"/"), info)
+		return !info.IsDir() && ignored(strings.TrimPrefix(in, at+"/"))
 	})
 	for _, d := range head.Dependencies {
 		local, is := strings.CutPrefix(d.Repository, "file://")

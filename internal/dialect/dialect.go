@@ -42,7 +42,9 @@ type Intent struct {
 type Settings struct {
 	NoCrossNamespaceRefs  bool
 	DefaultServiceAccount string
-	NoRemoteBases         bool
+	// RemoteBases: kustomizations may refer to directories of other Git
+	// repositories (--remote-bases).
+	RemoteBases bool
 
 	// SOPSAgeSecret is namespace/name of the Secret whose age keys decrypt for
 	// Kustomizations that ask for decryption and name no Secret

@@ -381,7 +381,8 @@ func (r *run) waive() {
 	}
 }
 
-// supersede notes which older revisions are not deployed any more.
+// supersede notes which older revisions are not deployed any more, and returns all
+// older ones: an action that is carried on may have done so before it stopped.
 func (r *run) supersede(ctx context.Context, a *acting) ([]int, error) {
 	for _, version := range a.action.Supersedes {
 		older := a.known[version]
@@ -396,7 +397,15 @@ func (r *run) supersede(ctx context.Context, a *acting) ([]int, error) {
 			return nil, err
 		}
 	}
-	return a.action.Supersedes, nil
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	var older []int
+	for i := range r.d.release.storage.stored {
+		if version := r.d.release.storage.stored[i].Version; version < a.record.Version {
+			older = append(older, version)
+		}
+	}
+	return older, nil
 }
 
 // oneLine is an error as the record and the conditions tell it.

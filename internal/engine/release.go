@@ -34,6 +34,7 @@ type releasing struct {
 	storage storage
 	acting  *acting // the action that is under way; nil: none
 	wanted  string  // record whose objects are the desired ones; "": none yet
+	untold  bool    // an action has ended of which the status may not tell yet
 }
 
 // acting is an action that is under way.
@@ -181,11 +182,16 @@ func (r *run) act(ctx context.Context) error {
 			r.noteRelease(state)
 			switch action.Kind {
 			case release.None:
+				l.untold = false
 				return r.atRest(ctx, facts)
 			case release.Look:
 				continue
 			}
 			l.acting = &acting{action: action, facts: *facts, began: time.Now(), hooks: map[object.ID]*hookTimes{}}
+			if err := r.tellOutcome(ctx); err != nil {
+				l.acting = nil
+				return err
+			}
 		}
 		done, outcome, err := r.carryOut(ctx, l.acting)
 		if errors.Is(err, errForeignRecord) && foreign < maxForeign {
@@ -207,10 +213,35 @@ func (r *run) act(ctx context.Context) error {
 		facts.Now = time.Now()
 		state := release.After(&facts, l.state, l.acting.action, outcome)
 		r.e.mu.Lock()
-		l.acting, r.d.sync = nil, nil
+		l.acting, r.d.sync, l.untold = nil, nil, true
 		r.e.mu.Unlock()
 		r.noteRelease(state)
 	}
+}
+
+// tellOutcome has the status tell what an action came to before the next one
+// begins: that may delete the records which are all that would tell of it after a
+// crash. A single action needs no status before it.
+func (r *run) tellOutcome(ctx context.Context) error {
+	l := r.d.release
+	if !l.untold {
+		return nil
+	}
+	told := *r.report
+	told.Running, told.Message, told.At = true, l.acting.waiting(), time.Now()
+	r.e.mu.Lock()
+	told.Inventory = r.inventory()
+	r.e.mu.Unlock()
+	if err := r.e.opts.Reporter.Persist(ctx, &told); err != nil {
+		return asFault(err, "StateError")
+	}
+	l.untold = false
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	rest := *r.report.Release
+	rest.Events = nil // told once
+	r.report.Release = &rest
+	return nil
 }
 
 // maxForeign is how often in a run an action begins anew because somebody else
@@ -477,13 +508,16 @@ func (r *run) atRest(ctx context.Context, facts *release.Facts) error {
 		return &model.Fault{Reason: helm.UninstallFailed, Waiting: true, Message: verdictText(rep.Released)}
 	}
 	r.report.Revision = facts.Chart.Version
+	if len(facts.Stored) > 0 && l.wanted == recordName(&facts.Stored[0]) {
+		if err := r.pruneLeft(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
 	case rep.Stalled != nil:
 		return &model.Fault{Reason: rep.Stalled.Reason, Message: rep.Stalled.Message, Origin: r.spec.Origin}
 	case rep.Ready != nil && !rep.Ready.OK:
 		return &model.Fault{Reason: rep.Ready.Reason, Message: rep.Ready.Message, Origin: r.spec.Origin}
-	case len(facts.Stored) > 0 && l.wanted == recordName(&facts.Stored[0]):
-		return r.pruneLeft(ctx)
 	}
 	return nil
 }

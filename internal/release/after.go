@@ -345,7 +345,7 @@ func account(f *Facts, s State) State {
 	var missed []Stored
 	for i := range f.Stored {
 		r := &f.Stored[i]
-		newer := cur == nil || r.Version > cur.Version && r.Name == cur.Name && r.Namespace == cur.Namespace
+		newer := cur == nil || r.Name == cur.Name && r.Namespace == cur.Namespace && (r.Version > cur.Version || anew(cur, r))
 		if newer && f.ours(r) && r.ended() {
 			missed = append(missed, *r)
 		}
@@ -362,6 +362,12 @@ func account(f *Facts, s State) State {
 	return s
 }
 
+// anew reports whether a record is the first of a release that was installed
+// again since a snapshot was made of the one before, which had the same revision.
+func anew(cur *model.ReleaseSnapshot, r *Stored) bool {
+	return r.Version == cur.Version && r.Made == helm.Install && status(cur) == common.StatusUninstalled
+}
+
 // ended reports whether the action of a record has ended.
 func (r *Stored) ended() bool {
 	switch status(&r.ReleaseSnapshot) {
@@ -375,6 +381,9 @@ func (r *Stored) ended() bool {
 // records is taken over as they are.
 func (s State) missed(f *Facts, r *Stored) State {
 	wrote := []Stored{*r}
+	if r.Made == helm.Install {
+		wrote[0].TestHooks = nil // those of an earlier release with the same revision
+	}
 	if strings.HasPrefix(r.Description, unlocked) { // it was given up, and does not count
 		s.record(wrote, "")
 		return s

@@ -51,18 +51,13 @@ func NewChart(c *chart.Chart, version string) (*Chart, error) {
 // directory; bytes of files and their number are bounded by the caller. What
 // .helmignore names is left out, as packaging leaves it out.
 func LoadChart(files map[string][]byte, version string) (*Chart, error) {
-	rules := ignore.Empty()
-	if text, ok := files[ignore.HelmIgnore]; ok {
-		parsed, err := ignore.Parse(bytes.NewReader(text))
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", ignore.HelmIgnore, err)
-		}
-		rules = parsed
+	ignored, err := Ignoring(files[IgnoreFile])
+	if err != nil {
+		return nil, err
 	}
-	rules.AddDefaults()
 	var kept []*archive.BufferedFile
 	for path, data := range files {
-		if !strings.HasPrefix(path, "charts/") && !ignored(rules, path) {
+		if !strings.HasPrefix(path, "charts/") && !ignored(path) {
 			kept = append(kept, &archive.BufferedFile{Name: path, Data: data})
 		}
 	}
@@ -74,9 +69,24 @@ func LoadChart(files map[string][]byte, version string) (*Chart, error) {
 	return NewChart(loaded, version)
 }
 
-// ignored reports whether a file, or a directory above it, is named by the
+// IgnoreFile names what is no part of the chart in whose directory it stands.
+const IgnoreFile = ignore.HelmIgnore
+
+// Ignoring reads the content of an IgnoreFile, which may be empty, and says of
+// files, by their paths below the chart's directory, whether packaging leaves
+// them out.
+func Ignoring(content []byte) (ignored func(path string) bool, err error) {
+	rules, err := ignore.Parse(bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", IgnoreFile, err)
+	}
+	rules.AddDefaults()
+	return func(path string) bool { return ignoredBy(rules, path) }, nil
+}
+
+// ignoredBy reports whether a file, or a directory above it, is named by the
 // rules.
-func ignored(rules *ignore.Rules, path string) bool {
+func ignoredBy(rules *ignore.Rules, path string) bool {
 	for i := range path {
 		if path[i] == '/' && rules.Ignore(path[:i], entry{name: path[:i], dir: true}) {
 			return true

@@ -22,11 +22,11 @@
 //	for {
 //		facts := gather(s.Target(spec))          // the records of that release
 //		action, s = release.Next(facts, s)
-//		persist(s.Report)                        // before anything is done
 //		if action.Kind == release.None { break } // until s.RetryAt, or news
+//		if second { persist(s.Report) }          // between two actions
 //		s = release.After(facts, s, action, carryOut(action))
-//		persist(s.Report)
 //	}
+//	persist(s.Report)
 //
 // and a test can play it against a storage of its own. The state of a release is
 // found by named checks in a fixed order, the same as helm-controller's

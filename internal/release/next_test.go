@@ -519,17 +519,29 @@ func TestRetriesAreBounded(t *testing.T) {
 }
 
 // TestKillsChangeNothing kills each play at each of its writes: it comes to the
-// same end.
+// same end, whether the status is written after each action or after the last.
 func TestKillsChangeNothing(t *testing.T) {
-	for seed := range uint64(300) {
-		whole := random(t, seed).drama(seed)
-		for at := 1; at <= whole.writes; at++ {
-			p := random(t, seed)
-			p.killAt = at
-			p.drama(seed)
-			if p.end() != whole.end() {
-				t.Fatalf("seed %d, killed at write %d of %d:\n%s\n%q\nwithout:\n%s\n%q", seed, at, whole.writes, p.end(), p.actions, whole.end(), whole.actions)
-			}
+	for _, late := range []bool{false, true} {
+		for seed := range uint64(300) {
+			killEverywhere(t, seed, late)
+		}
+	}
+}
+
+func killEverywhere(t *testing.T, seed uint64, late bool) {
+	t.Helper()
+	begin := func() *stage {
+		p := random(t, seed)
+		p.late = late
+		return p
+	}
+	whole := begin().drama(seed)
+	for at := 1; at <= whole.writes; at++ {
+		p := begin()
+		p.killAt = at
+		p.drama(seed)
+		if p.end() != whole.end() {
+			t.Fatalf("seed %d, late %v, killed at write %d of %d:\n%s\n%q\nwithout:\n%s\n%q", seed, late, at, whole.writes, p.end(), p.actions, whole.end(), whole.actions)
 		}
 	}
 }

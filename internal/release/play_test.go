@@ -32,6 +32,7 @@ type stage struct {
 	broken func(kind Kind, config string) string
 	tests  string // phase that tests end in
 	silent bool   // failing actions write no record
+	late   bool   // the status is written between actions and at the end of a round only, and records name the generation
 
 	now     time.Time
 	killAt  int // writes until it is killed; 0: never
@@ -128,18 +129,22 @@ func (p *stage) round() (dead bool) {
 			dead = true
 		}
 	}()
-	for range 50 {
+	for n := range 50 {
 		f := p.facts(&p.state)
 		a, s := Next(f, p.state)
 		p.state, p.last = s, a
-		p.persist(&p.state)
+		if !p.late || n > 0 || a.Kind == None {
+			p.persist(&p.state)
+		}
 		if a.Kind == None {
 			return false
 		}
 		p.note(a)
 		o := p.carryOut(f, a)
 		p.state = After(f, p.state, a, o)
-		p.persist(&p.state)
+		if !p.late {
+			p.persist(&p.state)
+		}
 	}
 	p.t.Fatalf("a round does not end: %q", p.actions)
 	return false
@@ -214,6 +219,9 @@ func (p *stage) makes(a Action, key func(int) string) Outcome {
 		if a.Kind == Rollback {
 			to := p.storage[key(a.To)]
 			r.ChartVersion, r.ConfigDigest = to.ChartVersion, to.ConfigDigest
+		}
+		if p.late {
+			r.Generation = p.gen
 		}
 		if p.silent {
 			return Outcome{Failed: "cannot render"}

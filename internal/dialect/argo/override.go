@@ -57,7 +57,7 @@ func (Argo) Override(render model.Render, file string, content []byte) (model.Re
 		next.Kind = model.RenderHelm
 	}
 	next.Environment, next.Overrides, next.Substitution, next.Decryption = render.Environment, render.Overrides, render.Substitution, render.Decryption
-	next.Kustomize.EnableHelm = render.Kustomize.EnableHelm
+	next.Kustomize.EnableHelm, next.Kustomize.RemoteBases = render.Kustomize.EnableHelm, render.Kustomize.RemoteBases
 	installed := render.Helm
 	next.Helm = withRelease(next.Helm, render.Environment)
 	next.Helm.KnownAPIs, next.Helm.Schemes, next.Helm.Live, next.Helm.Packaged = installed.KnownAPIs, installed.Schemes, installed.Live, installed.Packaged

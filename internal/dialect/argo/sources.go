@@ -133,6 +133,7 @@ func (c *compilation) render(source node, chart bool) model.Render {
 	c.adjust(&render, source)
 	render.Environment = c.environment(source.At("repoURL").Str(), source.At("path").Str(), source.At("targetRevision").Str())
 	render.Kustomize.EnableHelm = c.settings.KustomizeHelm
+	render.Kustomize.RemoteBases = c.choices.RemoteBases
 	render.Decryption = c.decryption
 	c.helmed(&render)
 	return render

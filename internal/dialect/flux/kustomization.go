@@ -95,12 +95,14 @@ func atRest(declared *unstructured.Unstructured, spec node) bool {
 // deliveryFields reads the spec.
 func deliveryFields(g *gathering, spec node, settings dialect.Settings) *model.Delivery {
 	namespace := g.r.ID.Namespace
+	kustomize := kustomizeOptions(spec)
+	kustomize.RemoteBases = settings.RemoteBases
 	return &model.Delivery{
 		Inputs: []model.Input{{
 			Source: sourceRef(spec.At("sourceRef"), namespace, settings),
 			Path:   treePath(spec.At("path").Str()),
 			Render: model.Render{
-				Kustomize:    kustomizeOptions(spec),
+				Kustomize:    kustomize,
 				Decryption:   g.decryption(spec.At("decryption"), settings),
 				Substitution: substitution(spec.At("postBuild"), namespace),
 			},

@@ -81,7 +81,7 @@ func compileSchema(text []byte) (compiled *jsonschema.Schema, err error) {
 		return nil, err
 	}
 	compiler := jsonschema.NewCompiler()
-	compiler.UseLoader(noLoader{})
+	compiler.UseLoader(noLoader{stub: standIn(decoded)})
 	if err := compiler.AddResource(schemaName, decoded); err != nil {
 		return nil, err
 	}
@@ -91,13 +91,13 @@ func compileSchema(text []byte) (compiled *jsonschema.Schema, err error) {
 // noLoader stands for everything that a schema refers to outside of itself. A
 // render reads no network: what another server defines is not checked, as Helm
 // does with names that it cannot resolve (urn:). Files of the disk are refused.
-type noLoader struct{}
+type noLoader struct{ stub any }
 
 // Load implements jsonschema.URLLoader.
-func (noLoader) Load(address string) (any, error) {
+func (l noLoader) Load(address string) (any, error) {
 	for _, scheme := range []string{"http://", "https://", "urn:"} {
 		if strings.HasPrefix(address, scheme) {
-			return true, nil
+			return l.stub, nil
 		}
 	}
 	return nil, fmt.Errorf("the schema refers to %s, which is no part of it", address)
@@ -120,4 +120,37 @@ func told(lines []string, e *jsonschema.ValidationError) []string {
 		what = e.ErrorKind.LocalizedString(english)
 	}
 	return append(lines, fmt.Sprintf("- at '/%s': %s", strings.Join(e.InstanceLocation, "/"), what))
+}
+
+// standIn is a document that has something, which allows everything, at each
+// place that a schema names in another document.
+func standIn(schema any) any {
+	stub := map[string]any{}
+	var visit func(value any)
+	visit = func(value any) {
+		switch v := value.(type) {
+		case []any:
+			for _, item := range v {
+				visit(item)
+			}
+		case map[string]any:
+			ref, _ := v["$ref"].(string)
+			if document, pointer, ok := strings.Cut(ref, "#/"); ok && document != "" {
+				at := stub
+				for _, element := range strings.Split(pointer, "/") {
+					below, ok := at[element].(map[string]any)
+					if !ok {
+						below = map[string]any{}
+						at[element] = below
+					}
+					at = below
+				}
+			}
+			for _, item := range v {
+				visit(item)
+			}
+		}
+	}
+	visit(schema)
+	return stub
 }
