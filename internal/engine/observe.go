@@ -228,7 +228,10 @@ func (r *run) excuse(c model.Claim, o *observed) {
 		return
 	}
 	if en.latest != "" && object.Older(o.live.GetResourceVersion(), en.latest) {
-		return // it has changed again since the look
+		// It has changed again since the look: nothing is decided by this one.
+		o.Presence, o.Drift = plan.Trusted, ""
+		e.queue.add(r.spec.ID, changed)
+		return
 	}
 	base, ok := e.baseline(d, o.live, func() *unstructured.Unstructured { return d.wanted(c.ID) })
 	if !ok {

@@ -352,16 +352,31 @@ func (r *run) podsOf(ctx context.Context, s *settling, id object.ID) *podWatch {
 		}
 	}
 	p.why = health.Deeper(parent, p.list())
+	if !r.followPods(s, id, p, kinds, selector) {
+		return nil // the wait has ended: nobody would stop the watches
+	}
+	// What the watch of the workload told between the look and now went to nobody.
+	if parent, err = r.session.Get(ctx, kind, id.Namespace, id.Name); err == nil {
+		r.e.mu.Lock()
+		p.see(parent)
+		r.e.mu.Unlock()
+	}
+	return p
+}
+
+// followPods begins the watches of what a workload has made, while its health is
+// awaited; false when it is not any more.
+func (r *run) followPods(s *settling, id object.ID, p *podWatch, kinds []schema.GroupVersionKind, selector string) bool {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	if r.d.health != s {
-		return nil // the wait has ended: nobody would stop the watches
+		return false
 	}
 	s.pods[id] = p
 	for _, gvk := range kinds {
 		p.stops = append(p.stops, r.cluster.Watch(r.e.ctx, cluster.WatchSpec{GVK: gvk, Namespace: id.Namespace, LabelSelector: selector}, p))
 	}
-	return p
+	return true
 }
 
 // podSelector is the label selector of a workload as text.
@@ -398,6 +413,9 @@ func (p *podWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
 
 // see keeps the workload itself. The caller holds e.mu.
 func (p *podWatch) see(parent *unstructured.Unstructured) {
+	if object.Older(parent.GetResourceVersion(), p.parent.GetResourceVersion()) {
+		return
+	}
 	p.parent = parent
 	p.judge()
 }
