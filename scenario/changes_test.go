@@ -177,6 +177,24 @@ var changes = []change{
 		},
 	},
 	{
+		name:     "helm-rollback",
+		declared: helmRelease("web", "  upgrade:\n    remediation:\n      remediateLastFailure: true\n"),
+		before: chart("1.0.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "hello"), "templates/gone.yaml": configMap("gone", "hello"),
+			"templates/back.yaml": annotated(configMap("back", "hello"), "helm.sh/hook: pre-rollback"),
+		}),
+		settled: map[string]string{"helmrelease/web": "ready"},
+		after: chart("1.1.0", map[string]string{
+			"templates/changed.yaml": configMap("changed", "welcome"), "templates/new.yaml": configMap("new", "hello"),
+			"templates/after.yaml": helmJob("after", "post-upgrade", "fail"),
+		}),
+		done: map[string]string{
+			"helmrelease/web":   "failed RollbackSucceeded Stalled=True .status.upgradeFailures=1 .status.history[0].version=3 .status.history[0].status=deployed",
+			"configmap/changed": ".data.text=hello", "configmap/gone": "exists", "configmap/new": "gone", "job/after": "gone", "configmap/back": "exists",
+		},
+		recreated: []string{"configmap/gone"},
+	},
+	{
 		name:     "helm-uninstall",
 		declared: helmRelease("web", ""),
 		before: chart("1.0.0", map[string]string{

@@ -100,13 +100,13 @@ type crashing struct {
 }
 
 func (c *crashing) everywhere() {
-	want, _ := c.play("")
+	want, _ := c.play("", "")
 	points := 0
 	began := time.Now()
 	for _, when := range []string{"before", "after"} {
 		for n := 1; ; n++ {
 			at := fmt.Sprintf("%s:%d", when, n)
-			got, crashed := c.play(at)
+			got, crashed := c.play(at, want)
 			if !crashed {
 				break
 			}
@@ -127,8 +127,9 @@ func (c *crashing) everywhere() {
 }
 
 // play plays the change once, with a crash at a point ("": none), and returns
-// what the cluster holds in the end and whether the controller died.
-func (c *crashing) play(at string) (string, bool) {
+// what the cluster holds in the end and whether the controller died. want is
+// what it has to hold then; "" when that is not known yet.
+func (c *crashing) play(at, want string) (string, bool) {
 	c.t.Helper()
 	c.runs++
 	ctx, cancel := context.WithTimeout(context.Background(), 3*settleLimit)
@@ -164,7 +165,7 @@ func (c *crashing) play(at string) (string, bool) {
 			c.t.Fatalf("%s: %v", at, err)
 		}
 	}
-	got, err := c.outcome(ctx, s)
+	got, err := c.outcome(ctx, s, want)
 	if err != nil {
 		c.t.Fatalf("%s: %v", at, err)
 	}
@@ -298,12 +299,28 @@ func (c *crashing) holds(ctx context.Context, s *story, questions map[string]str
 	return nil
 }
 
-// outcome is what the namespace holds when everything is done.
-func (c *crashing) outcome(ctx context.Context, s *story) (string, error) {
+// outcome is what the namespace holds when everything is done. What the
+// controller told before it died may hold already, so that the rest of what is
+// wanted is waited for: what it came to is the last that was seen.
+func (c *crashing) outcome(ctx context.Context, s *story, want string) (string, error) {
 	if err := c.holds(ctx, s, c.change.done); err != nil {
 		return "", err
 	}
-	return c.th.kube.Dump(ctx, s.known["NS"], strings.NewReplacer(s.known["NS"], "NS", s.known["REPO_URL"], "REPO_URL"))
+	patient, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	for {
+		got, err := c.th.kube.Dump(ctx, s.known["NS"], strings.NewReplacer(s.known["NS"], "NS", s.known["REPO_URL"], "REPO_URL"))
+		if err != nil || want == "" || got == want {
+			return got, err
+		}
+		select {
+		case <-patient.Done():
+			return got, nil
+		case <-tick.C:
+		}
+	}
 }
 
 // uids are those of the objects in the namespace, as KIND/NAME.
