@@ -20,6 +20,13 @@ GO ?= go
 GOLANGCI_LINT_VERSION := v2.14.0
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
+# The identity provider that the tests of internal/signin sign in with.
+DEX := $(TOOLS)/dex
+
+# The object store that the tests of internal/source/bucket read.
+S3SERVER_VERSION := v1.8.0
+S3SERVER := $(TOOLS)/versitygw-$(S3SERVER_VERSION)
+
 # How long each fuzzer runs in "make fuzz".
 FUZZTIME ?= 10s
 # What the benchmark measures; see docs/benchmarks.md.
@@ -36,10 +43,21 @@ export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
 # Tests that want a cluster start this one.
 export PLUMB_CONTROLPLANE := $(BIN)/plumb-controlplane
+export PLUMB_DEX := $(DEX)
+export PLUMB_S3SERVER := $(S3SERVER)
 
 # Every package of the main module that stands on its own. The scenarios and the
 # crash points are run by targets of their own.
-UNIT = $$($(GO) list ./... | grep -v '/scenario$$')
+UNIT = $$($(GO) list ./... | grep -v -e '/scenario$$' -e '/internal/house$$')
+
+# Of those, the packages that never start a goroutine: neither they nor their
+# tests say "go", serve, dial or run in parallel. The race detector has nothing to
+# find in them, and makes them many times slower.
+define alone
+$(GO) list -f '{{.Dir}} {{.ImportPath}}' $(UNIT) | while read -r dir path; do \
+	if grep -qsE '(^|[^[:alnum:]_"./-])go (func\(|[[:alnum:]_.]+\()|\.Go\(|\.Parallel\(|RunParallel|"net(/http(/httptest)?)?"|"os/exec"' $$dir/*.go; \
+		then echo "race $$path"; else echo "alone $$path"; fi; done
+endef
 
 # $(call slowly,what,command) runs a command that may say nothing for minutes,
 # and says every half minute that it is still at work.
@@ -107,8 +125,23 @@ floors: ## the rules of the house: imports, purity, package comments
 	@$(GO) test -count=1 ./internal/house
 
 .PHONY: unit
-unit: ## unit tests of the main module, with the race detector
-	@$(call slowly,unit tests with the race detector (minutes to build the first time),$(GO) test -race -timeout 15m $(if $(RUN),-run '$(RUN)') $(UNIT))
+unit: $(DEX) $(S3SERVER) ## unit tests of the main module, with the race detector where there are goroutines
+	@$(call slowly,unit tests (minutes to build the first time),\
+		packages=$$($(alone)); failed=; \
+		GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 15m $(if $(RUN),-run '$(RUN)') $$(sed -n 's/^race //p' <<<"$$packages") || failed=1; \
+		$(GO) test -timeout 15m $(if $(RUN),-run '$(RUN)') $$(sed -n 's/^alone //p' <<<"$$packages") || failed=1; \
+		[[ -z $$failed ]])
+
+$(S3SERVER):
+	@mkdir -p $(TOOLS)
+	@$(call slowly,building versitygw $(S3SERVER_VERSION) (two minutes the first time),\
+		CGO_ENABLED=0 GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(S3SERVER_VERSION))
+	@mv $(TOOLS)/versitygw $@
+
+$(DEX): internal/signin/dextest/go.mod
+	@mkdir -p $(TOOLS)
+	@$(call slowly,building Dex (three minutes the first time),\
+		cd internal/signin/dextest && CGO_ENABLED=0 $(GO) build -o $@ github.com/dexidp/dex/cmd/dex)
 
 .PHONY: controlplane-test
 controlplane-test: ## tests of the embedded Kubernetes

@@ -12,10 +12,17 @@
 // -dialect argo an Application. With -dialect helm they are HelmReleases of one
 // chart, which has the same objects.
 //
+// With -flux the controllers of Flux in a directory (source-controller, and
+// helm-controller or kustomize-controller) are measured in the same run, on a
+// cluster of their own, one after the other:
+//
+//	go run ./bench -dialect helm -n 100,300 -interval 10m -brief -flux DIR -flux-flags "--concurrent=20"
+//
 //	idiom.go          what differs between the dialects
 //	applications.go   the repository: generating it, and committing to it
 //	client.go         the API server: few allocations, since the driver shares the machine
 //	tracker.go        goals over watched objects, and when they were reached
+//	engine.go         what is measured: the processes of Plumb, or of Flux
 //	process.go        CPU and memory of the measured processes
 //	raw.go            the baseline
 //	phases.go         what is measured, in order

@@ -19,6 +19,8 @@ type idiom struct {
 	namespace  string // of the declared objects
 	collection string // path of the collection that they are in
 	plural     string // whose writes are statuses
+	// controllers of Flux that deliver it, beside its source-controller.
+	controllers []string
 	// object declares one application, which waits for another one if it is
 	// named.
 	object func(b *bench, name, path, after string) string
@@ -35,6 +37,7 @@ type idiom struct {
 var idioms = map[string]idiom{
 	"flux": {
 		namespace: declaredNamespace, collection: kustomizations(declaredNamespace), plural: "kustomizations",
+		controllers: []string{"kustomize-controller"},
 		object: func(b *bench, name, path, after string) string {
 			object := b.delivery(name, path, declaredNamespace)
 			if path != "apps/"+name {
@@ -58,8 +61,9 @@ var idioms = map[string]idiom{
 	},
 	"helm": {
 		namespace: declaredNamespace, collection: helmReleases, plural: "helmreleases",
-		object: (*bench).release,
-		set:    (*bench).setValues, at: func(string) func(*seen) bool { return (*seen).ready },
+		controllers: []string{"helm-controller"},
+		object:      (*bench).release,
+		set:         (*bench).setValues, at: func(string) func(*seen) bool { return (*seen).ready },
 		wake:    func(*bench, context.Context) error { return nil }, // the release itself was written
 		prepare: (*bench).declareCharts,
 	},
@@ -85,7 +89,7 @@ spec:
       sourceRef: {kind: HelmRepository, name: bench}
   driftDetection: {mode: enabled}
   values: {value: first}
-`, name, declaredNamespace, interval, name, targetNamespace)
+`, name, declaredNamespace, b.interval, name, targetNamespace)
 	if after != "" {
 		object += "  dependsOn: [{name: " + after + "}]\n"
 	}
@@ -117,7 +121,7 @@ metadata:
 spec:
   interval: %s
   url: %s
-`, declaredNamespace, interval, b.warehouse.Charts()))
+`, declaredNamespace, b.interval, b.warehouse.Charts()))
 }
 
 const helmRepositories = "/apis/source.toolkit.fluxcd.io/v1/namespaces/" + declaredNamespace + "/helmrepositories"
@@ -213,7 +217,7 @@ spec:
   url: %s
   ref:
     branch: main
-`, declaredNamespace, interval, b.forge.URL("bench"))
+`, declaredNamespace, b.interval, b.forge.URL("bench"))
 	settled := b.sources.want([]string{"bench"}, (*seen).ready)
 	if err := b.api.create(ctx, gitRepositories, source); err != nil {
 		return err

@@ -19,8 +19,14 @@ type settings struct {
 	drifts  int
 	links   int
 	rest    time.Duration
-	idiom   string
-	extra   []string
+	// interval of what is declared: at rest nothing may happen because of it.
+	interval time.Duration
+	idiom    string
+	extra    []string
+
+	flux      string // directory of its controllers; empty: Plumb alone
+	fluxFlags []string
+	brief     bool
 }
 
 func main() {
@@ -40,11 +46,16 @@ func run(ctx context.Context, args []string) error {
 	busy := load()
 	var columns []figures
 	for _, n := range s.sizes {
-		column, err := measure(ctx, s, n)
-		if err != nil {
-			return fmt.Errorf("n=%d: %w", n, err)
+		for _, flux := range []bool{false, true} {
+			if flux && s.flux == "" {
+				continue
+			}
+			column, err := measure(ctx, s, n, flux)
+			if err != nil {
+				return fmt.Errorf("n=%d: %w", n, err)
+			}
+			columns = append(columns, column)
 		}
-		columns = append(columns, column)
 	}
 	return table(os.Stdout, s, columns, busy)
 }
@@ -59,6 +70,10 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.links, "links", 10, "links of the dependency chain")
 	flags.DurationVar(&s.rest, "rest", time.Minute, "how long the engine is watched at rest")
 	flags.StringVar(&s.idiom, "dialect", "flux", "declare the applications in the words of flux or argo, or as releases of helm")
+	flags.DurationVar(&s.interval, "interval", time.Minute, "interval of what is declared")
+	flags.BoolVar(&s.brief, "brief", false, "only measure creation and rest")
+	flags.StringVar(&s.flux, "flux", "", "a directory with the controllers of Flux, which are measured next to Plumb: creation and rest")
+	fluxFlags := flags.String("flux-flags", "", "flags for each controller of Flux, separated by spaces")
 	extra := flags.String("controller-flags", "", "flags for plumb controller, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -66,7 +81,10 @@ func parse(args []string) (settings, error) {
 	if _, known := idioms[s.idiom]; !known {
 		return s, fmt.Errorf("-dialect %q: flux, argo or helm is wanted", s.idiom)
 	}
-	s.extra = strings.Fields(*extra)
+	s.extra, s.fluxFlags = strings.Fields(*extra), strings.Fields(*fluxFlags)
+	if s.flux != "" && idioms[s.idiom].controllers == nil {
+		return s, fmt.Errorf("-flux: Flux does not know the dialect %s", s.idiom)
+	}
 	for part := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(part)
 		if err != nil || n < s.links {

@@ -16,12 +16,8 @@ import (
 	"plumb.dev/plumb/scenario/stage"
 )
 
-// Where the declared objects are, and the interval that they have: at rest
-// nothing may happen because of it.
-const (
-	declaredNamespace = "flux-system"
-	interval          = "1m"
-)
+// declaredNamespace is where the declared objects are.
+const declaredNamespace = "flux-system"
 
 // progress is told of after so many commits: each waits for N statuses.
 const progress = 20
@@ -43,8 +39,8 @@ type bench struct {
 	repo      *stage.Repository
 	api       *client
 
-	controller *stage.Process
-	log        *stage.Log
+	engine *engine
+	begin  func(context.Context) (*engine, error) // starts it
 
 	dialect                      idiom
 	webhooks                     string // address of the engine
@@ -54,6 +50,8 @@ type bench struct {
 // figures are what one run found.
 type figures struct {
 	n          int
+	engine     string
+	partly     bool // only what is measured of every engine
 	raw        time.Duration
 	ready      time.Duration
 	readyCPU   time.Duration
@@ -87,14 +85,18 @@ func (s sample) at(percent int) time.Duration {
 	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }
 
-func measure(ctx context.Context, s settings, n int) (f figures, err error) {
+func measure(ctx context.Context, s settings, n int, flux bool) (f figures, err error) {
 	dir, err := os.MkdirTemp("", "plumb-bench-")
 	if err != nil {
 		return f, err
 	}
 	b := &bench{settings: s, n: n, dir: dir, dialect: idioms[s.idiom], markers: newTracker(), deliveries: newTracker(), sources: newTracker()}
+	b.begin, f.engine = b.startPlumb, "Plumb"
+	if flux {
+		b.begin, f.engine = b.startFlux, "Flux"
+	}
 	b.step = func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%s n=%d: %s\n", time.Now().Format("15:04:05"), n, fmt.Sprintf(format, args...))
+		fmt.Fprintf(os.Stderr, "%s %s n=%d: %s\n", time.Now().Format("15:04:05"), f.engine, n, fmt.Sprintf(format, args...))
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	ctx, stop := context.WithCancel(ctx)
@@ -103,32 +105,37 @@ func measure(ctx context.Context, s settings, n int) (f figures, err error) {
 		return f, err
 	}
 	f.n, f.plane = n, b.plane.ReadyAfter()
+	f.partly = flux || s.brief
 	for _, phase := range []struct {
-		name string
-		do   func(context.Context, *figures) error
+		name  string
+		do    func(context.Context, *figures) error
+		every bool // of every engine
 	}{
-		{"the baseline", b.measureRaw},
-		{"creating the applications", b.measureCreate},
-		{"a dependency chain", b.measureChain},
-		{"commits to one application", b.measureCommits},
-		{"a commit to all", b.measureAll},
-		{"hand edits", b.measureDrift},
-		{"rest", b.measureRest},
-		{"a restart", b.measureRestart},
+		{name: "the baseline", do: b.measureRaw, every: true},
+		{name: "creating the applications", do: b.measureCreate, every: true},
+		{name: "a dependency chain", do: b.measureChain},
+		{name: "commits to one application", do: b.measureCommits},
+		{name: "a commit to all", do: b.measureAll},
+		{name: "hand edits", do: b.measureDrift},
+		{name: "rest", do: b.measureRest, every: true},
+		{name: "a restart", do: b.measureRestart},
 	} {
+		if f.partly && !phase.every {
+			continue
+		}
 		b.step("measuring %s", phase.name)
 		if err := phase.do(ctx, &f); err != nil {
-			return f, fmt.Errorf("%s: %w\nplumb said:\n%s", phase.name, err, b.said())
+			return f, fmt.Errorf("%s: %w\n%s said:\n%s", phase.name, err, f.engine, b.said())
 		}
 	}
 	return f, nil
 }
 
 func (b *bench) said() string {
-	if b.log == nil {
+	if b.engine == nil {
 		return ""
 	}
-	return b.log.Tail(20)
+	return b.engine.said()
 }
 
 // open starts the control plane, the Git server and the watches.
@@ -192,8 +199,8 @@ func (b *bench) openRepository(ctx context.Context) (err error) {
 
 func (b *bench) close() error {
 	var all error
-	if b.controller != nil {
-		all = b.controller.Stop(10 * time.Second)
+	if b.engine != nil {
+		all = b.engine.stop()
 	}
 	if b.forge != nil {
 		b.forge.Close()
@@ -234,37 +241,7 @@ spec:
   sourceRef:
     kind: GitRepository
     name: bench
-`, name, namespace, interval, path)
-}
-
-// start starts plumb controller and waits until it is ready.
-func (b *bench) start(ctx context.Context) error {
-	address, err := freeAddress(ctx)
-	if err != nil {
-		return err
-	}
-	if b.webhooks, err = freeAddress(ctx); err != nil {
-		return err
-	}
-	b.log = stage.NewLog(nil)
-	args := append([]string{
-		b.plumb, "controller", "--kubeconfig", b.plane.Kubeconfig(), "--data-dir", filepath.Join(b.dir, "plumb"), "--health-addr", address,
-		"--api-addr", b.webhooks,
-	}, b.extra...)
-	if b.controller, err = stage.Start(stage.Command{Name: "plumb controller", Args: args, Log: b.log}); err != nil {
-		return err
-	}
-	for ctx.Err() == nil {
-		if ready(ctx, address) {
-			return nil
-		}
-		select {
-		case <-b.controller.Done():
-			return errors.New("plumb controller ended")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return ctx.Err()
+`, name, namespace, b.interval, path)
 }
 
 func freeAddress(ctx context.Context) (string, error) {
@@ -326,11 +303,11 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 	if err != nil {
 		return err
 	}
-	before, err := cpu(b.controller.PID())
+	before, err := cpu(b.engine.pids()...)
 	if err != nil {
 		return err
 	}
-	memory := watchMemory(b.controller.PID())
+	memory := watchMemory(b.engine.pids()...)
 	done := b.deliveries.want(b.names(), b.dialect.at(head))
 	began := time.Now()
 	err = each(ctx, b.n, parallelCreates, func(i int) error {
@@ -341,11 +318,12 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 	}
 	at, err := b.deliveries.wait(ctx, done)
 	f.readyPeak = memory.close()
+	f.peak = f.readyPeak
 	if err != nil {
 		return err
 	}
 	f.ready = at.Sub(began)
-	after, err := cpu(b.controller.PID())
+	after, err := cpu(b.engine.pids()...)
 	f.readyCPU = after - before
 	b.step("all ready after %s", f.ready.Round(time.Millisecond))
 	return err
@@ -417,12 +395,12 @@ func (b *bench) app(sample int) int { return sample*7919%b.n + 1 }
 
 func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 	half := b.commits / 2
-	pid := b.controller.PID()
+	pids := b.engine.pids()
 	mark, err := stage.AuditEnd(b.plane.AuditLog())
 	if err != nil {
 		return err
 	}
-	before, err := cpu(pid)
+	before, err := cpu(pids...)
 	if err != nil {
 		return err
 	}
@@ -440,7 +418,7 @@ func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 			b.step("%d commits, the last settled", len(f.settled))
 		}
 	}
-	after, err := cpu(pid)
+	after, err := cpu(pids...)
 	if err != nil {
 		return err
 	}
@@ -451,7 +429,7 @@ func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 	}
 	for _, r := range requests {
 		switch {
-		case !r.ByPlumb() || r.Resource == "leases" || r.Verb == "watch":
+		case !b.engine.made(r) || r.Resource == "leases" || r.Verb == "watch":
 		case r.Subresource == "status", r.Resource == b.dialect.plural && r.Subresource == "":
 			f.statuses++
 		default:
@@ -474,7 +452,7 @@ func (b *bench) measureCommits(ctx context.Context, f *figures) error {
 }
 
 func (b *bench) measureAll(ctx context.Context, f *figures) error {
-	memory := watchMemory(b.controller.PID())
+	memory := watchMemory(b.engine.pids()...)
 	took, head, err := b.change(ctx, b.everyone(), "all")
 	if err == nil {
 		err = b.settle(ctx, head)
@@ -523,36 +501,36 @@ func (b *bench) measureRest(ctx context.Context, f *figures) error {
 	if err := pause(ctx, afterglow); err != nil {
 		return err
 	}
-	pid := b.controller.PID()
+	pids := b.engine.pids()
 	mark, err := stage.AuditEnd(b.plane.AuditLog())
 	if err != nil {
 		return err
 	}
-	before, err := cpu(pid)
+	before, err := cpu(pids...)
 	if err != nil {
 		return err
 	}
 	if err := pause(ctx, b.rest); err != nil {
 		return err
 	}
-	after, err := cpu(pid)
+	after, err := cpu(pids...)
 	if err != nil {
 		return err
 	}
 	f.restCPU = after - before
-	if f.restMemory, err = anonymous(pid); err != nil {
+	if f.restMemory, err = anonymous(pids...); err != nil {
 		return err
 	}
 	f.restCalls, err = b.calls(mark)
 	return err
 }
 
-// calls counts Plumb's requests since a mark, without leases.
+// calls counts the engine's requests since a mark, without leases.
 func (b *bench) calls(mark int64) (map[string]int, error) {
 	requests, err := stage.ReadAudit(b.plane.AuditLog(), mark)
 	calls := map[string]int{}
 	for _, r := range requests {
-		if r.ByPlumb() && r.Resource != "leases" {
+		if b.engine.made(r) && r.Resource != "leases" {
 			what := r.Verb + " " + r.Resource
 			if r.Subresource != "" {
 				what += "/" + r.Subresource
@@ -576,7 +554,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // measures from the start of the new process until that is healed. Then it
 // lists what else was written.
 func (b *bench) measureRestart(ctx context.Context, f *figures) error {
-	if err := b.controller.Stop(10 * time.Second); err != nil {
+	if err := b.engine.stop(); err != nil {
 		return err
 	}
 	name := markerName(b.n)
@@ -597,7 +575,7 @@ func (b *bench) measureRestart(ctx context.Context, f *figures) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	memory := watchMemory(b.controller.PID())
+	memory := watchMemory(b.engine.pids()...)
 	at, err := b.markers.wait(ctx, healed)
 	if err != nil {
 		return err

@@ -13,8 +13,19 @@ import (
 // Linux that Go runs on.
 const clockTicks = 100
 
-// cpu is the time that a process and its reaped children have computed.
-func cpu(pid int) (time.Duration, error) {
+// cpu is the time that processes and their reaped children have computed.
+func cpu(pids ...int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		one, err := cpuOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += one
+	}
+	return sum, nil
+}
+
+func cpuOf(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -35,8 +46,19 @@ func cpu(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / clockTicks, nil
 }
 
-// anonymous is the memory of a process that no file backs, in MiB.
-func anonymous(pid int) (float64, error) {
+// anonymous is the memory of processes that no file backs, in MiB.
+func anonymous(pids ...int) (sum float64, err error) {
+	for _, pid := range pids {
+		one, err := anonymousOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += one
+	}
+	return sum, nil
+}
+
+func anonymousOf(pid int) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
@@ -50,7 +72,7 @@ func anonymous(pid int) (float64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no RssAnon", pid)
 }
 
-// A gauge samples the memory of a process for its peak.
+// A gauge samples the memory of processes together for its peak.
 type gauge struct {
 	stop chan struct{}
 	done sync.WaitGroup
@@ -61,13 +83,13 @@ type gauge struct {
 // sampling is how often memory is looked at.
 const sampling = 50 * time.Millisecond
 
-func watchMemory(pid int) *gauge {
+func watchMemory(pids ...int) *gauge {
 	g := &gauge{stop: make(chan struct{})}
 	g.done.Go(func() {
 		tick := time.NewTicker(sampling)
 		defer tick.Stop()
 		for {
-			if mib, err := anonymous(pid); err == nil {
+			if mib, err := anonymous(pids...); err == nil {
 				g.mu.Lock()
 				g.peak = max(g.peak, mib)
 				g.mu.Unlock()

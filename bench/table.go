@@ -15,33 +15,44 @@ import (
 func table(w io.Writer, s settings, columns []figures, busy string) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Measured on %d cores (%s/%s, %s, load before the run %s) with `go run ./bench -dialect %s -n %s`: %d commits to one application, %d hand edits, %s at rest with interval %s.\n\n",
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, s.idiom, sizes(s.sizes), s.commits, s.drifts, s.rest, interval)
-	row := func(what string, cell func(figures) string) {
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, s.idiom, sizes(s.sizes), s.commits, s.drifts, s.rest, s.interval)
+	every := func(what string, cell func(figures) string) {
 		fmt.Fprintf(&out, "| %s |", what)
 		for _, f := range columns {
 			fmt.Fprintf(&out, " %s |", cell(f))
 		}
 		out.WriteString("\n")
 	}
-	row("applications", func(f figures) string { return fmt.Sprint(f.n) })
+	row := func(what string, cell func(figures) string) { // of what was not measured of every engine
+		if !slices.ContainsFunc(columns, func(f figures) bool { return !f.partly }) {
+			return
+		}
+		every(what, func(f figures) string {
+			if f.partly {
+				return "–"
+			}
+			return cell(f)
+		})
+	}
+	every("applications", func(f figures) string { return fmt.Sprintf("%d, %s", f.n, f.engine) })
 	out.WriteString("|---|" + strings.Repeat("---:|", len(columns)) + "\n")
-	row("raw: the same writes without an engine, 32 writers, median of 3", func(f figures) string { return seconds(f.raw) })
-	row("created → all Ready", func(f figures) string { return seconds(f.ready) })
-	row("… as a multiple of raw", func(f figures) string { return fmt.Sprintf("%.2f", f.ready.Seconds()/f.raw.Seconds()) })
-	row("… CPU of the engine", func(f figures) string { return seconds(f.readyCPU) })
+	every("raw: the same writes without an engine, 32 writers, median of 3", func(f figures) string { return seconds(f.raw) })
+	every("created → all Ready", func(f figures) string { return seconds(f.ready) })
+	every("… as a multiple of raw", func(f figures) string { return fmt.Sprintf("%.2f", f.ready.Seconds()/f.raw.Seconds()) })
+	every("… CPU of the engine", func(f figures) string { return seconds(f.readyCPU) })
 	row("commit to one → object changed, statuses settled: p50 / p99", func(f figures) string { return percentiles(f.settled) })
 	row("commit to one → object changed, statuses under way: p50 / p99", func(f figures) string { return percentiles(f.unsettled) })
 	row("a commit to one costs all: CPU of the engine", func(f figures) string { return millis(f.otherCPU) })
 	row("… status writes / other requests", func(f figures) string { return fmt.Sprintf("%.1f / %.1f", f.statuses, f.others) })
 	row("commit to all → all objects changed", func(f figures) string { return seconds(f.all) })
 	row("hand edit → healed: p50 / p99", func(f figures) string { return percentiles(f.healed) })
-	row("at rest: CPU of the engine", func(f figures) string { return millis(f.restCPU) })
-	row("… API requests", func(f figures) string { return counts(f.restCalls) })
-	row("… anonymous memory", func(f figures) string { return fmt.Sprintf("%.0f MiB", f.restMemory) })
+	every("at rest: CPU of the engine", func(f figures) string { return millis(f.restCPU) })
+	every("… API requests", func(f figures) string { return counts(f.restCalls) })
+	every("… anonymous memory", func(f figures) string { return fmt.Sprintf("%.0f MiB", f.restMemory) })
 	row(fmt.Sprintf("a chain of %d dependsOn → all Ready", s.links), func(f figures) string { return seconds(f.chain) })
 	row("restart → drift made meanwhile is healed", func(f figures) string { return seconds(f.restart) })
 	row("… all that was written", func(f figures) string { return counts(f.writes) })
-	row("peak anonymous memory", func(f figures) string { return fmt.Sprintf("%.0f MiB", f.peak) })
+	every("peak anonymous memory", func(f figures) string { return fmt.Sprintf("%.0f MiB", f.peak) })
 	_, err := io.WriteString(w, out.String())
 	return err
 }

@@ -82,7 +82,7 @@ func (t *tracker) want(names []string, holds func(*seen) bool) *goal {
 }
 
 // goalLimit is how long any goal may take before the run is given up.
-const goalLimit = 10 * time.Minute
+const goalLimit = 30 * time.Minute
 
 // wait waits for the goal and returns when it was reached.
 func (t *tracker) wait(ctx context.Context, g *goal) (time.Time, error) {

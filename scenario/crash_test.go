@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/scenario/stage"
 )
@@ -30,20 +33,36 @@ const (
 // the state that a run without a crash has, and must not recreate an object
 // that was there before.
 //
-// A run mostly waits, so that four clusters share the changes.
+// Four clusters share the work, each taking what is next.
 func TestCrashPoints(t *testing.T) {
 	forge := openForge(t)
 	const clusters = 4
+	work := crashWork()
 	for lane := range clusters {
 		t.Run(fmt.Sprintf("cluster%d", lane+1), func(t *testing.T) {
 			t.Parallel()
-			crashLane(t, forge, lane, clusters)
+			crashLane(t, forge, work)
 		})
 	}
 }
 
-// crashLane plays every n-th change on a cluster of its own.
-func crashLane(t *testing.T, forge *stage.Forge, lane, n int) {
+// crashWork lists what there is to play: each change with the kills before its
+// writes, and with those after them. The last changes take longest, and come
+// first.
+func crashWork() <-chan *crashing {
+	work := make(chan *crashing, 2*len(changes))
+	baselines := make([]baseline, len(changes))
+	for _, when := range []string{"before", "after"} {
+		for i := range slices.Backward(changes) {
+			work <- &crashing{change: &changes[i], without: &baselines[i], when: when}
+		}
+	}
+	close(work)
+	return work
+}
+
+// crashLane plays on a cluster of its own until nothing is left.
+func crashLane(t *testing.T, forge *stage.Forge, work <-chan *crashing) {
 	dir, err := os.MkdirTemp("", "plumb-crash-")
 	if err != nil {
 		t.Fatal(err)
@@ -66,9 +85,9 @@ func crashLane(t *testing.T, forge *stage.Forge, lane, n int) {
 	if err := th.begin("main", nil, []string{armVariable + "=" + arm}); err != nil {
 		t.Fatal(err)
 	}
-	for i := lane; i < len(changes); i += n {
-		t.Run(changes[i].name, func(t *testing.T) {
-			c := &crashing{t: t, th: th, forge: forge, change: &changes[i], dir: dir, arm: arm}
+	for c := range work {
+		t.Run(c.change.name+"-"+c.when, func(t *testing.T) {
+			c.t, c.th, c.forge, c.dir, c.arm = t, th, forge, dir, arm
 			c.everywhere()
 		})
 	}
@@ -88,48 +107,67 @@ type change struct {
 	recreated []string
 }
 
-// crashing plays one change at every point.
+// A baseline is what a change comes to without a crash. Whoever asks first plays
+// it.
+type baseline struct {
+	mu    sync.Mutex
+	want  string
+	kinds map[schema.GroupVersionResource]bool // of all objects that were there, see crashing.general
+}
+
+// crashing plays one change at every point of one side of its writes.
 type crashing struct {
-	t      *testing.T
-	th     *theatre
-	forge  *stage.Forge
-	change *change
-	dir    string
-	arm    string
-	runs   int
+	t       *testing.T
+	th      *theatre
+	forge   *stage.Forge
+	change  *change
+	without *baseline
+	when    string // before or after the write
+	dir     string
+	arm     string
+	runs    int
+	played  []string // namespaces
 }
 
 func (c *crashing) everywhere() {
-	want, _ := c.play("", "")
-	points := 0
 	began := time.Now()
-	for _, when := range []string{"before", "after"} {
-		for n := 1; ; n++ {
-			at := fmt.Sprintf("%s:%d", when, n)
-			got, crashed := c.play(at, want)
-			if !crashed {
-				break
-			}
-			points++
-			if got != want {
-				c.t.Errorf("killed %s write %d, the cluster is not what it is without a crash:\n--- want\n%s\n--- got\n%s", when, n, want, got)
-			}
+	c.playWithout()
+	points := 0
+	for n := 1; ; n++ {
+		got, crashed := c.play(fmt.Sprintf("%s:%d", c.when, n))
+		if !crashed {
+			break
+		}
+		points++
+		if want := c.without.want; got != want {
+			c.t.Errorf("killed %s write %d, the cluster is not what it is without a crash:\n--- want\n%s\n--- got\n%s", c.when, n, want, got)
 		}
 	}
 	if points == 0 {
 		c.t.Error("the change writes nothing: it has no point to crash at")
 	}
+	c.compareKinds()
 	verdict := "all converged"
 	if c.t.Failed() {
 		verdict = "not all of them well"
 	}
-	c.t.Logf("%s: killed at %d points, %s, %s", c.change.name, points, verdict, time.Since(began).Round(time.Second))
+	c.t.Logf("%s: killed %s %d writes, %s, %s", c.change.name, c.when, points, verdict, time.Since(began).Round(time.Second))
+}
+
+// playWithout plays the change without a crash, unless that was done.
+func (c *crashing) playWithout() {
+	c.t.Helper()
+	c.without.mu.Lock()
+	defer c.without.mu.Unlock()
+	if c.without.want == "" {
+		c.without.kinds = map[schema.GroupVersionResource]bool{}
+		c.without.want, _ = c.play("")
+	}
 }
 
 // play plays the change once, with a crash at a point ("": none), and returns
-// what the cluster holds in the end and whether the controller died. want is
-// what it has to hold then; "" when that is not known yet.
-func (c *crashing) play(at, want string) (string, bool) {
+// what the cluster holds in the end and whether the controller died.
+func (c *crashing) play(at string) (string, bool) {
 	c.t.Helper()
 	c.runs++
 	ctx, cancel := context.WithTimeout(context.Background(), 3*settleLimit)
@@ -138,7 +176,7 @@ func (c *crashing) play(at, want string) (string, bool) {
 	if err != nil {
 		c.t.Fatalf("%s: %v", at, err)
 	}
-	existed, err := c.uids(ctx, s)
+	existed, err := c.objects(ctx, s)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -165,11 +203,11 @@ func (c *crashing) play(at, want string) (string, bool) {
 			c.t.Fatalf("%s: %v", at, err)
 		}
 	}
-	got, err := c.outcome(ctx, s, want)
+	got, exist, err := c.outcome(ctx, s)
 	if err != nil {
 		c.t.Fatalf("%s: %v", at, err)
 	}
-	c.compareUIDs(ctx, s, at, existed)
+	c.compareUIDs(at, existed, exist)
 	if err := c.leave(ctx, s); err != nil {
 		c.t.Fatalf("%s: %v", at, err)
 	}
@@ -178,7 +216,8 @@ func (c *crashing) play(at, want string) (string, bool) {
 
 // open brings a namespace of its own to the state before the change.
 func (c *crashing) open(ctx context.Context) (*story, error) {
-	namespace := fmt.Sprintf("crash-%s-%d", c.change.name, c.runs)
+	namespace := fmt.Sprintf("crash-%s-%s-%d", c.change.name, c.when, c.runs)
+	c.played = append(c.played, namespace)
 	work := filepath.Join(c.dir, namespace)
 	repo, err := c.forge.NewRepository(namespace, filepath.Join(work, "repo"))
 	if err != nil {
@@ -302,38 +341,102 @@ func (c *crashing) holds(ctx context.Context, s *story, questions map[string]str
 // outcome is what the namespace holds when everything is done. What the
 // controller told before it died may hold already, so that the rest of what is
 // wanted is waited for: what it came to is the last that was seen.
-func (c *crashing) outcome(ctx context.Context, s *story, want string) (string, error) {
+func (c *crashing) outcome(ctx context.Context, s *story) (string, []unstructured.Unstructured, error) {
 	if err := c.holds(ctx, s, c.change.done); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	patient, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	tick := time.NewTicker(patience)
 	defer tick.Stop()
 	for {
-		got, err := c.th.kube.Dump(ctx, s.known["NS"], strings.NewReplacer(s.known["NS"], "NS", s.known["REPO_URL"], "REPO_URL"))
-		if err != nil || want == "" || got == want {
-			return got, err
+		objects, err := c.objects(ctx, s)
+		if err != nil {
+			return "", nil, err
+		}
+		got, err := stage.Dump(objects, strings.NewReplacer(s.known["NS"], "NS", s.known["REPO_URL"], "REPO_URL"))
+		if err != nil || c.without.want == "" || got == c.without.want {
+			return got, objects, err
 		}
 		select {
 		case <-patient.Done():
-			return got, nil
+			return got, objects, nil
 		case <-tick.C:
 		}
 	}
 }
 
-// uids are those of the objects in the namespace, as KIND/NAME.
-func (c *crashing) uids(ctx context.Context, s *story) (map[string]string, error) {
-	objects, err := c.th.kube.All(ctx, s.known["NS"])
+// objects are those of the namespace: of every kind until it is known what a run
+// without a crash has, then of the kinds of that. Those are few, and a crash is
+// followed by several such looks; compareKinds looks at all the others.
+func (c *crashing) objects(ctx context.Context, s *story) ([]unstructured.Unstructured, error) {
+	if c.without.want != "" {
+		return c.th.kube.All(ctx, s.known["NS"], c.particular(s.known["NS"]))
+	}
+	kinds, err := c.th.kube.Kinds()
 	if err != nil {
 		return nil, err
 	}
+	var all []unstructured.Unstructured
+	for _, kind := range kinds {
+		some, err := c.th.kube.All(ctx, s.known["NS"], []schema.GroupVersionResource{kind})
+		if err != nil {
+			return nil, err
+		}
+		if len(some) > 0 {
+			c.without.kinds[general(kind, s.known["NS"])] = true
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// general is a kind that is named after the namespace, for all namespaces.
+func general(kind schema.GroupVersionResource, namespace string) schema.GroupVersionResource {
+	kind.Group = strings.Replace(kind.Group, namespace, "NS", 1)
+	return kind
+}
+
+// particular are the kinds of the baseline in one namespace.
+func (c *crashing) particular(namespace string) []schema.GroupVersionResource {
+	var kinds []schema.GroupVersionResource
+	for kind := range c.without.kinds {
+		kind.Group = strings.Replace(kind.Group, "NS", namespace, 1)
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+// compareKinds finds objects of kinds that a run without a crash has none of, in
+// all namespaces that were played in.
+func (c *crashing) compareKinds() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+	defer cancel()
+	kinds, err := c.th.kube.Kinds()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, kind := range kinds {
+		objects, err := c.th.kube.All(ctx, "", []schema.GroupVersionResource{kind})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, o := range objects {
+			if slices.Contains(c.played, o.GetNamespace()) && !c.without.kinds[general(kind, o.GetNamespace())] {
+				c.t.Errorf("%s in %s: without a crash there is nothing of its kind", brief(&o), o.GetNamespace())
+			}
+		}
+	}
+}
+
+// uids are those of objects, as KIND/NAME.
+func uids(objects []unstructured.Unstructured) map[string]string {
 	uids := map[string]string{}
 	for i := range objects {
 		uids[brief(&objects[i])] = string(objects[i].GetUID())
 	}
-	return uids, nil
+	return uids
 }
 
 func brief(o *unstructured.Unstructured) string {
@@ -341,18 +444,15 @@ func brief(o *unstructured.Unstructured) string {
 }
 
 // compareUIDs finds objects that were there before and were recreated.
-func (c *crashing) compareUIDs(ctx context.Context, s *story, at string, existed map[string]string) {
+func (c *crashing) compareUIDs(at string, before, after []unstructured.Unstructured) {
 	c.t.Helper()
-	exist, err := c.uids(ctx, s)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	exist := uids(after)
 	recreated := map[string]bool{}
 	for _, object := range c.change.recreated {
 		recreated[object] = true
 	}
 	var wrong []string
-	for object, uid := range existed {
+	for object, uid := range uids(before) {
 		if now, stays := exist[object]; stays && now != uid && !recreated[object] {
 			wrong = append(wrong, object)
 		}

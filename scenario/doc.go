@@ -45,15 +45,20 @@
 //	                       from now on a request for a path of $WEB_URL is answered with the
 //	                       file (-token: for those who have the token only); others get 404
 //	webhook HEADER FILE    posts the file to the controllers, as a forge does
+//	pack FILE DIR          makes an archive (.tgz) of the files of a directory of the story
 //	push-chart DIR...      packages charts of the story and offers them in the Helm
 //	                       repository $CHARTS_URL and the registry oci://$REGISTRY/charts
 //	push-artifact REPOSITORY:TAG [MEDIATYPE=]DIR...
 //	                       puts the files of a directory into the registry $REGISTRY, as
 //	                       "flux push artifact" does; several are layers. $DIGEST is what
 //	                       it is known by from then on
-//	sign-artifact NAME REPOSITORY:TAG
+//	sign-artifact [-notation] [-keyless SUBJECT [-bundle]] NAME REPOSITORY:TAG
 //	                       signs it, as cosign does, with a key of that name (made when it
-//	                       is named first); $NAME is the public key in base64
+//	                       is named first); $NAME is the public key in base64. Or as notation
+//	                       does, with a certificate of the authority NAME; $NAME is its
+//	                       certificate. Or as cosign does without a key, by the instance NAME
+//	                       of sigstore, as SUBJECT (-bundle: as cosign 3 does); $NAME is its
+//	                       trusted root
 //	fill-bucket DIR        the bucket "things" of the object store $REGISTRY has the files
 //	                       of the directory, and no others
 //	warehouse [MOOD]       the server of all these: well, broken; or: private USER PASSWORD;

@@ -42,7 +42,11 @@ func (th *theatre) search(ctx context.Context, namespace, text string, inGit boo
 			return nil, err
 		}
 	}
-	objects, err := th.kube.All(ctx, namespace)
+	kinds, err := th.kube.Kinds()
+	if err != nil {
+		return nil, err
+	}
+	objects, err := th.kube.All(ctx, namespace, kinds)
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,14 @@ package scenario
 import (
 	"encoding/base64"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"plumb.dev/plumb/internal/source/registry/signtest"
 	"plumb.dev/plumb/scenario/stage"
 )
 
@@ -25,7 +29,30 @@ func (s *story) store(ts *testscript.TestScript) (*stage.Warehouse, error) {
 	return s.warehouse, nil
 }
 
-func (s *story) filled(text []byte) []byte { return []byte(s.fill(string(text))) }
+// filled replaces the names that the story knows in a file, unless it is none of
+// text.
+func (s *story) filled(text []byte) []byte {
+	if !utf8.Valid(text) {
+		return text
+	}
+	return []byte(s.fill(string(text)))
+}
+
+// packFiles makes an archive of a directory, as a file of the story.
+func packFiles(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) != 2 {
+		return errUsage
+	}
+	archive, err := stage.Pack(ts.MkAbs(args[1]), "", s.filled)
+	if err != nil {
+		return err
+	}
+	file := ts.MkAbs(args[0])
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, archive, 0o600)
+}
 
 func pushChart(ts *testscript.TestScript, s *story, args []string) error {
 	warehouse, err := s.store(ts)
@@ -65,8 +92,12 @@ func pushArtifact(ts *testscript.TestScript, s *story, args []string) error {
 	return err
 }
 
-// signArtifact signs with the key of a name, and learns its public half.
+// signingIssuer vouches for everybody who signs without a key.
+const signingIssuer = "https://issuer.example.com"
+
+// signArtifact signs as somebody, and learns what verifiers have to know.
 func signArtifact(ts *testscript.TestScript, s *story, args []string) error {
+	opts, args := options(args, "-keyless")
 	if len(args) != 2 {
 		return errUsage
 	}
@@ -76,7 +107,18 @@ func signArtifact(ts *testscript.TestScript, s *story, args []string) error {
 	}
 	ctx, done := limit(awaitLimit)
 	defer done()
-	public, err := warehouse.Sign(ctx, args[1], args[0])
+	var public []byte
+	subject, keyless := opts["-keyless"]
+	_, bundle := opts["-bundle"]
+	_, byNotation := opts["-notation"]
+	switch {
+	case keyless:
+		public, err = warehouse.SignKeyless(ctx, args[1], args[0], signtest.Signer{Subject: subject, Issuer: signingIssuer}, bundle)
+	case byNotation:
+		public, err = warehouse.SignNotation(ctx, args[1], args[0])
+	default:
+		public, err = warehouse.Sign(ctx, args[1], args[0])
+	}
 	s.learn(ts, args[0], base64.StdEncoding.EncodeToString(public))
 	return err
 }

@@ -52,6 +52,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"second-cluster":     plain(secondCluster),
 		"web":                plain(webWord),
 		"webhook":            plain(webhookWord),
+		"pack":               plain(packFiles),
 		"push-chart":         plain(pushChart),
 		"push-artifact":      plain(pushArtifact),
 		"sign-artifact":      plain(signArtifact),
@@ -123,8 +124,7 @@ func gitCommit(ts *testscript.TestScript, s *story, args []string) error {
 		}
 	}
 	for _, dir := range dirs {
-		fill := func(text []byte) []byte { return []byte(s.fill(string(text))) }
-		if err := s.repo.Lay(ts.MkAbs(dir), fill); err != nil {
+		if err := s.repo.Lay(ts.MkAbs(dir), s.filled); err != nil {
 			return err
 		}
 	}

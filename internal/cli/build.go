@@ -109,6 +109,7 @@ func (a *app) buildCommand() *cobra.Command {
 			},
 		}
 		flags.bind(command)
+		a.redirects.bind(command.Flags())
 		command.Flags().BoolVar(&reveal, "show-secrets", false, "print secret values")
 		return command
 	})
@@ -256,7 +257,7 @@ func (a *app) printDerived(d *derivation, reveal bool) error {
 		for _, w := range list {
 			o := w.object
 			if !reveal {
-				o = d.secrets.masked(o, o)
+				o = d.secrets.Mask(o, o)
 			}
 			data, err := yaml.Marshal(o.Object)
 			if err != nil {

@@ -36,8 +36,16 @@ func (f logFlags) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-encoding must be json or console, not %q", f.encoding)
 }
 
-func (a *app) controllerCommand() *cobra.Command {
+const remoteBasesUsage = "let kustomizations refer to directories of other Git repositories, and to files at addresses, which are fetched as sources"
+
+func (a *app) controllerCommand() *cobra.Command { return a.engineCommand("") }
+
+// engineCommand runs the engine; with an address for the API by default, it is
+// the server.
+func (a *app) engineCommand(apiAddr string) *cobra.Command {
 	opts := control.Options{}
+	server := serverFlags{}
+	redirects := redirectFlags{}
 	logs := logFlags{level: "info", encoding: "json"}
 	command := &cobra.Command{
 		Use:   "controller",
@@ -59,10 +67,18 @@ plumb-system.`,
 			if err != nil {
 				return err
 			}
+			if opts.Redirects, err = redirects.read(a); err != nil {
+				return err
+			}
 			opts.Config, opts.Log, opts.Dialects = config, log, dialects()
 			opts.Settings.ArgoNamespace = a.kube.argoNamespace
 			if opts.DataDir != "" {
 				opts.DataDir = a.path(opts.DataDir)
+			}
+			if opts.APIAddr != "" {
+				if err := a.withConsole(&opts, server, cmd.LocalFlags(), nil); err != nil {
+					return err
+				}
 			}
 			return a.controller(cmd.Context(), opts)
 		},
@@ -74,17 +90,19 @@ plumb-system.`,
 	set.BoolVar(&opts.LeaderElect, "leader-elect", false, "act only while holding the Lease, so that several replicas can run")
 	set.StringVar(&opts.StorageAddr, "storage-addr", "", "serve artifacts at this `ADDR`; a free port on loopback without it")
 	set.StringVar(&opts.StorageAdvertised, "storage-adv-addr", "", "the `ADDR` by which consumers reach artifacts, where it differs")
-	set.StringVar(&opts.APIAddr, "api-addr", "", "answer webhooks of forges at this `ADDR`, under /api/webhook, such as :8080")
+	set.StringVar(&opts.APIAddr, "api-addr", apiAddr, "serve the console, its API and webhooks (/api/webhook) at this `ADDR`, such as :8080")
+	server.bind(set)
 	set.StringVar(&opts.MetricsAddr, "metrics-addr", "", "serve metrics at this `ADDR`, such as :8080")
 	set.StringVar(&opts.HealthAddr, "health-addr", "", "serve health and readiness at this `ADDR`, such as :9440")
 	set.BoolVar(&opts.Pprof, "pprof", false, "serve profiles beside the metrics")
 	set.BoolVar(&opts.Settings.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "refuse references to sources in other namespaces")
-	set.BoolVar(&opts.Settings.RemoteBases, "remote-bases", false, "let kustomizations refer to directories of other Git repositories, which are fetched as sources")
+	set.BoolVar(&opts.Settings.RemoteBases, "remote-bases", false, remoteBasesUsage)
 	set.Bool("no-remote-bases", true, "refuse bases in kustomizations that are fetched from elsewhere, which is what happens without --remote-bases")
 	set.StringVar(&opts.Settings.DefaultServiceAccount, "default-service-account", "", "act as this service account where a delivery names none")
 	set.StringVar(&opts.Settings.SOPSAgeSecret, "sops-age-secret", "", "`NAMESPACE/NAME` of the Secret whose age keys decrypt for Kustomizations that name none")
 	set.StringVar(&opts.Settings.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "ask the key services of clouds as this service account where spec.decryption names none")
 	set.StringSliceVar(&opts.Settings.ApplicationNamespaces, "application-namespaces", nil, "`NAMESPACES` (globs) in which Applications may live besides")
+	redirects.bind(set)
 	set.IntVar(&opts.Workers, "concurrent", 0, "deliveries worked on at a time; 0 chooses")
 	set.StringVar(&logs.level, "log-level", logs.level, "debug, info or error")
 	set.StringVar(&logs.encoding, "log-encoding", logs.encoding, "json or console")

@@ -45,7 +45,7 @@ type derivation struct {
 	withheld []wanted    // parts of an upstream installation, never applied
 	to       destination // of the objects
 	target   *cluster    // the same; nil when it is no cluster
-	secrets  secretValues
+	secrets  differ.Veil
 
 	rules    *differ.Rules // what counts as no difference
 	implicit *differ.Rules // those of them that nobody wrote: they are always respected; nil: none
@@ -126,12 +126,16 @@ func (a *app) newDeriver(home world) (*deriver, func(), error) {
 
 // newDeriverOf is newDeriver with other clients of what is fetched.
 func (a *app) newDeriverOf(home world, clients source.Clients) (*deriver, func(), error) {
+	redirects, err := a.redirects.read(a)
+	if err != nil {
+		return nil, nil, err
+	}
 	dir, err := os.MkdirTemp("", "plumb-derive-")
 	if err != nil {
 		return nil, nil, err
 	}
 	agent := "plumb/" + buildVersion()
-	store, err := source.Open(source.Options{Dir: dir, UserAgent: agent, Clients: clients})
+	store, err := source.Open(source.Options{Dir: dir, UserAgent: agent, Clients: clients, Redirects: redirects})
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -283,6 +287,9 @@ func (d *deriver) render(ctx context.Context, out *derivation, in model.Input, l
 	defer closing()
 	base, err := out.asReleased(tree, in.Render, read)
 	if err != nil {
+		return nil, err
+	}
+	if err := out.preserve(ctx, &base); err != nil {
 		return nil, err
 	}
 	base = d.target.told(base)

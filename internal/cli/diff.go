@@ -72,6 +72,7 @@ and defaults are part of the answer. Secret values are masked.
 			},
 		}
 		flags.bind(command)
+		a.redirects.bind(command.Flags())
 		return command
 	})
 	return diff
@@ -334,7 +335,7 @@ func (d *derivation) ignored(o *unstructured.Unstructured) ([]string, error) {
 // nothing but a masked value changes, it says so.
 func (d *derivation) show(before, after *unstructured.Unstructured, w *wanted) string {
 	before, after = withoutWatchLabel(before), withoutWatchLabel(after)
-	shown := object.Diff(d.secrets.veiled(before, w.object), d.secrets.veiled(after, w.object))
+	shown := object.Diff(d.secrets.Over(before, w.object), d.secrets.Over(after, w.object))
 	if shown == "" && object.Diff(before, after) != "" {
 		return "  a secret value changes\n"
 	}

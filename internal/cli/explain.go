@@ -67,6 +67,7 @@ and compared with the cluster by a dry run.`,
   plumb explain application guestbook`,
 		Args: cobra.RangeArgs(1, 2),
 	}
+	a.redirects.bind(explain.Flags())
 	explain.Flags().StringVar(&local, "path", "", "compare with this local `DIR` instead of the source")
 	a.documented(explain, "json or yaml", func(ctx context.Context, c *cluster, args []string, output string) error {
 		targets, err := c.targets(args, a.namespaceFor)

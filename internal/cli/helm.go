@@ -13,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/helm"
+	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/release"
 )
 
@@ -125,12 +127,28 @@ func (c *cluster) releaseRecords(ctx context.Context, o *unstructured.Unstructur
 		}
 		record, err := codec.Read(&secrets.Items[i])
 		if err != nil {
-			return nil, err
+			continue // as Helm does; the controller tells of it
 		}
 		records = append(records, record)
 	}
 	slices.SortFunc(records, func(x, y *release.Record) int { return cmp.Compare(x.Version, y.Version) })
 	return records, nil
+}
+
+// preserve puts the values of the last release below those that a release is given
+// (spec.upgrade.preserveValues), as its next upgrade will.
+func (d *derivation) preserve(ctx context.Context, opts *model.Render) error {
+	if d.delivery.Release == nil || !d.delivery.Release.Upgrade.PreserveValues || !opts.Helm.Upgrade || d.target == nil {
+		return nil
+	}
+	records, err := d.target.releaseRecords(ctx, d.declared)
+	if err != nil {
+		return fmt.Errorf("the values of the last release are kept, and cannot be read: %w", err)
+	}
+	if len(records) == 0 {
+		return nil // it will be an install
+	}
+	return engine.Preserve(&opts.Helm, records[len(records)-1])
 }
 
 // releaseOf is the name of a release, and the namespace of its records: as the

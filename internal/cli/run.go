@@ -49,8 +49,9 @@ type app struct {
 	say     *terminal
 	now     func() time.Time
 
-	kube    kubeFlags
-	timeout time.Duration
+	kube      kubeFlags
+	timeout   time.Duration
+	redirects redirectFlags // of a command that fetches for itself
 }
 
 func newApp(streams Streams) *app {
@@ -236,7 +237,7 @@ have, of Flux and of Argo CD, and drives them with one engine.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupRun, a.upCommand(), a.statusCommand(), a.downCommand(), a.controllerCommand())
+	add(groupRun, a.upCommand(), a.statusCommand(), a.downCommand(), a.serverCommand(), a.controllerCommand())
 	add(groupObserve, a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(), a.traceCommand(), a.explainCommand(), a.exportCommand(), a.buildCommand(), a.diffCommand())
 	add(groupAct, a.reconcileCommand(), a.syncCommand(), a.terminateCommand(), a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(), a.approveCommand())
 	add(groupMove, a.checkCommand(), a.installCommand(), a.adoptCommand(), a.uninstallCommand())

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,11 +23,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/controlplane"
+	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/gitserve"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/signin"
 )
 
 // stage is one run of plumb up: a control plane, a Git server, an engine and
@@ -267,6 +272,9 @@ func (s *stage) addRepository(ctx context.Context, repo string) error {
 		r.Path = "./"
 	}
 	if again := s.known(r); again != nil {
+		if s.flags.name != "" && s.flags.name != again.Name {
+			return advise(fmt.Errorf("it is delivered already, by the name of %s", again.Name), "forget the cluster first: plumb down --purge")
+		}
 		if s.flags.path != "" {
 			again.Path = s.flags.path
 		}
@@ -276,6 +284,9 @@ func (s *stage) addRepository(ctx context.Context, repo string) error {
 		return nil
 	}
 	r.Name = s.freeName(r)
+	if slices.ContainsFunc(s.state.Repositories, func(has upRepository) bool { return has.Name == r.Name }) {
+		return advise(fmt.Errorf("another repository is delivered by the name of %s", r.Name), "take another --name")
+	}
 	if r.Directory != "" {
 		if err := s.serve(ctx, &r); err != nil {
 			return err
@@ -310,8 +321,11 @@ func (s *stage) known(r upRepository) *upRepository {
 
 var notInNames = regexp.MustCompile(`[^a-z0-9-]+`)
 
-// freeName names the objects of a repository after it.
+// freeName names the objects of a repository after it, where no name is given.
 func (s *stage) freeName(r upRepository) string {
+	if s.flags.name != "" {
+		return s.flags.name
+	}
 	from := r.Directory
 	if from == "" {
 		from = strings.TrimSuffix(r.URL, "/")
@@ -370,25 +384,38 @@ func (s *stage) startEngine(starting, working context.Context) error {
 	if err != nil {
 		return err
 	}
+	redirects, err := s.flags.redirects.read(s.app)
+	if err != nil {
+		return err
+	}
+	for _, r := range s.state.Repositories {
+		if r.Directory != "" {
+			redirects.All = append(redirects.All, ownRedirects(r.Directory, r.URL)...)
+		}
+	}
 	dir := s.home.controller()
 	if s.temp != "" {
 		dir = filepath.Join(s.temp, "controller")
 	}
 	ready := make(chan *control.Running, 1)
 	ended := make(chan error, 1)
+	options := &control.Options{
+		Config: s.cluster.config, Dialects: dialects(), Log: logger,
+		DataDir: dir, InstallKinds: true, Redirects: redirects, Settings: dialect.Settings{RemoteBases: s.flags.bases},
+		MetricsAddr: "127.0.0.1:0", HealthAddr: "127.0.0.1:0", APIAddr: apiAddr(),
+		Ready: func(r *control.Running) {
+			select {
+			case ready <- r:
+			default: // it has yielded to another controller, and is back
+			}
+		},
+	}
+	if err := s.withConsole(options, serverFlags{}, nil, func(model.Secret) {}); err != nil {
+		return err
+	}
 	s.parts.Go(func() {
 		defer func() { _ = log.Close() }()
-		err := s.controller(working, control.Options{
-			Config: s.cluster.config, Dialects: dialects(), Log: logger,
-			DataDir: dir, InstallKinds: true,
-			MetricsAddr: "127.0.0.1:0", HealthAddr: "127.0.0.1:0", APIAddr: apiAddr(),
-			Ready: func(r *control.Running) {
-				select {
-				case ready <- r:
-				default: // it has yielded to another controller, and is back
-				}
-			},
-		})
+		err := s.controller(working, *options)
 		ended <- err
 		if working.Err() == nil {
 			s.failed <- fmt.Errorf("the engine has ended: %w", err)
@@ -397,6 +424,7 @@ func (s *stage) startEngine(starting, working context.Context) error {
 	select {
 	case running := <-ready:
 		s.state.Artifacts = "http://" + running.ArtifactAddr
+		s.state.Console = "http://" + running.APIAddr
 		s.state.Webhooks = "http://" + running.APIAddr + "/api/webhook"
 		s.state.Metrics = "http://" + running.MetricsAddr + "/metrics"
 		s.state.Health = "http://" + running.HealthAddr + "/readyz"
@@ -596,6 +624,13 @@ func (a *app) upObjects(ctx context.Context, state upState) ([]upObject, error) 
 func (a *app) printNextSteps(s upState) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nPlumb is up: Kubernetes %s at %s\n\n", s.Kubernetes, s.Server)
+	if s.Console != "" {
+		fmt.Fprintf(&b, "  Console  %s\n", s.Console)
+		if password := a.initialPassword(s); password != "" {
+			fmt.Fprintf(&b, "           sign in as admin, with the password %s\n", password)
+		}
+		b.WriteString("\n")
+	}
 	fmt.Fprintf(&b, "  export KUBECONFIG=%s\n\n", shellQuoted(s.Kubeconfig))
 	for _, r := range s.Repositories {
 		if r.Directory != "" {
@@ -616,6 +651,35 @@ func (a *app) printNextSteps(s upState) error {
 	b.WriteString("  plumb down                       stop\n")
 	return a.out("%s", b.String())
 }
+
+// initialPassword is admin's first password, which lies in its Secret until
+// somebody deletes that; "" when it does not, or cannot be had soon. This cluster
+// is the user's own, on the user's own machine.
+func (a *app) initialPassword(s upState) string {
+	ctx, cancel := context.WithTimeout(context.Background(), passwordWithin)
+	defer cancel()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	if err != nil {
+		return ""
+	}
+	c, err := newCluster(a.tuned(config))
+	if err != nil {
+		return ""
+	}
+	secrets := c.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace(control.DefaultNamespace)
+	o, err := await(ctx, secrets, signin.InitialSecretName, func(*unstructured.Unstructured) (bool, error) { return true, nil })
+	if err != nil {
+		return ""
+	}
+	value, _, err := dataOf(o, "password")
+	if err != nil {
+		return ""
+	}
+	return string(value)
+}
+
+// passwordWithin is how long a first start may take to make a password.
+const passwordWithin = 5 * time.Second
 
 // shellQuoted makes a path safe to paste.
 func shellQuoted(s string) string {

@@ -26,6 +26,9 @@ type upFlags struct {
 	ephemeral  bool
 	path       string
 	branch     string
+	name       string
+	bases      bool
+	redirects  redirectFlags
 	background bool // the process that --detach has started
 }
 
@@ -38,6 +41,9 @@ func (a *app) upCommand() *cobra.Command {
 against it, and deliver a repository: a directory with a Git work tree, a bare
 repository, or a URL. Without one, a sample repository is written to play with.
 
+A source that names an address of the checkout's remotes is read from the
+directory too.
+
 No container runtime and no administrator rights are needed. Everything listens
 on loopback. The cluster is kept until plumb down --purge; the next plumb up
 resumes it, and every plumb up REPO adds a repository to it.`,
@@ -46,6 +52,9 @@ resumes it, and every plumb up REPO adds a repository to it.`,
 
   # Your own, from the directory you work in
   plumb up . --path ./clusters/staging
+
+  # A whole repository, with its charts from a registry at hand
+  plumb up ./home-ops --name flux-system --path ./cluster --source-mirror oci://ghcr.io=http://localhost:5000
 
   # In the background; gone when it stops
   plumb up --detach --ephemeral`,
@@ -66,6 +75,9 @@ resumes it, and every plumb up REPO adds a repository to it.`,
 	set.BoolVar(&flags.ephemeral, "ephemeral", false, "keep nothing: the cluster is gone when it stops")
 	set.StringVar(&flags.path, "path", "", "`DIR` in the repository that is delivered (default: all of it)")
 	set.StringVar(&flags.branch, "branch", "", "branch that is delivered (default: the one that is checked out)")
+	set.StringVar(&flags.name, "name", "", "`NAME` of the GitRepository and the Kustomization that deliver it, such as flux-system where the repository calls itself so (default: that of the directory)")
+	set.BoolVar(&flags.bases, "remote-bases", false, remoteBasesUsage)
+	flags.redirects.bind(set)
 	set.BoolVar(&flags.background, "background", false, "run as the process that --detach starts")
 	if err := set.MarkHidden("background"); err != nil {
 		panic(err) // the flag is defined one line above
@@ -184,6 +196,13 @@ func (f upFlags) arguments(a *app, home upHome, repo string) []string {
 	if f.branch != "" {
 		args = append(args, "--branch", f.branch)
 	}
+	if f.name != "" {
+		args = append(args, "--name", f.name)
+	}
+	if f.bases {
+		args = append(args, "--remote-bases")
+	}
+	args = append(args, f.redirects.arguments(a)...)
 	if repo != "" {
 		args = append(args, "--", repo)
 	}
@@ -376,6 +395,7 @@ func (a *app) printStatus(report upReport) error {
 		about.add(first(i, "Delivers"), r.place())
 	}
 	about.add("Artifacts", s.Artifacts)
+	about.add("Console", s.Console)
 	about.add("Webhooks", s.Webhooks)
 	about.add("Metrics", s.Metrics)
 	about.add("Logs", s.Logs)

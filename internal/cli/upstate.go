@@ -23,6 +23,7 @@ type upState struct {
 	Kubeconfig string    `json:"kubeconfig,omitempty"`
 	Git        string    `json:"git,omitempty"` // address of the Git server
 	Artifacts  string    `json:"artifacts,omitempty"`
+	Console    string    `json:"console,omitempty"`
 	Webhooks   string    `json:"webhooks,omitempty"`
 	Metrics    string    `json:"metrics,omitempty"`
 	Health     string    `json:"health,omitempty"`

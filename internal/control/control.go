@@ -2,9 +2,11 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/generate"
 	"plumb.dev/plumb/internal/journal"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
 	"plumb.dev/plumb/internal/source"
 	"plumb.dev/plumb/internal/source/cloud"
@@ -44,10 +47,15 @@ type Options struct {
 	// StorageAdvertised is what consumers are told instead, such as
 	// "source-controller.flux-system.svc.cluster.local.".
 	StorageAddr, StorageAdvertised string
-	// APIAddr answers webhooks at /api/webhook; empty: off.
-	APIAddr string
+	// APIAddr answers webhooks at /api/webhook, and APIHandler everywhere else;
+	// empty: off. APITLS: only by TLS.
+	APIAddr    string
+	APIHandler http.Handler // nil: nothing but webhooks
+	APITLS     *tls.Config
 	// MetricsAddr serves /metrics, HealthAddr /healthz and /readyz; empty: off.
 	MetricsAddr, HealthAddr string
+	// Redirects lead to other addresses than those that sources name.
+	Redirects source.Redirects
 	// Pprof adds /debug/pprof to MetricsAddr.
 	Pprof bool
 	// Guard bounds unapproved deletions; the zero value is the engine's default.
@@ -58,6 +66,13 @@ type Options struct {
 	Intercept cluster.Intercept
 	// Ready is called once everything is watched.
 	Ready func(*Running)
+	// Noticed is told that a declared object looks different to people, or is
+	// gone. It must return at once; nil: nobody follows.
+	Noticed func(object.ID)
+	// Console serves whoever leads: it is handed what is known as soon as
+	// declared objects are followed, and serves until the context ends. nil:
+	// nobody is served.
+	Console func(context.Context, *World)
 }
 
 // Running is a controller at work.
@@ -140,6 +155,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	}
 	store, err := source.Open(source.Options{
 		Dir: filepath.Join(dir, "sources"), UserAgent: "plumb", ArtifactURL: server.artifactURL(), Tokens: clusters.Local(),
+		Redirects: opts.Redirects,
 	})
 	if err != nil {
 		return fmt.Errorf("open the source store in %s: %w", dir, err)
@@ -165,7 +181,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	declared.writer = newWriter(declared, log)
 	eng := engine.New(ctx, engine.Options{
 		Clusters: clusters, Sources: store, Journal: books, Reporter: declared.writer, Declared: declared,
-		Words: words{declared}, Asker: generate.New(generate.Options{}),
+		Noticed: opts.Noticed, Words: words{declared}, Asker: generate.New(generate.Options{}),
 		Clouds: cloud.New(cloud.Options{Tokens: clusters.Local()}), Meter: metrics, Log: log, Key: key, Workers: opts.Workers, Guard: opts.Guard,
 		Withhold: func(o *unstructured.Unstructured) bool {
 			for _, d := range opts.Dialects {
@@ -176,7 +192,7 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 			return false
 		},
 	})
-	declared.engine = eng
+	declared.engine, declared.noticed = eng, opts.Noticed
 	defer metrics.leading(eng, declared)()
 	if err := eng.Load(ctx); err != nil {
 		return fmt.Errorf("read the journal: %w", err)
@@ -190,7 +206,12 @@ func deliver(ctx context.Context, opts Options, dir string, key []byte, clusters
 	var work sync.WaitGroup
 	work.Go(eng.Run)
 	work.Go(func() { declared.writer.run(ctx) })
+	work.Go(func() { declared.writer.makers.run(ctx) })
 	declared.follow(ctx)
+	if opts.Console != nil {
+		world := &World{Engine: eng, Journal: books, Local: clusters.Local(), declared: declared}
+		work.Go(func() { opts.Console(ctx, world) })
+	}
 	server.ready.Store(true)
 	if opts.Ready != nil {
 		opts.Ready(&Running{ArtifactAddr: server.artifacts, MetricsAddr: server.metrics, HealthAddr: server.health, APIAddr: server.api, engine: eng})

@@ -43,6 +43,7 @@ type declarations struct {
 	facts    *facts
 	writer   *writer
 	log      *slog.Logger
+	noticed  func(object.ID) // told of every change of a declared object; nil: nobody follows
 
 	mu      sync.RWMutex
 	objects map[object.ID]*declared
@@ -58,6 +59,7 @@ type declared struct {
 	dialect dialect.Dialect
 	kind    dialect.Kind
 	current atomic.Pointer[unstructured.Unstructured] // as last seen or written, without managed fields; never changed in place
+	made    atomic.Pointer[string]                    // digest of what the kind's MadeBy asked for in it; nil: nobody did
 
 	mu      sync.Mutex // one compilation at a time
 	digest  string     // of what was compiled
@@ -118,10 +120,12 @@ func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured)
 	if w.again != nil {
 		w.again[id] = true
 	}
+	made := madeForm(o, w.kind.MadeBy)
 	o = slim(o)
 	d := w.ds.get(id)
 	if d == nil {
 		d = &declared{id: id, dialect: w.dialect, kind: w.kind}
+		d.made.Store(made)
 		d.current.Store(o)
 		w.ds.mu.Lock()
 		w.ds.objects[id], w.ds.unheard[id] = d, true
@@ -129,9 +133,12 @@ func (w *declaredWatch) Event(typ watch.EventType, o *unstructured.Unstructured)
 	} else if !d.advance(o) {
 		return
 	}
+	d.made.Store(made)
 	w.ds.compile(d)
+	w.ds.notice(id)
 	w.ds.engine.Touched(id)
 	w.ds.adopt(d, o)
+	w.ds.writer.makers.heard(id)
 }
 
 // Synced tells that every object of the kind is known. After Gone, those that
@@ -180,8 +187,16 @@ func (ds *declarations) read(gk schema.GroupKind, all bool) {
 	}
 	ds.mu.Unlock()
 	if all {
+		ds.writer.makers.seen(gk)
 		ds.engine.Heard()
 	}
+}
+
+// seen reports whether every object of a kind has been seen.
+func (ds *declarations) seen(gk schema.GroupKind) bool {
+	ds.mu.RLock()
+	defer ds.mu.RUnlock()
+	return !ds.unread[gk]
 }
 
 // Unheard names something declared of which it is not known yet what it asks
@@ -436,8 +451,16 @@ func (ds *declarations) drop(id object.ID) {
 	if deliver {
 		ds.engine.DropDelivery(id)
 	}
+	ds.writer.makers.gone(d)
 	ds.engine.Heard()
 	ds.engine.Touched(id)
+	ds.notice(id)
+}
+
+func (ds *declarations) notice(id object.ID) {
+	if ds.noticed != nil {
+		ds.noticed(id)
+	}
 }
 
 // meaning digests what a compilation depends on: everything but the status and

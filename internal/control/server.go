@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -48,10 +49,14 @@ func listen(opts Options, m *metrics) (*server, error) {
 		}
 		mx := http.NewServeMux()
 		srv := &http.Server{Handler: mx, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes}
+		bind := l.Addr().String()
+		if addr == opts.APIAddr {
+			l = speaking(srv, l, opts.APITLS)
+		}
 		s.running = append(s.running, srv)
 		go func() { _ = srv.Serve(l) }()
-		muxes[addr], bound[addr] = mx, l.Addr().String()
-		return mx, l.Addr().String(), nil
+		muxes[addr], bound[addr] = mx, bind
+		return mx, bind, nil
 	}
 	storage := opts.StorageAddr
 	if storage == "" {
@@ -69,6 +74,9 @@ func listen(opts Options, m *metrics) (*server, error) {
 			return nil, err
 		}
 		mx.HandleFunc("/api/webhook", s.webhook)
+		if opts.APIHandler != nil {
+			mx.Handle("/", opts.APIHandler)
+		}
 	}
 	if opts.MetricsAddr != "" {
 		if mx, s.metrics, err = mux(opts.MetricsAddr); err != nil {
@@ -92,6 +100,20 @@ func listen(opts Options, m *metrics) (*server, error) {
 		mx.HandleFunc("/readyz", s.readyz)
 	}
 	return s, nil
+}
+
+// speaking lets a server speak HTTP/2 as gRPC wants it, by TLS or, with no
+// configuration of it, in the clear.
+func speaking(srv *http.Server, l net.Listener, config *tls.Config) net.Listener {
+	srv.Protocols = &http.Protocols{}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(config == nil)
+	if config == nil {
+		return l
+	}
+	srv.TLSConfig = config
+	return tls.NewListener(l, config)
 }
 
 // artifactURL is what consumers put before the path of an artifact.

@@ -36,6 +36,7 @@ type writer struct {
 	running map[object.ID]bool
 	closed  bool
 	events  *events
+	makers  *makers
 }
 
 // job is what there is to say of one declared object. One field is set.
@@ -55,7 +56,7 @@ const statusWriters = 8
 
 func newWriter(ds *declarations, log *slog.Logger) *writer {
 	w := &writer{ds: ds, log: log, manager: "plumb", pending: map[object.ID]job{}, running: map[object.ID]bool{}}
-	w.events = newEvents(w)
+	w.events, w.makers = newEvents(w), newMakers(w)
 	w.ready, w.freed = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
 	return w
 }
@@ -197,6 +198,7 @@ func (w *writer) done(ctx context.Context, j job, err error) {
 	w.mu.Unlock()
 	if idle {
 		w.events.nudge()
+		w.makers.nudge()
 	}
 }
 
@@ -217,6 +219,9 @@ func (w *writer) write(ctx context.Context, j job) error {
 		return err
 	}
 	session := w.ds.cluster.As(model.Identity{}).Background()
+	if err := w.makers.drop(ctx, session, d, edits.Drops); err != nil {
+		return err
+	}
 	if edits.Status != nil || len(edits.Fields) > 0 {
 		if err := w.status(ctx, session, kind, d, previous, edits); err != nil {
 			return gone(err)
@@ -226,6 +231,7 @@ func (w *writer) write(ctx context.Context, j job) error {
 		return gone(err)
 	}
 	w.events.add(previous, edits.Events)
+	w.makers.want(d, edits.Makes, j.delivery != nil && j.delivery.Running)
 	return nil
 }
 

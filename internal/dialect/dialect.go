@@ -23,6 +23,9 @@ type Kind struct {
 	// ByStatus is true where others write the status and an object asks for what
 	// it tells: a change of the status compiles again.
 	ByStatus bool
+	// MadeBy is the field manager under which the dialect has objects of the kind
+	// made (model.Edits.Makes), as upstream does; "": it makes none.
+	MadeBy string
 	// Handled is false for kinds that are accepted and reported as not yet
 	// acted on, never ignored in silence.
 	Handled bool

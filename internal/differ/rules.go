@@ -125,6 +125,19 @@ func (r *Rules) Any(o *unstructured.Unstructured) bool {
 	return false
 }
 
+// Whole reports whether a rule leaves an object to others altogether.
+func (r *Rules) Whole(o *unstructured.Unstructured) bool {
+	if r == nil {
+		return false
+	}
+	for i := range r.rules {
+		if r.rules[i].IgnoreRule.Whole && r.rules[i].target.Selects(o) {
+			return true
+		}
+	}
+	return false
+}
+
 // Strip takes out of an object what the rules leave to others: what JSON
 // pointers and jq path expressions lead to, and what the named field managers
 // own by the object's own managedFields. o is changed in place, so hand in a

@@ -366,3 +366,27 @@ func BenchmarkAny(b *testing.B) {
 		r.Any(o)
 	}
 }
+
+// An object that is left to others altogether is told apart from one of which a
+// rule leaves a part.
+func TestWhole(t *testing.T) {
+	rules := compile(t, model.CompareRules{},
+		model.IgnoreRule{Paths: []string{"/data"}},
+		model.IgnoreRule{Whole: true, Paths: []string{"/metadata/labels"}, Target: &model.Selector{AnnotationSelector: "drift=disabled"}})
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		want        bool
+	}{
+		"left alone": {map[string]string{"drift": "disabled"}, true},
+		"in part":    {nil, false},
+	} {
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+		o.SetAnnotations(c.annotations)
+		if got := rules.Whole(o); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if (*Rules)(nil).Whole(&unstructured.Unstructured{}) {
+		t.Error("no rules leave something alone")
+	}
+}

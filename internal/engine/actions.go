@@ -89,6 +89,14 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	}
 	act := r.actionSpec(a)
 	if !a.action.Resume {
+		if err := r.applyDefinitions(ctx, a, c.crds); err != nil {
+			a.record = nil
+			return err
+		}
+		if err := r.allServed(ctx, c); err != nil {
+			a.record = nil
+			return err
+		}
 		a.record.Generation = a.facts.Generation
 		if err := r.store(ctx, a.record); err != nil {
 			a.record = nil
@@ -101,8 +109,11 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	}
 	a.op = &syncing{
 		started: a.record.Info.LastDeployed.Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true,
-		consent: plan.Consent{Apply: true, Correct: true, CorrectAlong: true, Prune: true, Unguarded: true},
-		waits:   act.Wait, jobs: act.WaitJobs,
+		consent: plan.Consent{
+			Apply: true, Correct: true, CorrectAlong: true, Prune: true,
+			Unguarded: a.action.Kind == release.Rollback, // what goes is what the failed release brought
+		},
+		waits: act.Wait, jobs: act.WaitJobs,
 		op: model.Operation{NoHooks: !act.Hooks, Options: &model.SyncOptions{
 			CreateNamespace: a.action.Kind == release.Install && r.spec.Release.CreateNamespace, Propagation: "background", Force: act.Force,
 		}},
@@ -110,11 +121,14 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	r.e.mu.Lock()
 	r.d.sync = a.op
 	if !a.action.Resume {
+		a.op.tried = map[object.ID]bool{}
 		r.e.spendHooks(r.spec.ID)
 	}
 	r.e.mu.Unlock()
-	if err := r.applyDefinitions(ctx, a, c.crds); err != nil {
-		return r.unbegun(a, err)
+	if a.action.Resume { // they may have been changed meanwhile
+		if err := r.applyDefinitions(ctx, a, c.crds); err != nil {
+			return r.unbegun(a, err)
+		}
 	}
 	if err := r.wantRelease(ctx, c, a.action.Helm(), fmt.Sprintf("revision %d under way", a.action.Version)); err != nil {
 		return r.unbegun(a, err)
@@ -480,7 +494,7 @@ func (r *run) carryTest(ctx context.Context, a *acting) (bool, release.Outcome, 
 			return true, release.Outcome{Failed: err.Error()}, nil //nolint:nilerr // it is what the test came to
 		}
 		a.record = record
-		a.op = &syncing{started: time.Now().Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, checked: true}
+		a.op = &syncing{started: time.Now().Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, checked: true, tried: map[object.ID]bool{}}
 		r.e.mu.Lock()
 		r.d.sync = a.op
 		r.e.spendHooks(r.spec.ID)
@@ -530,7 +544,7 @@ func (r *run) unlock(ctx context.Context, a *acting) (release.Outcome, error) {
 // correct puts back what differs from the deployed release.
 func (r *run) correct(ctx context.Context) (release.Outcome, error) {
 	outcome := release.Outcome{}
-	r.consent = plan.Consent{Apply: true, Correct: true, CorrectAlong: true}
+	r.consent = r.corrections()
 	r.correcting = true
 	defer func() { r.correcting = false }()
 	if err := r.decide(); err != nil {

@@ -552,6 +552,7 @@ func (r *run) propagation() metav1.DeletionPropagation {
 	switch {
 	case r.spec.Deleting:
 		wanted = r.spec.Policy.Cascade
+	case r.spec.Release != nil: // what an upgrade takes away, whenever that is (Helm, pkg/kube, Update)
 	case r.spec.Sync.Staged:
 		if wanted = r.options(r.d.sync).Propagation; wanted == "" {
 			wanted = "foreground"
@@ -589,7 +590,7 @@ func (r *run) superseded() bool {
 // holds e.mu.
 func (r *run) moved() bool {
 	for i := range r.inputs {
-		if s := r.e.book.sources[r.inputs[i].Source]; s != nil && len(r.trees) > i && s.tree != r.trees[i] {
+		if s := r.e.sourceOf(&r.inputs[i]); s != nil && len(r.trees) > i && s.tree != r.trees[i] {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ type book struct {
 	deliveries map[object.ID]*delivery
 	readers    map[object.ID]map[object.ID]bool // source → deliveries that read it
 	madeOf     map[object.ID]map[object.ID]bool // source → sources that its news concern
+	shown      map[object.ID]map[object.ID]bool // declared source → deliveries that read it while it is suspended
 	dependants map[object.ID]map[object.ID]bool // delivery → deliveries that depend on it
 	stale      map[object.ID]bool               // deliveries whose wants are not known for their present inputs
 	blocked    map[object.ID]map[object.ID]bool // deliveries that wait for what others say, and of which objects
@@ -24,6 +25,7 @@ type book struct {
 	unread     []object.ID                      // sources that have lost their last reader
 	unmarked   map[key]map[object.ID]bool       // object without the watch label → deliveries that compare it
 	storages   map[key]map[object.ID]bool       // records of a Helm release → deliveries that go by them
+	lookups    map[question]*lookupWatch        // asked by a chart with lookup → what is heard of the answer
 	hooks      map[key]*hook                    // object that runs as a hook → what is known of it
 }
 
@@ -33,6 +35,7 @@ func newBook() book {
 		deliveries: map[object.ID]*delivery{},
 		readers:    map[object.ID]map[object.ID]bool{},
 		madeOf:     map[object.ID]map[object.ID]bool{},
+		shown:      map[object.ID]map[object.ID]bool{},
 		dependants: map[object.ID]map[object.ID]bool{},
 		stale:      map[object.ID]bool{},
 		blocked:    map[object.ID]map[object.ID]bool{},
@@ -41,6 +44,7 @@ func newBook() book {
 		owned:      map[object.ID]map[key]string{},
 		unmarked:   map[key]map[object.ID]bool{},
 		storages:   map[key]map[object.ID]bool{},
+		lookups:    map[question]*lookupWatch{},
 		hooks:      map[key]*hook{},
 	}
 }
@@ -65,6 +69,12 @@ type sourceState struct {
 	stop     func()
 	asked    uint64 // counts the requests to look
 	answered uint64 // asked, when the last look that has ended began
+
+	// Of a source that has its trees from another one (model.Source.Same).
+	lent     *source.Tree // the other's tree that was taken last
+	borrowed *source.Tree // the same tree, as this source has it
+	passed   string       // the wake token that was passed on last
+	awaits   uint64       // the other's answer that the token waits for
 }
 
 // delivery is one declared delivery.
@@ -92,6 +102,8 @@ type delivery struct {
 	asks     []object.ID           // sources that a render or an expansion asked to read
 	answers  map[string]answered   // to questions of an expansion
 	extras   map[object.ID][]extra // by the source of an input: what its render asked for besides
+	lookups  map[question]bool     // that charts have asked of the target
+	unheard  bool                  // there are more of them than are watched
 	capable  string                // state of the target that a render looked at; "": none did
 	implicit []model.IgnoreRule    // rules that follow from what is wanted
 

@@ -3,15 +3,14 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/helm"
@@ -88,14 +87,14 @@ func (r *run) freshRevision(ctx context.Context, a *acting) (*content, error) {
 		}
 	}
 	opts := r.inputs[0].Render.Helm
+	if r.spec.Release.Upgrade.PreserveValues && a.action.Kind == release.Upgrade && last != nil {
+		if err := Preserve(&opts, last); err != nil {
+			return nil, err
+		}
+	}
 	config, err := valuesOf(opts.Values)
 	if err != nil {
 		return nil, err
-	}
-	if r.spec.Release.Upgrade.PreserveValues && a.action.Kind == release.Upgrade && last != nil {
-		if config, err = preserve(&opts, config, last); err != nil {
-			return nil, err
-		}
 	}
 	c, err := r.renderRevision(ctx, a, opts)
 	if err != nil {
@@ -112,24 +111,56 @@ func (r *run) freshRevision(ctx context.Context, a *acting) (*content, error) {
 	return c, err
 }
 
-// preserve puts the values of the last release below those that are given.
-func preserve(opts *model.HelmOptions, values map[string]any, last *release.Record) (map[string]any, error) {
-	config, defaults, err := release.Reuse(values, last)
+// Preserve puts the values of the last release below those that are given
+// (preserveValues). Which of them are secret is not known any more: those that are
+// not given now count as secret.
+func Preserve(opts *model.HelmOptions, last *release.Record) error {
+	given, err := valuesOf(opts.Values)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	config, defaults, err := release.Reuse(given, last)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	eachText(given, func(text string) { known[text] = true })
+	eachText(config, func(text string) {
+		if !known[text] {
+			opts.Sensitive = append(slices.Clip(opts.Sensitive), model.NewSecret([]byte(text)))
+		}
+	})
 	for _, part := range []struct {
 		values map[string]any
 		into   *model.Secret
 		digest *string
 	}{{config, &opts.Values, &opts.ValuesDigest}, {defaults, &opts.Defaults, &opts.DefaultsDigest}} {
-		text, err := json.Marshal(part.values)
+		text, err := helm.EncodeValues(part.values)
 		if err != nil {
-			return nil, errors.New("the values of the release cannot be encoded")
+			return err
+		}
+		if text == nil {
+			text = []byte("{}") // none, which is not the same as those of the chart
 		}
 		*part.into, *part.digest = model.NewSecret(text), helm.ValuesDigest(part.values)
 	}
-	return config, nil
+	return nil
+}
+
+// eachText visits every text in a value.
+func eachText(value any, visit func(string)) {
+	switch v := value.(type) {
+	case string:
+		visit(v)
+	case []any:
+		for _, item := range v {
+			eachText(item, visit)
+		}
+	case map[string]any:
+		for _, item := range v {
+			eachText(item, visit)
+		}
+	}
 }
 
 // preservedDigest is that of the values which the next release will have.
@@ -150,8 +181,8 @@ func (r *run) preservedDigest(ctx context.Context, version int) (string, error) 
 }
 
 func valuesOf(text model.Secret) (map[string]any, error) {
-	var values map[string]any
-	if err := yaml.Unmarshal(text.Reveal(), &values); err != nil {
+	values, err := helm.DecodeValues(text.Reveal())
+	if err != nil {
 		return nil, &model.Fault{Reason: "ValuesError", Message: "the values of the release are no mapping"}
 	}
 	return values, nil

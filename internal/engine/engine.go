@@ -88,6 +88,10 @@ type Options struct {
 	Meter    Meter
 	Log      *slog.Logger
 
+	// Noticed is told that a delivery or a source looks different to people. It
+	// must return at once and not call the engine; nil: nobody follows.
+	Noticed func(object.ID)
+
 	// Key keys every digest of content that may hold secrets.
 	Key []byte
 	// Withhold recognises rendered objects that are never applied: the
@@ -341,7 +345,9 @@ func (d *delivery) reads() []object.ID {
 func (e *Engine) linkDelivery(d *delivery) {
 	for _, id := range d.reads() {
 		link(e.book.readers, id, d.spec.ID)
+		e.notice(id)
 	}
+	e.linkShown(d)
 	for _, dep := range d.spec.DependsOn {
 		link(e.book.dependants, dep.On, d.spec.ID)
 	}
@@ -350,10 +356,12 @@ func (e *Engine) linkDelivery(d *delivery) {
 func (e *Engine) unlinkDelivery(d *delivery) {
 	for _, id := range d.reads() {
 		unlink(e.book.readers, id, d.spec.ID)
+		e.notice(id)
 		if len(e.book.readers[id]) == 0 {
 			e.book.unread = append(e.book.unread, id)
 		}
 	}
+	e.unlinkShown(d)
 	for _, dep := range d.spec.DependsOn {
 		unlink(e.book.dependants, dep.On, d.spec.ID)
 	}
@@ -407,6 +415,7 @@ func (e *Engine) drop(d *delivery) {
 	d.endKindWaits()
 	e.dropHooks(id)
 	e.forgetStorage(d)
+	e.forgetLookups(d)
 	e.index.Remove(id)
 	delete(e.book.deliveries, id)
 	delete(e.book.stale, id)
@@ -434,6 +443,7 @@ func (e *Engine) claim(d *delivery, at string) {
 		}
 	}
 	if from := d.cluster; from != at {
+		e.forgetLookups(d)
 		e.want(d, nil) // nothing known of the other cluster holds
 		if d.release != nil {
 			e.forgetStorage(d)

@@ -64,7 +64,7 @@ func (r *run) evaluate(ctx context.Context) error {
 func (r *run) fresh() bool {
 	d := r.d
 	same := r.trees != nil && slices.Equal(d.trees, r.trees) && d.at == r.version && d.own == r.own()
-	return same && d.fault == nil && !d.unplaced && !d.outdated() && !r.e.book.stale[r.spec.ID] && d.capable == r.capable
+	return same && d.fault == nil && !d.unplaced && !d.outdated() && !r.e.book.stale[r.spec.ID] && d.capable == r.capable && !r.e.deaf(d)
 }
 
 // lookAtTarget finds out what the target serves now, if the last render asked.
@@ -98,7 +98,7 @@ type wanted struct {
 func (r *run) early() bool {
 	e := r.e
 	for i := range r.inputs {
-		s := e.book.sources[r.inputs[i].Source]
+		s := e.sourceOf(&r.inputs[i])
 		switch {
 		case s == nil && e.opts.Declared.Unheard() != "":
 			e.book.blocked[r.spec.ID] = map[object.ID]bool{}
@@ -115,7 +115,10 @@ func (r *run) early() bool {
 func (r *run) sourceFault() *model.Fault {
 	for i := range r.inputs {
 		id := r.inputs[i].Source
-		s := r.e.book.sources[id]
+		s := r.e.sourceOf(&r.inputs[i])
+		if s != nil {
+			id = s.spec.ID
+		}
 		if s != nil && s.tree != nil && !s.mute() {
 			continue
 		}
@@ -427,12 +430,13 @@ func (r *run) withhold(w *wanted, rendered *model.Rendered) bool {
 	return true
 }
 
-// replaceable are the kinds that may be withheld: what starts a controller and
-// what defines its kinds.
+// replaceable are the kinds that may be withheld: what starts a controller, or
+// has one started, and what defines its kinds.
 var replaceable = map[string]bool{
 	"Deployment": true, "StatefulSet": true, "CustomResourceDefinition": true,
 	"Service": true, "ServiceAccount": true, "NetworkPolicy": true, "ResourceQuota": true,
 	"ClusterRole": true, "ClusterRoleBinding": true, "Role": true, "RoleBinding": true,
+	"FluxInstance": true,
 }
 
 // place settles the namespace of an object by the scope of its kind on the
@@ -521,6 +525,7 @@ func (r *run) settled(w *wanted, err error) error {
 		d.describe(r.report)
 	}
 	e.answered(d, news)
+	r.rely()
 	return err
 }
 

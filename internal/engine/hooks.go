@@ -76,6 +76,11 @@ func (r *run) runHook(ctx context.Context, op *syncing, phase model.SyncPhase, w
 	}
 	r.listen(id, want.Version)
 	if live == nil {
+		r.e.mu.Lock()
+		if op.tried != nil {
+			op.tried[id] = true
+		}
+		r.e.mu.Unlock()
 		if live, err = r.start(ctx, kind, id, want); err != nil {
 			r.e.mu.Lock()
 			delete(r.e.book.hooks, key{r.d.cluster, id})
@@ -114,7 +119,8 @@ func hookID(op *syncing, phase model.SyncPhase, want *model.Desired, trees []*so
 
 // ofThisOperation is the hook as it is, if this operation made it; what an
 // earlier one left goes first, as its delete policy says. spent is the uid of
-// one that is known to be an earlier one's: times have whole seconds only.
+// one that is known to be an earlier one's: times have whole seconds only. Nor has
+// an operation that this process began made what it has not tried to make.
 func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kind, id object.ID, want *model.Desired, spent string) (*unstructured.Unstructured, error) {
 	live, err := r.session.Get(ctx, kind, id.Namespace, id.Name)
 	switch {
@@ -130,7 +136,10 @@ func (r *run) ofThisOperation(ctx context.Context, op *syncing, kind cluster.Kin
 			Advice:  "give the hook another name, or delete the object",
 		}
 	}
-	if live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started) {
+	r.e.mu.Lock()
+	may := op.tried == nil || op.tried[id]
+	r.e.mu.Unlock()
+	if may && live.GetDeletionTimestamp() == nil && string(live.GetUID()) != spent && !live.GetCreationTimestamp().Time.Before(op.started) {
 		return live, nil
 	}
 	policies := want.Stage.OnDelete

@@ -244,6 +244,7 @@ func (e *Engine) judge(k key, en *entry, o *unstructured.Unstructured) (calls bo
 	if en.handle.Disabled || en.handle.IfNotPresent {
 		return false, routine
 	}
+	e.notice(en.owner)
 	en.culprit = lastManager(o, d.spec.Ownership.FieldManager)
 	en.drift = "it was changed"
 	if en.culprit != "" {
@@ -259,6 +260,7 @@ func (e *Engine) lost(k key, en *entry) {
 	en.drift = "it was deleted"
 	en.base.Cut = "" // never trusted again: the next run looks once, then concludes
 	en.health = model.Health{State: model.NotFound, Reason: "NotFound", Message: k.id.String() + " not found"}
+	e.notice(en.owner)
 	e.queue.add(en.owner, urgent)
 }
 
@@ -306,6 +308,7 @@ func (e *Engine) healthOf(k key, en *entry, o *unstructured.Unstructured) {
 		return
 	}
 	en.health, en.links = now, links
+	e.notice(en.owner)
 	if d.awaits(k.id) {
 		e.queue.add(en.owner, changed)
 	}

@@ -146,48 +146,58 @@ func looksAtAPIs(trace model.Trace) bool {
 // maxLookup bounds the objects in the answer to one lookup.
 const maxLookup = 2000
 
-// lookup answers the function lookup of charts as the delivery's identity.
+// lookup answers the function lookup of charts as the delivery's identity, and
+// notes the answers.
 func (r *run) lookup(ctx context.Context) func(apiVersion, kind, namespace, name string) ([]byte, error) {
 	return func(apiVersion, kindName, namespace, name string) ([]byte, error) {
 		gv, err := schema.ParseGroupVersion(apiVersion)
 		if err != nil {
 			return nil, nil //nolint:nilerr // Helm answers a bad version with nothing
 		}
+		asked := render.Lookup{APIVersion: apiVersion, Kind: kindName, Namespace: namespace, Name: name}
 		kind, err := r.cluster.Resolve(ctx, gv.WithKind(kindName))
 		var unknown *cluster.UnknownKindError
-		if errors.As(err, &unknown) {
+		switch {
+		case errors.As(err, &unknown):
+			r.toldOf(asked)
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case !kind.Namespaced:
+			asked.Namespace = ""
+		}
+		if name == "" {
+			return r.lookupAll(ctx, kind, asked)
+		}
+		live, err := r.session.Get(ctx, kind, asked.Namespace, name)
+		if apierrors.IsNotFound(err) {
+			r.toldOf(asked)
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if !kind.Namespaced {
-			namespace = ""
-		}
-		if name != "" {
-			live, err := r.session.Get(ctx, kind, namespace, name)
-			if apierrors.IsNotFound(err) {
-				return nil, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			return live.MarshalJSON()
-		}
-		list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": apiVersion, "kind": kindName + "List"}}
-		_, err = r.session.List(ctx, kind, cluster.ListOptions{Namespace: namespace}, func(o *unstructured.Unstructured) error {
-			if len(list.Items) >= maxLookup {
-				return &model.Fault{
-					Reason: "BuildFailed", Origin: r.spec.Origin,
-					Message: fmt.Sprintf("the chart looks up all %s: there are more than %d", kindName, maxLookup), Advice: "let it ask for one by name, or for those of a namespace",
-				}
-			}
-			list.Items = append(list.Items, *o)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		return list.MarshalJSON()
+		r.toldOf(asked, *live)
+		return live.MarshalJSON()
 	}
+}
+
+// lookupAll answers a question for a list.
+func (r *run) lookupAll(ctx context.Context, kind cluster.Kind, asked render.Lookup) ([]byte, error) {
+	list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": asked.APIVersion, "kind": asked.Kind + "List"}}
+	_, err := r.session.List(ctx, kind, cluster.ListOptions{Namespace: asked.Namespace}, func(o *unstructured.Unstructured) error {
+		if len(list.Items) >= maxLookup {
+			return &model.Fault{
+				Reason: "BuildFailed", Origin: r.spec.Origin,
+				Message: fmt.Sprintf("the chart looks up all %s: there are more than %d", asked.Kind, maxLookup), Advice: "let it ask for one by name, or for those of a namespace",
+			}
+		}
+		list.Items = append(list.Items, *o)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.toldOf(asked, list.Items...)
+	return list.MarshalJSON()
 }

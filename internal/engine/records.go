@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/helm"
+	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/release"
 )
@@ -29,6 +33,7 @@ type storage struct {
 	stored          []release.Stored  // newest first
 	known           bool              // stored is what the storage holds
 	versions        map[string]string // Secret → resource version as we read or wrote it
+	unreadable      map[string]string // Secret → why it cannot be read as a record
 	heard           map[string]string // Secret → resource version that the watch told last; "": it is gone
 	// others is when we heard of an action of somebody else that has not ended,
 	// such as a person's "helm upgrade"; zero: there is none. One that was there
@@ -70,13 +75,15 @@ func (r *run) records(ctx context.Context, namespace, name string) ([]release.St
 	s.heard = nil // what comes from now on is news
 	stored := s.stored
 	e.mu.Unlock()
+	defer r.findUnreadable()
 	if known {
 		return stored, nil
 	}
-	found, versions, err := r.readRecords(ctx, namespace, name)
+	read, err := r.readRecords(ctx, namespace, name)
 	if err != nil {
 		return nil, err
 	}
+	found := read.stored
 	release.Newest(found)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,7 +93,7 @@ func (r *run) records(ctx context.Context, namespace, name string) ([]release.St
 	case s.versions != nil && s.others.IsZero():
 		s.others = time.Now()
 	}
-	s.stored, s.versions, s.known = found, versions, true
+	s.stored, s.versions, s.unreadable, s.known = found, read.versions, read.unreadable, true
 	return found, nil
 }
 
@@ -102,28 +109,46 @@ func (r *run) othersWork() time.Duration {
 	return max(0, time.Until(since.Add(r.spec.Release.Upgrade.Timeout)))
 }
 
-func (r *run) readRecords(ctx context.Context, namespace, name string) ([]release.Stored, map[string]string, error) {
+// readRecords reads the records of a release. As in Helm's storage, one that cannot
+// be read is as if it were not there (pkg/storage/driver, Secrets.Query).
+func (r *run) readRecords(ctx context.Context, namespace, name string) (*storage, error) {
 	kind, err := r.cluster.Resolve(ctx, secrets)
 	if err != nil {
-		return nil, nil, cluster.Explain(err, "discover", storageID(namespace, name), r.spec.Origin)
+		return nil, cluster.Explain(err, "discover", storageID(namespace, name), r.spec.Origin)
 	}
-	var found []release.Stored
-	versions := map[string]string{}
+	read := &storage{versions: map[string]string{}, unreadable: map[string]string{}}
 	_, err = r.session.List(ctx, kind, cluster.ListOptions{Namespace: namespace, LabelSelector: release.Selector(name)}, func(o *unstructured.Unstructured) error {
+		read.versions[o.GetName()] = o.GetResourceVersion()
 		record, err := r.e.codec.Read(o)
 		if err != nil {
-			return err
+			read.unreadable[o.GetName()] = err.Error()
+			return nil //nolint:nilerr // it is told of
 		}
-		found = append(found, record.Sum(r.d.release.state.Report.History, r.spec.Release.Attempted.OCIDigest))
-		versions[o.GetName()] = o.GetResourceVersion()
+		read.stored = append(read.stored, record.Sum(r.d.release.state.Report.History, r.spec.Release.Attempted.OCIDigest))
 		return nil
 	})
 	if err != nil {
 		f := cluster.Explain(err, "list the release records of", storageID(namespace, name), r.spec.Origin)
 		f.Reason = "StateError"
-		return nil, nil, f
+		return nil, f
 	}
-	return found, versions, nil
+	return read, nil
+}
+
+// findUnreadable tells of records that cannot be read.
+func (r *run) findUnreadable() {
+	r.e.mu.Lock()
+	unreadable := r.d.release.storage.unreadable
+	r.e.mu.Unlock()
+	for _, why := range unreadable {
+		finding := model.Finding{
+			Severity: model.Warning, Reason: "RecordUnreadable", Origin: model.Origin{Declared: r.spec.ID},
+			Message: why + "; it is passed over, as Helm does",
+		}
+		if !slices.Contains(r.found, finding) {
+			r.find(finding)
+		}
+	}
 }
 
 // revision reads one record whole.
@@ -142,7 +167,12 @@ func (r *run) revision(ctx context.Context, version int) (*release.Record, error
 	if err != nil {
 		return nil, cluster.Explain(err, "get", id, r.spec.Origin)
 	}
-	return r.e.codec.Read(o)
+	record, err := r.e.codec.Read(o)
+	if err != nil { // it has been broken since it was read first
+		r.forgetRecords()
+		return nil, errForeignRecord
+	}
+	return record, nil
 }
 
 // store writes a record: create one that is new, replace one that is there.
@@ -162,7 +192,14 @@ func (r *run) store(ctx context.Context, record *release.Record) error {
 		return err
 	}
 	r.e.mu.Lock()
-	was := s.versions[id.Name]
+	was, unreadable := s.versions[id.Name], s.unreadable[id.Name]
+	if unreadable != "" { // Helm's storage says that it exists already
+		r.e.mu.Unlock()
+		return &model.Fault{
+			Reason: helm.StateError, Origin: r.spec.Origin, Object: id,
+			Message: fmt.Sprintf("the record of revision %d cannot be written: %s; delete that Secret, or put it back as it was", record.Version, unreadable),
+		}
+	}
 	if was == discarded {
 		was = ""
 	}

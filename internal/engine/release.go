@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/helm"
@@ -35,6 +36,8 @@ type releasing struct {
 	acting  *acting // the action that is under way; nil: none
 	wanted  string  // record whose objects are the desired ones; "": none yet
 	untold  bool    // an action has ended of which the status may not tell yet
+	// unserved are kinds that the last action missed.
+	unserved []schema.GroupVersionKind
 }
 
 // acting is an action that is under way.
@@ -68,7 +71,7 @@ func declaredRelease(was, now *model.Release) *model.Release {
 	out := *was
 	out.History, out.Failures, out.InstallFailures, out.UpgradeFailures = nil, 0, 0, 0
 	out.Attempted, out.Observed = model.ReleaseAttempt{}, model.ReleaseObserved{}
-	out.Released, out.Tested, out.Remedied, out.ForceHandled, out.ResetHandled = nil, nil, nil, "", ""
+	out.Released, out.Tested, out.Remedied, out.Drifted, out.ForceHandled, out.ResetHandled = nil, nil, nil, nil, "", ""
 	if now.ForceToken == "" {
 		out.ForceToken = ""
 	}
@@ -178,6 +181,7 @@ func (r *run) act(ctx context.Context) error {
 				r.report.Running, r.report.Message = true, "waiting for another Helm client, which is changing the release"
 				return nil
 			}
+			r.lookForKinds(ctx)
 			action, state := release.Next(facts, l.state)
 			r.noteRelease(state)
 			switch action.Kind {
@@ -205,7 +209,7 @@ func (r *run) act(ctx context.Context) error {
 			return r.unrecorded(err)
 		}
 		if !done {
-			r.report.Running, r.report.Message = true, l.acting.waiting()
+			r.tellWaiting(l.acting)
 			return nil
 		}
 		outcome.Duration = time.Since(l.acting.began)
@@ -258,6 +262,23 @@ func (r *run) unrecorded(err error) error {
 	r.d.release.acting, r.d.sync = nil, nil
 	r.e.mu.Unlock()
 	return &model.Fault{Reason: helm.StateError, Origin: r.spec.Origin, Message: err.Error(), Retry: true, Err: err}
+}
+
+// tellWaiting tells what an action that is under way waits for.
+func (r *run) tellWaiting(a *acting) {
+	r.report.Running, r.report.Message = true, a.waiting()
+	if a.op == nil || a.op.waiting == "" {
+		return
+	}
+	told := *r.report.Release
+	for _, verdict := range []**model.Verdict{&told.Reconciling, &told.Ready} {
+		if *verdict != nil && (*verdict).Reason == helm.Progressing {
+			now := **verdict
+			now.Message += ": " + a.op.waiting
+			*verdict = &now
+		}
+	}
+	r.report.Release = &told
 }
 
 // waiting is what an action waits for.
@@ -362,7 +383,7 @@ func (r *run) drift(ctx context.Context) ([]string, error) {
 	}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
-	r.consent = plan.Consent{Apply: true, Correct: true, CorrectAlong: true}
+	r.consent = r.corrections()
 	in := r.input()
 	var lines []string
 	for _, w := range plan.Make(in).Waves {
@@ -374,6 +395,16 @@ func (r *run) drift(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(lines)
 	return lines, nil
+}
+
+// corrections is the consent to put back what differs, but for objects that are
+// left to others as a whole, even when they are gone (fluxcd/pkg ssa/jsondiff,
+// DiffTypeExclude).
+func (r *run) corrections() plan.Consent {
+	return plan.Consent{Apply: true, Correct: true, CorrectAlong: true, Selected: func(id object.ID) bool {
+		want := r.d.wanted(id)
+		return want == nil || !r.d.judgement.rules.Whole(want)
+	}}
 }
 
 // driftLine tells of one difference as helm-controller does.
@@ -509,7 +540,7 @@ func (r *run) atRest(ctx context.Context, facts *release.Facts) error {
 	}
 	r.report.Revision = facts.Chart.Version
 	if len(facts.Stored) > 0 && l.wanted == recordName(&facts.Stored[0]) {
-		if err := r.pruneLeft(ctx); err != nil {
+		if err := r.pruneLeft(ctx, facts.Stored[0].RollbackTo != 0); err != nil {
 			return err
 		}
 	}
@@ -524,21 +555,23 @@ func (r *run) atRest(ctx context.Context, facts *release.Facts) error {
 
 // pruneLeft deletes what the delivery owns and the deployed release does not
 // have: the action that made it could not yet, since others had not said whether
-// they want it, or Plumb stopped before the status told what has become of it.
-func (r *run) pruneLeft(ctx context.Context) error {
+// they want it, or Plumb stopped before the status told what has become of it, or
+// there is too much of it to go unasked. What a release brought that was rolled
+// back goes however much it is.
+func (r *run) pruneLeft(ctx context.Context, rolledBack bool) error {
 	if !r.ownsMore() {
 		return nil
 	}
 	if err := r.observe(ctx); err != nil {
 		return err
 	}
-	r.consent = plan.Consent{Prune: true, Unguarded: true}
+	r.consent = plan.Consent{Prune: true, Unguarded: rolledBack}
 	if err := r.decide(); err != nil {
 		return err
 	}
 	err := r.apply(ctx)
 	var f *model.Fault
-	if errors.As(err, &f) && f.Waiting {
+	if errors.As(err, &f) && f.Waiting && r.plan.Held == nil {
 		return nil // it is told of when it is known
 	}
 	return err

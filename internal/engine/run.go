@@ -15,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
+	"plumb.dev/plumb/internal/render"
 	"plumb.dev/plumb/internal/source"
 )
 
@@ -42,6 +43,7 @@ type run struct {
 	report  *model.Report
 	found   []model.Finding // in this run
 	consent plan.Consent
+	lookups map[render.Lookup]told
 	capable string           // state of the target that was laid before its renders
 	asked   *model.Operation // the operation that this run begins or goes on with
 
@@ -170,7 +172,7 @@ func (r *run) phases(ctx context.Context) error {
 func (e *Engine) treesOf(inputs []model.Input) []*source.Tree {
 	trees := make([]*source.Tree, len(inputs))
 	for i := range inputs {
-		s := e.book.sources[inputs[i].Source]
+		s := e.sourceOf(&inputs[i])
 		if s == nil || s.tree == nil || s.mute() {
 			return nil
 		}
@@ -194,12 +196,9 @@ func (r *run) resolve(context.Context) error {
 	target := r.spec.Target.Cluster
 	r.cluster = r.e.opts.Clusters.Local()
 	var content model.Secret
-	switch {
-	case target.Kubeconfig != nil:
-		content = *target.Kubeconfig
-	case !target.Local():
+	if !target.Local() {
 		var err error
-		if content, err = kubeconfig(target, r.facts); err != nil {
+		if content, err = remoteOf(&r.spec, r.facts); err != nil {
 			return err
 		}
 	}
@@ -569,6 +568,7 @@ func (r *run) finish(err error) {
 	e.mu.Unlock()
 
 	e.opts.Reporter.Delivery(rep)
+	e.notice(rep.Delivery)
 	e.opts.Meter.Ran(rep.Delivery.Kind, rep.Delivery.Namespace, rep.Delivery.Name, now.Sub(rep.Started), rep.Fault == nil)
 	r.record(rep)
 }

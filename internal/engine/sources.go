@@ -33,6 +33,9 @@ func (e *Engine) setSource(spec model.Source, findings []model.Finding) {
 		if reflect.DeepEqual(s.spec, spec) {
 			return
 		}
+		if s.spec.Suspended != spec.Suspended {
+			e.heldUp(spec.ID)
+		}
 		e.unlinkSource(&s.spec)
 		s.spec, s.findings = spec, findings
 		e.linkSource(&s.spec)
@@ -77,6 +80,9 @@ func (e *Engine) endSource(s *sourceState) {
 	s.stop()
 	e.unlinkSource(&s.spec)
 	delete(e.book.sources, s.spec.ID)
+	if s.spec.Suspended {
+		e.heldUp(s.spec.ID)
+	}
 }
 
 // linkSource notes whose news a source waits for. The caller holds e.mu.
@@ -84,12 +90,16 @@ func (e *Engine) linkSource(spec *model.Source) {
 	for _, id := range append(spec.Reads(), spec.After...) {
 		link(e.book.madeOf, id, spec.ID)
 	}
+	if !spec.Same.IsZero() {
+		link(e.book.madeOf, spec.Same, spec.ID)
+	}
 }
 
 func (e *Engine) unlinkSource(spec *model.Source) {
 	for _, id := range append(spec.Reads(), spec.After...) {
 		unlink(e.book.madeOf, id, spec.ID)
 	}
+	unlink(e.book.madeOf, spec.Same, spec.ID)
 }
 
 // lookAgain looks at the implied sources of a delivery because a person asked
@@ -185,8 +195,16 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 		spec.Chart = &chart
 	}
 	included, missing := e.included(spec)
+	same := e.share(s, &spec)
 	e.mu.Unlock()
 
+	if spec.Deleting {
+		e.farewell(&spec)
+		return true, spec.Interval
+	}
+	if same.later {
+		return e.opts.Declared.Unheard() == "", spec.Interval
+	}
 	if spec.Suspended {
 		e.rest(ctx, s, spec, included, last)
 		return true, spec.Interval
@@ -196,6 +214,8 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	var err error
 	began := time.Now()
 	switch {
+	case same.with:
+		tree, err = same.tree, same.err
 	case missing != nil:
 		err = missing
 	case spec.External != nil && spec.External.URL == "":
@@ -228,7 +248,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	if recalled != nil {
 		tree = recalled
 	}
-	if (err == nil || recalled != nil) && tree != last {
+	if (err == nil || recalled != nil || same.tree != nil) && tree != last {
 		s.tree = tree
 		news = true
 		e.moved(spec.ID, last, tree)
@@ -237,6 +257,7 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 			e.queue.add(reader, routine)
 		}
 	}
+	e.passOn(s, news)
 	e.mu.Unlock()
 
 	if news && !spec.Implied {
@@ -264,6 +285,7 @@ func (e *Engine) rest(ctx context.Context, s *sourceState, spec model.Source, in
 	}
 	s.tree = tree
 	e.moved(spec.ID, nil, tree)
+	e.heldUp(spec.ID)
 }
 
 // recall finds the last good revision in the mirror when the remote cannot be
@@ -374,6 +396,7 @@ func (e *Engine) moved(id object.ID, from, to *source.Tree) {
 		next.At = time.Now()
 		d.report = &next
 		e.opts.Reporter.Delivery(&next)
+		e.notice(next.Delivery)
 	}
 	for other := range e.book.madeOf[id] {
 		if s := e.book.sources[other]; s != nil && other != id {
@@ -413,6 +436,7 @@ func (e *Engine) reportSource(id object.ID) {
 	}
 	e.mu.Unlock()
 
+	defer e.notice(id)
 	report := &model.SourceReport{
 		Source: id, Generation: spec.Generation, At: time.Now(), Fault: fault, Handled: handled,
 		Findings: findings, Suspended: spec.Suspended, Artifact: artifact,

@@ -34,6 +34,9 @@ import (
 type syncing struct {
 	op      model.Operation
 	started time.Time
+	// tried are the hooks that were started, where all of them are since this
+	// process began the operation; nil: that is not known.
+	tried   map[object.ID]bool
 	trees   []*source.Tree // synced to
 	digest  string         // of what it brings to the cluster
 	consent plan.Consent   // that it began with

@@ -8,6 +8,7 @@ import (
 
 	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
 	"plumb.dev/plumb/internal/release"
 )
@@ -72,6 +73,7 @@ func (r *run) beginUninstall(ctx context.Context, a *acting, act *model.ReleaseA
 	r.e.mu.Lock()
 	r.d.sync = a.op
 	if !a.action.Resume {
+		a.op.tried = map[object.ID]bool{}
 		r.e.spendHooks(r.spec.ID)
 	}
 	r.e.mu.Unlock()
@@ -123,13 +125,30 @@ func (r *run) takeAway(ctx context.Context, a *acting, act *model.ReleaseAction)
 	if err := r.apply(ctx); err != nil {
 		return "", err
 	}
-	if left := r.left(); left > 0 {
+	left := r.left()
+	if !act.Wait {
+		left = r.staying()
+	}
+	if left > 0 {
 		return fmt.Sprintf("%d objects are being deleted and not gone yet", left), nil
 	}
 	if act.Hooks {
 		return r.phaseHooks(ctx, a.op, model.PostDelete)
 	}
 	return "", nil
+}
+
+// staying is how many objects the delivery owns whose deletion has not begun.
+func (r *run) staying() int {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	n := 0
+	for k := range r.e.book.owned[r.spec.ID] {
+		if k.cluster == r.d.cluster && !r.e.book.entries[k].deleting {
+			n++
+		}
+	}
+	return n
 }
 
 // endRecords deletes the records of a release that is gone, or closes them.

@@ -26,6 +26,7 @@ var rooms = []room{
 	{path: "internal/health", floor: 1, why: "health is judged from one object; who asks and why is none of its business"},
 	{path: "internal/gate", floor: 1, why: "rules are judged over objects that are handed in"},
 	{path: "internal/differ", floor: 1, why: "what counts as a difference is judged from two objects and the rules, without a look at the cluster"},
+	{path: "internal/policy", floor: 1, may: []string{"internal/gate"}, why: "who may do what is decided from the policy's text and the request alone, so that the whole matrix can be tested as a table; it reads globs as gate does"},
 	{path: "internal/helm", floor: 1, why: "names, digests, hooks and orders that dialects, renderer and release must agree on are tables and texts of their own"},
 	{path: "internal/githubapp", floor: 1, why: "a claim is signed from a key and a time; who asks GitHub with it, for Git or for its API, is above"},
 	{path: "internal/dialect", floor: 1, why: "the contract that every dialect keeps must not know any of them"},
@@ -42,6 +43,7 @@ var rooms = []room{
 	{path: "internal/cluster", floor: 3, why: "the only writer of managed objects must not decide what is written"},
 	{path: "internal/journal", floor: 3, why: "history keeps what it is given and asks nobody"},
 
+	{path: "internal/signin", floor: 3, why: "who is calling is found out without knowing what they may do, and without a client of the cluster"},
 	{path: "internal/webhook", floor: 3, why: "a payload is understood without knowing who is woken by it"},
 
 	{path: "internal/kinds", floor: 3, why: "definitions are data that a dialect explains; who installs them is above"},

@@ -112,6 +112,7 @@ func bounded(entry History) History {
 	entry.Message = cut(entry.Message)
 	entry.Revision, entry.Digest = cut(entry.Revision), cut(entry.Digest)
 	entry.Result, entry.Actor = cut(entry.Result), cut(entry.Actor)
+	entry.Action, entry.Address = cut(entry.Action), cut(entry.Address)
 	kept := entry.Changes
 	if over := len(kept) - KeptChanges; over > 0 {
 		kept = kept[:KeptChanges]

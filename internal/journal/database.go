@@ -53,6 +53,8 @@ var migrations = []string{
 		bytes    INTEGER NOT NULL
 	);
 	CREATE INDEX history_of_delivery ON history (delivery, id);`,
+	`ALTER TABLE history ADD COLUMN action TEXT NOT NULL DEFAULT '';
+	ALTER TABLE history ADD COLUMN address TEXT NOT NULL DEFAULT '';`,
 }
 
 // pageSize is SQLite's default.

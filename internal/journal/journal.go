@@ -33,6 +33,8 @@ type History struct {
 	Result   string // one CamelCase word, such as "ReconciliationSucceeded"
 	Message  string // free of secrets
 	Actor    string // who asked for it; "" for Plumb itself
+	Action   string // what a person did, such as "sync" or "login"; "" for a run
+	Address  string // where that person came from; "" when it is not known
 	Changes  []Change
 	Omitted  int // changes that are not in Changes, because there were more than KeptChanges
 }

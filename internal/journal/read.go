@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -49,27 +50,63 @@ func (j *Journal) History(ctx context.Context, delivery object.ID, limit int) ([
 		limit = KeptRuns
 	}
 	var out []History
-	err := j.query(ctx, `SELECT at, revision, digest, result, message, actor, changes, omitted FROM history
-		WHERE delivery = ? ORDER BY id DESC LIMIT ?`,
-		func(rows *sql.Rows) error {
-			entry := History{Delivery: delivery}
-			var at int64
-			var changes string
-			if err := rows.Scan(&at, &entry.Revision, &entry.Digest, &entry.Result, &entry.Message, &entry.Actor, &changes, &entry.Omitted); err != nil {
+	err := j.query(ctx, selectHistory+` WHERE delivery = ? ORDER BY id DESC LIMIT ?`, func(rows *sql.Rows) error {
+		entry, _, err := readHistory(rows)
+		out = append(out, entry)
+		return err
+	}, encodeID(delivery), limit)
+	return out, err
+}
+
+// Activity hands over entries of all deliveries, newest first, from the one
+// before the entry numbered before (0: from the newest), until each returns
+// false. each must not read the journal or wait for it.
+func (j *Journal) Activity(ctx context.Context, before int64, each func(number int64, entry History) bool) error {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	for more := true; more; {
+		read := 0
+		err := j.query(ctx, selectHistory+` WHERE id < ? ORDER BY id DESC LIMIT ?`, func(rows *sql.Rows) error {
+			entry, number, err := readHistory(rows)
+			if err != nil || !more {
 				return err
 			}
-			entry.At = time.Unix(0, at).UTC()
-			var stored []storedChange
-			if err := json.Unmarshal([]byte(changes), &stored); err != nil {
-				return fmt.Errorf("the changes of a run are damaged: %w", err)
-			}
-			for _, change := range stored {
-				entry.Changes = append(entry.Changes, Change{change.Verb, decodeID(change.Object), change.Why})
-			}
-			out = append(out, entry)
+			read, before = read+1, number
+			more = each(number, entry)
 			return nil
-		}, encodeID(delivery), limit)
-	return out, err
+		}, before, activityPage)
+		if err != nil {
+			return err
+		}
+		more = more && read == activityPage
+	}
+	return nil
+}
+
+// activityPage is how many entries are read at a time.
+const activityPage = 500
+
+const selectHistory = `SELECT id, delivery, at, revision, digest, result, message, actor, action, address, changes, omitted FROM history`
+
+// readHistory reads a row of selectHistory, and its number.
+func readHistory(rows *sql.Rows) (History, int64, error) {
+	var entry History
+	var number, at int64
+	var delivery, changes string
+	if err := rows.Scan(&number, &delivery, &at, &entry.Revision, &entry.Digest, &entry.Result, &entry.Message, &entry.Actor,
+		&entry.Action, &entry.Address, &changes, &entry.Omitted); err != nil {
+		return entry, number, err
+	}
+	entry.Delivery, entry.At = decodeID(delivery), time.Unix(0, at).UTC()
+	var stored []storedChange
+	if err := json.Unmarshal([]byte(changes), &stored); err != nil {
+		return entry, number, fmt.Errorf("the changes of a run are damaged: %w", err)
+	}
+	for _, change := range stored {
+		entry.Changes = append(entry.Changes, Change{change.Verb, decodeID(change.Object), change.Why})
+	}
+	return entry, number, nil
 }
 
 // query reads rows, once what is pending is stored. Where that fails, as the

@@ -218,11 +218,11 @@ func (j *Journal) storeHistory(ctx context.Context, tx *sql.Tx, entries []Histor
 		delivery := encodeID(entry.Delivery)
 		touched[delivery] = true
 		bytes := int64(rowOverhead + len(delivery) + len(entry.Revision) + len(entry.Digest) + len(entry.Result) +
-			len(entry.Message) + len(entry.Actor) + len(encoded))
-		if _, err := tx.ExecContext(ctx, `INSERT INTO history (delivery, at, revision, digest, result, message, actor, changes, omitted, bytes)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			len(entry.Message) + len(entry.Actor) + len(entry.Action) + len(entry.Address) + len(encoded))
+		if _, err := tx.ExecContext(ctx, `INSERT INTO history (delivery, at, revision, digest, result, message, actor, action, address, changes, omitted, bytes)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			delivery, entry.At.UnixNano(), entry.Revision, entry.Digest, entry.Result, entry.Message, entry.Actor,
-			string(encoded), entry.Omitted, bytes); err != nil {
+			entry.Action, entry.Address, string(encoded), entry.Omitted, bytes); err != nil {
 			return err
 		}
 		j.history += bytes

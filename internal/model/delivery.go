@@ -52,7 +52,10 @@ type Delivery struct {
 // Input is one place that a delivery is rendered from.
 type Input struct {
 	Source object.ID // the source it reads
-	Path   string    // directory in the tree, cleaned, "" for the root
+	// Shown is the declared source that stands for Source to people. While it is
+	// suspended, what it held then is read instead. Zero: Source stands for itself.
+	Shown  object.ID
+	Path   string // directory in the tree, cleaned, "" for the root
 	Render Render
 	Name   string // by which other inputs refer to its files ("ref"); "": they cannot
 	URL    string // of the repository, without credentials, for the account
@@ -86,6 +89,9 @@ type Render struct {
 	Kustomize KustomizeOptions
 	Directory DirectoryOptions
 	Helm      HelmOptions
+	// NoKustomize, NoHelm: a directory that would be rendered by these is taken for
+	// plain manifests (argocd-cm, kustomize.enable and helm.enable).
+	NoKustomize, NoHelm bool
 	// Decryption of files and objects that are encrypted with SOPS; nil: an
 	// encrypted object is a fault.
 	Decryption *Decryption
@@ -172,6 +178,7 @@ type JsonnetOptions struct {
 	ExtVars []JsonnetVar
 	TLAs    []JsonnetVar
 	Libs    []string // directories in the tree that imports are looked up in
+	Off     bool     // Jsonnet files are passed over (argocd-cm, jsonnet.enable)
 }
 
 // JsonnetVar is a variable: a string, or code.
@@ -351,6 +358,7 @@ type IgnoreRule struct {
 	Managers    []string  // field managers whose fields are left to them
 	Target      *Selector // nil: every object
 	CompareOnly bool
+	Whole       bool // the object is left to others altogether: not even that it is gone counts
 	Origin      Origin
 }
 

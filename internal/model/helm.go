@@ -17,6 +17,9 @@ type HelmOptions struct {
 	// Values go over the files: a mapping, YAML or JSON. They may hold secrets.
 	Values       Secret `json:"-"`
 	ValuesDigest string // of Values, so that two renders can be told apart
+	// Typed: Values are what helm.EncodeValues writes, in which integers and floats
+	// are told apart.
+	Typed bool
 	// ValuesObject: Values were written as a mapping, which goes before those that
 	// are written as a text (Argo CD valuesObject and values).
 	ValuesObject bool
@@ -120,6 +123,7 @@ type Release struct {
 	FullName string
 	// The conditions as the status has them; nil: it has not.
 	Released, Tested, Remedied *Verdict
+	Drifted                    *Verdict // of the drift that was told last
 	// What the status tells of tokens that have been handled.
 	ForceHandled, ResetHandled string
 }

@@ -148,6 +148,12 @@ type Edits struct {
 	Fields      map[string]any    // top-level fields to set; nil removes (Application's operation)
 	Finalizers  map[string]bool   // others than Finalizer: whether each must be there
 	Events      []Event
+
+	// Makes are declared objects that are to be there because of this one, as they
+	// are applied; Drops are those that are not to be there any more. Those go
+	// before anything else is written, the others come after everything else.
+	Makes []*unstructured.Unstructured
+	Drops []object.ID
 }
 
 // Event is what the dialect tells people about a report.

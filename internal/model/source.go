@@ -32,11 +32,17 @@ type Source struct {
 	Interval  time.Duration
 	Timeout   time.Duration
 	Suspended bool
+	Deleting  bool   // the declared object goes: nothing is looked at for it any more
 	Wake      string // token of the last request to look again at once, or ""
 
 	// Last is the artifact that the declared object's status tells of, nil when
 	// there is none: what a suspended source goes on serving.
 	Last *Artifact
+
+	// Same is the implied source that reads the very same for the deliveries that
+	// this one was made for: while it is there, its trees and faults are those of
+	// this source too, and nothing is looked at twice. Zero: there is none.
+	Same object.ID
 
 	// Implied: no declared object stands for it; deliveries that read the same
 	// place share it, and what went wrong is told on each of them. Nothing of

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -76,15 +77,14 @@ func ParseInventory(s string) (ID, error) {
 	return id, nil
 }
 
-// Less orders identities for stable output: namespace, kind, group, name.
-func (id ID) Less(other ID) bool {
-	switch {
-	case id.Namespace != other.Namespace:
-		return id.Namespace < other.Namespace
-	case id.Kind != other.Kind:
-		return id.Kind < other.Kind
-	case id.Group != other.Group:
-		return id.Group < other.Group
-	}
-	return id.Name < other.Name
+// Compare orders identities for stable output: namespace, kind, group, name.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(
+		strings.Compare(id.Namespace, other.Namespace), strings.Compare(id.Kind, other.Kind),
+		strings.Compare(id.Group, other.Group), strings.Compare(id.Name, other.Name),
+	)
 }
+
+// Less reports whether an identity comes before another in the order of
+// Compare.
+func (id ID) Less(other ID) bool { return id.Compare(other) < 0 }

@@ -3,6 +3,7 @@ package object
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -45,3 +46,9 @@ func Scrubber(secrets []string, most int) func(string) string {
 		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
 }
+
+// userInfo is what stands before the host in a URL.
+var userInfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]+@`)
+
+// WithoutCredentials takes user names and passwords out of the URLs in a text.
+func WithoutCredentials(text string) string { return userInfo.ReplaceAllString(text, "$1") }

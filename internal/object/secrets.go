@@ -110,6 +110,44 @@ func holdsSecret(value any) bool {
 	return false
 }
 
+// Conceal copies an object with every value masked but its identity and
+// metadata: for objects that were decrypted, or made of what was, and are no
+// Secrets.
+func Conceal(o *unstructured.Unstructured) *unstructured.Unstructured {
+	if o == nil {
+		return nil
+	}
+	concealed := make(map[string]any, len(o.Object))
+	for key, value := range o.Object {
+		switch key {
+		case "apiVersion", "kind", "metadata":
+			concealed[key] = value
+		default:
+			concealed[key] = conceal(value)
+		}
+	}
+	return &unstructured.Unstructured{Object: concealed}
+}
+
+// conceal copies a value with its scalars masked.
+func conceal(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, child := range v {
+			out[key] = conceal(child)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, child := range v {
+			out[i] = conceal(child)
+		}
+		return out
+	}
+	return Mask
+}
+
 // IsSecret reports whether the object is a core/v1 Secret.
 func IsSecret(o *unstructured.Unstructured) bool {
 	return o.GetKind() == "Secret" && o.GetAPIVersion() == "v1"

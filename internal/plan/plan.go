@@ -393,6 +393,11 @@ func (in *Input) hold(p *model.Plan, changes []model.Change) []model.Change {
 			gone += in.Weight(c.Object)
 		}
 	}
+	if in.Delivery.Release != nil {
+		// Another version of a chart often calls its objects otherwise. What comes in
+		// their place counts, whether it is there already or not.
+		total = max(total, gone+len(in.Desired))
+	}
 	why := in.unsafe(gone, total, len(deletes))
 	if why == "" {
 		return changes
@@ -423,7 +428,7 @@ func (in *Input) unsafe(gone, total, deletes int) string {
 	switch sync := in.Delivery.Sync; {
 	case deletes == 0, in.Consent.Unguarded:
 		return ""
-	case sync.Staged && !sync.AllowEmpty && len(in.Desired) == 0:
+	case sync.Staged && in.Delivery.Release == nil && !sync.AllowEmpty && len(in.Desired) == 0:
 		return "auto-sync would wipe out all resources"
 	case gone <= in.Guard.Count, float64(gone) <= in.Guard.Fraction*float64(total):
 		return ""

@@ -80,6 +80,8 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 			d.Sync.Staged = true
 		case "allow-empty":
 			d.Sync.AllowEmpty = true
+		case "release":
+			d.Release = &model.Release{}
 		case "manual":
 			in.Consent = plan.Consent{}
 		case "no-self-heal":

@@ -523,7 +523,7 @@ func TestReuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"password": canary, "nested": map[string]any{"a": 9.0, "b": 2.0}}
+	want := map[string]any{"password": canary, "nested": map[string]any{"a": int64(9), "b": 2.0}} // an integer stays one
 	if !reflect.DeepEqual(config, want) || defaults["replicas"] != 1.0 || defaults["password"] != canary {
 		t.Errorf("config %v over %v", config, defaults)
 	}

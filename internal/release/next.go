@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"helm.sh/helm/v4/pkg/release/common"
@@ -337,7 +338,7 @@ func (s *State) unremedied() {
 func (s State) drifted(f *Facts) (Action, State) {
 	told := s.Report.Drift
 	s.Report.Drift = &model.Verdict{OK: true, Reason: helm.DriftDetected, Message: driftMessage(snapshots(s.Report.History).latest(), f.Drifted)}
-	if told == nil || *told != *s.Report.Drift {
+	if !retold(told, s.Report.Drift) {
 		s.event(f, warning, helm.DriftDetected, s.Report.Drift.Message, nil)
 	}
 	if f.Drift == model.Heal {
@@ -346,6 +347,17 @@ func (s State) drifted(f *Facts) (Action, State) {
 	s.Report.Reconciling = nil
 	summarize(f, &s)
 	return Action{}, s
+}
+
+// retold reports whether a verdict says what was told before, maybe clipped by
+// whoever wrote it into a status.
+func retold(told, now *model.Verdict) bool {
+	if told == nil || told.OK != now.OK || told.Reason != now.Reason {
+		return false
+	}
+	const clipped = "..." // what a text ends with that was cut off
+	before, cut := strings.CutSuffix(told.Message, clipped)
+	return told.Message == now.Message || cut && strings.HasPrefix(now.Message, before)
 }
 
 // begin completes an action, and tells that it runs.

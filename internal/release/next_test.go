@@ -427,6 +427,28 @@ var stories = []struct {
 		},
 	},
 	{
+		name: "drift is told once across a restart", play: func(p *stage) {
+			p.drift = model.Note
+			p.start().play(1)
+			p.drifted = []string{"ConfigMap/apps/web removed"}
+			p.play(1)
+			long := *p.state.Report.Drift
+			long.Message = long.Message[:40] + "..." // as a status may have it
+			p.release.Drifted = &long
+			p.start().play(1)
+			p.drifted = []string{"ConfigMap/apps/web changed", "ConfigMap/apps/other removed"}
+			p.release.Drifted = p.state.Report.Drift
+			p.start().play(1)
+		},
+		acts:  []string{"install v1"},
+		ready: "True InstallSucceeded: Helm install succeeded for release apps/web.v1 with chart web@1.0.0",
+		more: func(t *testing.T, p *stage) {
+			if len(p.events) != 3 || p.events[2].Reason != "DriftDetected" || !strings.Contains(p.events[2].Message, "other removed") {
+				t.Errorf("%d events: %+v", len(p.events), p.events)
+			}
+		},
+	},
+	{
 		name: "old records go", play: func(p *stage) {
 			p.release.MaxHistory = 2
 			p.start().play(1)

@@ -235,7 +235,11 @@ func applyMethod(serverSide bool) string {
 // own values are to be replaced by: those that the last release was rendered with.
 // The arguments are left as they are.
 func Reuse(values map[string]any, last *Record) (config, defaults map[string]any, err error) {
-	if config, err = plain(values); err != nil {
+	text, err := helm.EncodeValues(values)
+	if err != nil {
+		return nil, nil, err
+	}
+	if config, err = helm.DecodeValues(text); err != nil {
 		return nil, nil, err
 	}
 	before, err := plain(last.Config)

@@ -62,7 +62,7 @@ func Begin(r *model.Release) State {
 	return State{Report: model.ReleaseReport{
 		History: history, Failures: r.Failures, InstallFailures: r.InstallFailures, UpgradeFailures: r.UpgradeFailures,
 		Attempted: r.Attempted, ForceHandled: r.ForceHandled, ResetHandled: r.ResetHandled,
-		Released: r.Released, Tested: r.Tested, Remedied: r.Remedied, StoredIn: r.Observed.StorageNamespace,
+		Released: r.Released, Tested: r.Tested, Remedied: r.Remedied, Drift: r.Drifted, StoredIn: r.Observed.StorageNamespace,
 		PostRenderersDigest: r.Observed.PostRenderersDigest, CommonMetadataDigest: r.Observed.CommonMetadataDigest,
 	}}
 }

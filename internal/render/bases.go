@@ -11,8 +11,9 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 )
 
-// Remote bases are directories of other repositories, and files at addresses,
-// that a kustomization names among its resources and components. Where they are
+// Remote bases are directories of other repositories that a kustomization names
+// among its resources and components, and files at addresses that it names
+// anywhere. Where they are
 // allowed they are wanted, mounted, and named by their place in front of
 // kustomize, which never fetches anything.
 
@@ -30,10 +31,17 @@ func (s *survey) remotes(l layer) error {
 	if err != nil {
 		return err
 	}
-	if slices.Equal(resources, l.k.Resources) && slices.Equal(components, l.k.Components) {
+	files, err := s.mountedFiles(l)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 && slices.Equal(resources, l.k.Resources) && slices.Equal(components, l.k.Components) {
 		return nil
 	}
-	return s.rewrite(l, func(k *types.Kustomization) { k.Resources, k.Components = resources, components })
+	return s.rewrite(l, func(k *types.Kustomization) {
+		k.Resources, k.Components = resources, components
+		relocate(k, files)
+	})
 }
 
 func (s *survey) mountedAll(l layer, paths []string) ([]string, error) {
@@ -50,13 +58,114 @@ func (s *survey) mountedAll(l layer, paths []string) ([]string, error) {
 		if at == "" {
 			continue // wanted
 		}
-		relative, err := filepath.Rel("/"+l.dir, "/"+at)
-		if err != nil {
-			return nil, s.remoteFault(l, p)
+		if at, err = s.from(l, at, p); err != nil {
+			return nil, err
 		}
-		out = append(out, filepath.ToSlash(relative))
+		out = append(out, at)
 	}
 	return out, nil
+}
+
+// from is the path of something that is mounted, as the kustomization names it,
+// which may lead out of its own repository there.
+func (s *survey) from(l layer, at, p string) (string, error) {
+	relative, err := filepath.Rel("/"+l.dir, "/"+at)
+	if err != nil {
+		return "", s.remoteFault(l, p)
+	}
+	s.granted[[2]string{mountRoot(l.dir), mountRoot(at)}] = true
+	return filepath.ToSlash(relative), nil
+}
+
+// mountedFiles are the paths of the files at addresses that the fields of a
+// kustomization name; "" for one that is wanted.
+func (s *survey) mountedFiles(l layer) (map[string]string, error) {
+	files := map[string]string{}
+	for _, p := range loads(l.k) {
+		if _, known := files[p]; known || !remoteFile(p) {
+			continue
+		}
+		at, err := s.mountedFile(l, p)
+		if err != nil {
+			return nil, err
+		}
+		if at != "" {
+			if at, err = s.from(l, at, p); err != nil {
+				return nil, err
+			}
+		}
+		files[p] = at
+	}
+	return files, nil
+}
+
+// relocate puts paths in place of the addresses of files. What has none is left
+// out: nothing is built before it is there.
+func relocate(k *types.Kustomization, files map[string]string) {
+	placed := func(p string) string {
+		if at, known := files[p]; known {
+			return at
+		}
+		return p
+	}
+	all := func(paths []string) []string {
+		out := make([]string, 0, len(paths))
+		for _, p := range paths {
+			if p = placed(p); p != "" {
+				out = append(out, p)
+			}
+		}
+		return out
+	}
+	k.Crds, k.Configurations = all(k.Crds), all(k.Configurations)
+	k.Patches, k.PatchesJson6902 = slices.Clone(k.Patches), slices.Clone(k.PatchesJson6902) //nolint:staticcheck // retired by kustomize, which still builds it
+	for _, list := range [][]types.Patch{k.Patches, k.PatchesJson6902} {                    //nolint:staticcheck // as above
+		for i := range list {
+			list[i].Path = placed(list[i].Path)
+		}
+	}
+	k.PatchesStrategicMerge = slices.Clone(k.PatchesStrategicMerge) //nolint:staticcheck // as above
+	for i, patch := range k.PatchesStrategicMerge {                 //nolint:staticcheck // as above
+		k.PatchesStrategicMerge[i] = types.PatchStrategicMerge(placed(string(patch))) //nolint:staticcheck // as above
+	}
+	k.Replacements = slices.Clone(k.Replacements)
+	for i := range k.Replacements {
+		k.Replacements[i].Path = placed(k.Replacements[i].Path)
+	}
+	k.ConfigMapGenerator, k.SecretGenerator = slices.Clone(k.ConfigMapGenerator), slices.Clone(k.SecretGenerator)
+	for i := range k.ConfigMapGenerator {
+		relocateSources(&k.ConfigMapGenerator[i].KvPairSources, files, all)
+	}
+	for i := range k.SecretGenerator {
+		relocateSources(&k.SecretGenerator[i].KvPairSources, files, all)
+	}
+	if p := placed(k.OpenAPI["path"]); p != k.OpenAPI["path"] {
+		k.OpenAPI = map[string]string{"path": p}
+	}
+}
+
+// relocateSources does the same for a generator. The key of a file without one is
+// the last element of its address.
+func relocateSources(from *types.KvPairSources, files map[string]string, all func([]string) []string) {
+	from.EnvSources = all(from.EnvSources)
+	if at, known := files[from.EnvSource]; known {
+		from.EnvSource = at
+	}
+	var out []string
+	for _, source := range from.FileSources {
+		key, p, named := strings.Cut(source, "=")
+		if !named {
+			key, p = path.Base(source), source
+		}
+		at, known := files[p]
+		switch {
+		case !known:
+			out = append(out, source)
+		case at != "":
+			out = append(out, key+"="+at)
+		}
+	}
+	from.FileSources = out
 }
 
 // isFile reports whether a name that looks like an address is that of something in the tree.
@@ -71,18 +180,7 @@ func (s *survey) isFile(l layer, p string) bool {
 // mountedBase is where a base is; "" when it is wanted.
 func (s *survey) mountedBase(l layer, p string) (string, error) {
 	if remoteManifest(p) {
-		at, _, err := s.mountOf(wantURL(p, l.file))
-		if err != nil || at == "" {
-			return "", err
-		}
-		entries, err := s.recorder.List(at)
-		if err != nil {
-			return "", s.readFault(at, err)
-		}
-		if len(entries) != 1 || isDir(entries[0]) {
-			return "", s.remoteFault(l, p)
-		}
-		return path.Join(at, entries[0].Name), nil
+		return s.mountedFile(l, p)
 	}
 	base, ok := parseBase(p)
 	if !ok {
@@ -93,6 +191,22 @@ func (s *survey) mountedBase(l layer, p string) (string, error) {
 		return "", err
 	}
 	return path.Join(at, base.Path), nil
+}
+
+// mountedFile is where a file at an address is; "" when it is wanted.
+func (s *survey) mountedFile(l layer, p string) (string, error) {
+	at, _, err := s.mountOf(wantURL(p, l.file))
+	if err != nil || at == "" {
+		return "", err
+	}
+	entries, err := s.recorder.List(at)
+	if err != nil {
+		return "", s.readFault(at, err)
+	}
+	if len(entries) != 1 || isDir(entries[0]) {
+		return "", s.remoteFault(l, p)
+	}
+	return path.Join(at, entries[0].Name), nil
 }
 
 // remoteManifest reports whether an address is that of one file, not of a
@@ -199,10 +313,11 @@ func repositoryPath(p string) (repository, below string, ok bool) {
 	return strings.Join(parts[:segments], "/"), strings.Join(parts[segments:], "/"), true
 }
 
-// leaves reports whether a path leads from a base out of its repository.
+// leaves reports whether a path leads from a base out of its repository, and not
+// to what the base names by its address.
 func (s *survey) leaves(l layer, at string) bool {
 	root := mountRoot(l.dir)
-	return root != "" && at != root && !strings.HasPrefix(at, root+"/")
+	return root != "" && at != root && !strings.HasPrefix(at, root+"/") && !s.granted[[2]string{root, mountRoot(at)}]
 }
 
 // mountRoot is the place of the mount that a path is in, "" when it is in none.

@@ -79,9 +79,12 @@ func (b *build) application(dir string, opts model.Render) (*model.Manifest, err
 		return nil, err
 	}
 	if kind == model.RenderDetect {
-		if kind, err = b.detect(dir); err != nil {
+		if kind, err = b.detect(dir, opts); err != nil {
 			return nil, err
 		}
+	}
+	if kind == model.RenderHelm && opts.NoHelm || kind == model.RenderKustomize && opts.NoKustomize {
+		kind = model.RenderDirectory
 	}
 	m := &model.Manifest{Kind: kind}
 	switch kind {
@@ -100,8 +103,8 @@ func (b *build) application(dir string, opts model.Render) (*model.Manifest, err
 
 // detect tells the kind of a directory by the files in it, of which the last
 // by name decides, as upstream's walk has it: a kustomization beside a chart
-// wins (argo-cd util/app/discovery).
-func (b *build) detect(dir string) (model.RenderKind, error) {
+// wins (argo-cd util/app/discovery). Tools that are off are not looked for.
+func (b *build) detect(dir string, opts model.Render) (model.RenderKind, error) {
 	kind := model.RenderDirectory
 	for _, sign := range []struct {
 		name string
@@ -112,6 +115,9 @@ func (b *build) detect(dir string) (model.RenderKind, error) {
 		{"kustomization.yaml", model.RenderKustomize},
 		{"kustomization.yml", model.RenderKustomize},
 	} {
+		if sign.kind == model.RenderHelm && opts.NoHelm || sign.kind == model.RenderKustomize && opts.NoKustomize {
+			continue
+		}
 		at := path.Join(dir, sign.name)
 		entry, found, err := b.recorder.Lookup(at)
 		if err != nil {
@@ -128,7 +134,7 @@ func (b *build) detect(dir string) (model.RenderKind, error) {
 // upstream replaces it, and without what plays no part in a render of the kind.
 // Two of them that are equal render alike.
 func effective(opts model.Render) model.Render {
-	out := model.Render{Kind: opts.Kind}
+	out := model.Render{Kind: opts.Kind, NoKustomize: opts.NoKustomize, NoHelm: opts.NoHelm}
 	switch opts.Kind {
 	case model.RenderFlux:
 		out.Kustomize = opts.Kustomize

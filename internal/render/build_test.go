@@ -106,6 +106,34 @@ func TestMemoMovesFields(t *testing.T) {
 	}
 }
 
+// What an installation has turned off is not rendered, whoever asks for it.
+func TestToolsThatAreOff(t *testing.T) {
+	manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n"
+	tree := memory{
+		"both/Chart.yaml": "apiVersion: v2\nname: a\nversion: 1.0.0\n", "both/kustomization.yaml": "namePrefix: a-\nresources: [plain.yaml]\n", "both/plain.yaml": manifest,
+		"chart/Chart.yaml": "apiVersion: v2\nname: a\nversion: 1.0.0\n", "chart/templates/a.yaml": "{{ fail \"rendered\" }}", "chart/plain.yaml": manifest,
+		"jsonnet/a.jsonnet": "error 'evaluated'", "jsonnet/plain.yaml": manifest,
+	}
+	for what, c := range map[string]struct {
+		dir  string
+		opts model.Render
+		kind model.RenderKind
+		want string
+	}{
+		"a chart that is found":         {"chart", model.Render{Kind: model.RenderDetect, NoHelm: true}, model.RenderDirectory, "plain"},
+		"a chart that is named":         {"chart", model.Render{Kind: model.RenderHelm, NoHelm: true}, model.RenderDirectory, "plain"},
+		"a kustomization beside Helm":   {"both", model.Render{Kind: model.RenderDetect, NoHelm: true}, model.RenderKustomize, "a-plain"},
+		"a kustomization that is off":   {"both", model.Render{Kind: model.RenderDetect, NoHelm: true, NoKustomize: true}, model.RenderDirectory, "plain"},
+		"a kustomization that is named": {"both", model.Render{Kind: model.RenderKustomize, NoKustomize: true}, model.RenderDirectory, "plain"},
+		"Jsonnet":                       {"jsonnet", model.Render{Kind: model.RenderDetect, Directory: model.DirectoryOptions{Jsonnet: model.JsonnetOptions{Off: true}}}, model.RenderDirectory, "plain"},
+	} {
+		m, err := Build(context.Background(), Record(context.Background(), tree, Limits{}), c.dir, c.opts, model.Origin{}, Limits{})
+		if err != nil || m.Kind != c.kind || len(m.Objects) != 1 || m.Objects[0].ID.Name != c.want {
+			t.Errorf("%s: %v, %+v", what, err, m)
+		}
+	}
+}
+
 func TestBuildOfAnotherKind(t *testing.T) {
 	for _, kind := range []model.RenderKind{model.RenderHelm, model.RenderExpand, "Plugin"} {
 		_, err := Build(context.Background(), Record(context.Background(), memory{}, Limits{}), "", model.Render{Kind: kind}, model.Origin{}, Limits{})

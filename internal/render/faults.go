@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,8 +89,14 @@ func (b *build) readFault(at string, err error) error {
 }
 
 func (s *survey) remoteFault(l layer, p string) error {
-	fault := s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names the remote base %s: builds do not fetch anything", l.name(), withoutCredentials(p)),
-		"commit a copy of it, or include it with a source of its own")
+	what, advice := "base", "commit a copy of it, or include it with a source of its own"
+	if remoteFile(p) && !slices.Contains(slices.Concat(l.k.Resources, l.k.Components), p) {
+		what, advice = "file", "commit a copy of it"
+	}
+	if !s.opts.RemoteBases {
+		advice += "; or let it be fetched as a source is: --remote-bases"
+	}
+	fault := s.faultAt(l.file, l.lineOf(p), fmt.Sprintf("%s names the remote %s %s: builds do not fetch anything", l.name(), what, withoutCredentials(p)), advice)
 	fault.Err = &RemoteError{Address: withoutCredentials(p)}
 	return fault
 }

@@ -15,6 +15,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/strvals"
 
+	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -48,12 +49,20 @@ func (h *helming) values(c *loadedChart, dir string) (map[string]any, error) {
 	return values, h.parameters(values)
 }
 
+// read are values of a file, or of the declared object.
+func (h *helming) read(file string, text []byte) (map[string]any, error) {
+	if h.opts.Typed && file == "" {
+		return helm.DecodeValues(text)
+	}
+	return parsedValues(text)
+}
+
 // over merges a text into values.
 func (h *helming) over(values *map[string]any, file string, text []byte) error {
 	if err := h.boundYAML(file, text); err != nil {
 		return err
 	}
-	more, err := parsedValues(text)
+	more, err := h.read(file, text)
 	switch {
 	case err == nil:
 		*values = merged(*values, more)

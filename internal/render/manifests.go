@@ -183,6 +183,8 @@ type reader struct {
 
 func (r reader) read(file manifestFile) error {
 	switch {
+	case file.text == nil && r.jsonnet.opts.Off:
+		return nil
 	case file.text == nil:
 		return r.readJsonnet(file)
 	case strings.HasSuffix(file.name(), ".json"):

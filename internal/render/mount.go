@@ -361,20 +361,6 @@ func parseLookup(p string) (Lookup, bool) {
 	return l, true
 }
 
-// Lookups lists what a render asked of the target, so that its answers can be
-// watched.
-func Lookups(trace model.Trace) []Lookup {
-	var asked []Lookup
-	for _, read := range trace {
-		if in, ok := strings.CutPrefix(read.Path, AtLive+"/"); ok {
-			if l, ok := parseLookup(in); ok {
-				asked = append(asked, l)
-			}
-		}
-	}
-	return asked
-}
-
 // Live is a tree that asks the target. get returns an object, or a list where
 // name is empty, as JSON; nil when there is none; an error fails the render,
 // which is then tried again. One question is asked once. The answers of a

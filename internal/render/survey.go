@@ -33,8 +33,9 @@ type survey struct {
 	rootFile string
 	plugins  bool // inside of generators, transformers and validators
 	root     *rootFile
-	spaces   map[string]string // kustomizations with charts → namespace from outside
-	wants    []Want            // what is not mounted yet
+	spaces   map[string]string  // kustomizations with charts → namespace from outside
+	wants    []Want             // what is not mounted yet
+	granted  map[[2]string]bool // mounts that those in others name by their addresses
 }
 
 // asked is an object as a file asks for it, with the name and namespace that
@@ -63,7 +64,7 @@ type layer struct {
 }
 
 func (b *build) survey(root *rootFile, dir string) (*survey, error) {
-	s := &survey{build: b, parsed: map[string][]document{}, rootFile: root.path, root: root, spaces: map[string]string{}}
+	s := &survey{build: b, parsed: map[string][]document{}, rootFile: root.path, root: root, spaces: map[string]string{}, granted: map[[2]string]bool{}}
 	k := root.kustomization
 	k.FixKustomization() // what it changes in slices that are shared, kustomize changes in the same way
 	top := layer{dir: dir, file: root.path, text: root.text, k: &k}

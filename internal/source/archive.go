@@ -186,19 +186,14 @@ func (a *archives) ensure(ctx context.Context, s *sourceArchives, t *Tree) (*man
 			return m, nil
 		}
 	}
-	m, err := writeArchive(ctx, dir, file, t, s.last)
+	m, err := a.lentArchive(ctx, s, t)
+	if m == nil && err == nil {
+		m, err = writeArchive(ctx, dir, file, t, s.last)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.last = slices.DeleteFunc(s.last, func(old *manifest) bool { return old.File == file })
-	s.last = append(s.last, m)
-	for len(s.last) > archivesKept {
-		if err := s.last[0].remove(dir); err != nil {
-			return nil, err
-		}
-		s.last = s.last[1:]
-	}
-	return m, nil
+	return m, s.keep(dir, m)
 }
 
 // loadManifests reads what an earlier process left, the newest last, and removes

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/source/dial"
 )
 
@@ -101,10 +102,10 @@ func (v *visit) valuesFiles() []string {
 }
 
 // generation is the build metadata of a chart with merged values, by which a
-// change of the files can be told. The HelmChart that helm-controller would
-// make for an implied one is new.
+// change of the files can be told. A chart that is described elsewhere, and the
+// HelmChart that is made of the description, have the first one for ever.
 func (v *visit) generation() string {
-	if v.spec.Implied {
+	if v.spec.Implied || v.spec.Same != (object.ID{}) {
 		return "1"
 	}
 	return strconv.FormatInt(v.spec.Generation, 10)

@@ -93,5 +93,9 @@ func (c Clients) withDefaults(o *Options, scratch string) Clients {
 	if c.Buckets == nil {
 		c.Buckets = bucket.New(bucket.Options{UserAgent: o.UserAgent, Cloud: broker})
 	}
+	if len(o.Redirects.All) > 0 {
+		lead := &redirected{&o.Redirects, c.Registry, c.Charts}
+		c.Registry, c.Charts = lead, redirectedCharts{lead}
+	}
 	return c
 }

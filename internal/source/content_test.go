@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -436,13 +437,11 @@ func TestArchivesTakeOverWhatDidNotChange(t *testing.T) {
 func TestLogIsRewrittenWhenMostlyGarbage(t *testing.T) {
 	r := newRepository(t)
 	noise := func(n int) string {
-		var b strings.Builder
-		sum := sha256.Sum256([]byte{byte(n)})
-		for b.Len() < 3<<20 {
-			sum = sha256.Sum256(sum[:])
-			b.Write(sum[:])
+		out := make([]byte, 3<<20)
+		if _, err := rand.NewChaCha8([32]byte{byte(n)}).Read(out); err != nil {
+			t.Fatal(err)
 		}
-		return b.String()
+		return string(out)
 	}
 	r.commit("keep.yaml", "kept", "big.bin", noise(0))
 	srv := serve(t, r.dir)

@@ -544,7 +544,7 @@ func submoduleURL(parent *url.URL, declared string) (*url.URL, error) {
 		}
 		return &u, nil
 	}
-	u, err := parseRepository(declared)
+	u, err := RepositoryURL(declared)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("its URL cannot be understood")
 	}

@@ -144,12 +144,15 @@ func (v *externalVisit) lookAtFile(ctx context.Context) (offer, error) {
 
 // get opens what is served at the address. closing ends the connection.
 func (v *externalVisit) get(ctx context.Context) (body io.ReadCloser, closing func(), err error) {
-	e := v.spec.External
-	at, err := url.Parse(e.URL)
+	address, auth, err := v.store.options.Redirects.web(v.spec.External.URL, v.spec.External.Auth)
+	if err != nil {
+		return nil, nil, err
+	}
+	at, err := url.Parse(address)
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
 		return nil, nil, badArchive("the address of the artifact is no URL of scheme http or https")
 	}
-	client, err := dial.New(at, &e.Auth, v.store.options.UserAgent)
+	client, err := dial.New(at, &auth, v.store.options.UserAgent)
 	if err != nil {
 		return nil, nil, err
 	}

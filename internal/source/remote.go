@@ -34,7 +34,7 @@ type remote struct {
 // newRemote reads what a source says about its repository; validate checks it.
 // repository is the URL, which may carry a user name and a password.
 func newRemote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
-	u, err := parseRepository(repository)
+	u, err := RepositoryURL(repository)
 	if err != nil || u.Host == "" {
 		return nil, &model.Fault{
 			Reason:  reasonURLInvalid,
@@ -53,9 +53,9 @@ func newRemote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
 	return r, nil
 }
 
-// parseRepository reads a URL, or the form of scp, user@host:path. There a path
+// RepositoryURL reads a URL, or the form of scp, user@host:path. There a path
 // without a slash starts at the user's home directory.
-func parseRepository(repository string) (*url.URL, error) {
+func RepositoryURL(repository string) (*url.URL, error) {
 	if user, rest, ok := strings.Cut(repository, "@"); ok && !strings.Contains(repository, "://") && !strings.ContainsAny(user, "/:") {
 		if host, p, ok := strings.Cut(rest, ":"); ok && host != "" && p != "" && !strings.Contains(host, "/") {
 			return &url.URL{Scheme: "ssh", User: url.User(user), Host: host, Path: p}, nil

@@ -12,6 +12,7 @@ import (
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/source/cloud"
+	"plumb.dev/plumb/internal/source/registry"
 )
 
 // Condition reasons, in the words of source-controller
@@ -102,6 +103,8 @@ type Options struct {
 	TrustRoot []byte
 	// Clients replace those that the store makes itself.
 	Clients Clients
+	// Redirects lead to other addresses than those that sources name.
+	Redirects Redirects
 }
 
 // Store keeps the mirrors and archives of all sources. It is safe for
@@ -140,6 +143,11 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "plumb"
+	}
+	if !o.Redirects.Logins.IsZero() {
+		if _, _, err := registry.Login(o.Redirects.Logins, "", ""); err != nil {
+			return nil, fmt.Errorf("source store: %w", err)
+		}
 	}
 	for _, sub := range []string{"mirrors", "archives", "temporary"} {
 		if err := os.MkdirAll(filepath.Join(o.Dir, sub), 0o700); err != nil {
@@ -241,6 +249,10 @@ func (s *Store) Forget(id object.ID) error {
 // remote checks what a source says about its repository. What is known is not
 // checked again: decrypting an SSH key is slow on purpose.
 func (s *Store) remote(repository string, auth model.GitAuth) (*remote, *model.Fault) {
+	repository, auth, err := s.options.Redirects.git(repository, auth)
+	if err != nil {
+		return nil, &model.Fault{Reason: reasonURLInvalid, Message: err.Error(), Err: err}
+	}
 	r, fault := newRemote(repository, auth)
 	if fault != nil {
 		return nil, fault

@@ -85,6 +85,7 @@ type Tree struct {
 	file     product
 	metadata map[string]string
 	chart    *model.Chart
+	lent     *Tree // of another source, which this one is the same as; nil: it is nobody else's
 }
 
 // Observed is what a tree was made with, as statuses report it.

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,14 +19,10 @@ import (
 // unsteady are kinds that tell what happened, not what is.
 var unsteady = map[string]bool{"Event": true, "Lease": true}
 
-// Dump prints every object of a namespace without what differs from run to
-// run: uids, times, versions, addresses. Names in replace are exchanged, so
-// that dumps of two namespaces can be compared.
-func (k *Kube) Dump(ctx context.Context, namespace string, replace *strings.Replacer) (string, error) {
-	objects, err := k.All(ctx, namespace)
-	if err != nil {
-		return "", err
-	}
+// Dump prints objects without what differs from run to run: uids, times,
+// versions, addresses. Names in replace are exchanged, so that dumps of two
+// namespaces can be compared.
+func Dump(objects []unstructured.Unstructured, replace *strings.Replacer) (string, error) {
 	texts := make([]string, 0, len(objects))
 	for i := range objects {
 		text, err := Steady(&objects[i])
@@ -38,9 +35,9 @@ func (k *Kube) Dump(ctx context.Context, namespace string, replace *strings.Repl
 	return strings.Join(texts, "---\n"), nil
 }
 
-// All lists every object of a namespace that is not made by a controller for
-// another object.
-func (k *Kube) All(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
+// Kinds are those that have namespaces, can be listed, and tell what is, not
+// what happened.
+func (k *Kube) Kinds() ([]schema.GroupVersionResource, error) {
 	k.mu.Lock()
 	k.server.Invalidate()
 	served, err := k.server.ServerPreferredResources()
@@ -48,24 +45,37 @@ func (k *Kube) All(ctx context.Context, namespace string) ([]unstructured.Unstru
 	if err != nil {
 		return nil, err
 	}
-	var all []unstructured.Unstructured
+	var kinds []schema.GroupVersionResource
 	for _, group := range served {
 		version, err := schema.ParseGroupVersion(group.GroupVersion)
 		if err != nil {
 			return nil, err
 		}
 		for _, resource := range group.APIResources {
-			if !resource.Namespaced || unsteady[resource.Kind] || !listable(resource) {
-				continue
+			if resource.Namespaced && !unsteady[resource.Kind] && listable(resource) {
+				kinds = append(kinds, version.WithResource(resource.Name))
 			}
-			list, err := k.objects.Resource(version.WithResource(resource.Name)).Namespace(namespace).List(ctx, metav1.ListOptions{})
-			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", resource.Name, err)
-			}
-			for _, o := range list.Items {
-				if metav1.GetControllerOf(&o) == nil {
-					all = append(all, o)
-				}
+		}
+	}
+	return kinds, nil
+}
+
+// All lists every object of some kinds in a namespace ("": in all) that is not
+// made by a controller for another object. Of a kind that is not served there is
+// none.
+func (k *Kube) All(ctx context.Context, namespace string, kinds []schema.GroupVersionResource) ([]unstructured.Unstructured, error) {
+	var all []unstructured.Unstructured
+	for _, kind := range kinds {
+		list, err := k.objects.Resource(kind).Namespace(namespace).List(ctx, metav1.ListOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", kind.Resource, err)
+		}
+		for _, o := range list.Items {
+			if metav1.GetControllerOf(&o) == nil {
+				all = append(all, o)
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -50,7 +49,7 @@ type Warehouse struct {
 	asked    map[string]int // requests by path
 
 	bucket  s3test.Store
-	signers map[string]*ecdsa.PrivateKey // by name, see Sign
+	signers signers
 }
 
 // NewWarehouse serves an empty one.
@@ -62,10 +61,10 @@ func NewWarehouse() (*Warehouse, error) {
 	w := &Warehouse{
 		host: listener.Addr().String(), ended: make(chan struct{}),
 		packages: map[string][]byte{}, index: map[string][]map[string]any{}, asked: map[string]int{},
-		signers: map[string]*ecdsa.PrivateKey{},
+		signers: newSigners(),
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2/", registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	mux.Handle("/v2/", registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
 	mux.HandleFunc("/charts/", w.charts)
 	mux.Handle("/", &w.bucket)
 	w.server = &http.Server{Handler: w.guarded(mux)}
@@ -170,7 +169,7 @@ func (w *Warehouse) PushChart(ctx context.Context, dir string, fill func([]byte)
 		return err
 	}
 	chart, version := fmt.Sprint(metadata["name"]), fmt.Sprint(metadata["version"])
-	archive, err := pack(dir, chart, fill)
+	archive, err := Pack(dir, chart, fill)
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ type Layer struct{ MediaType, Dir string }
 func (w *Warehouse) PushArtifact(ctx context.Context, at, origin string, layers []Layer, fill func([]byte) []byte) (string, error) {
 	var packed []mutate.Addendum
 	for _, l := range layers {
-		archive, err := pack(l.Dir, "", fill)
+		archive, err := Pack(l.Dir, "", fill)
 		if err != nil {
 			return "", err
 		}
@@ -219,22 +218,32 @@ func layerOf(content []byte, mediaType types.MediaType) mutate.Addendum {
 
 // push writes an image, and returns its digest.
 func (w *Warehouse) push(ctx context.Context, at string, config types.MediaType, annotations map[string]string, layers []mutate.Addendum) (string, error) {
-	ref, err := name.NewTag(w.host+"/"+at, name.Insecure)
+	image, err := imageOf(config, annotations, layers)
 	if err != nil {
 		return "", err
 	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), config)
-	if image, err = mutate.Append(image, layers...); err != nil {
-		return "", err
-	}
-	if annotations != nil {
-		image = mutate.Annotations(image, annotations).(v1.Image)
-	}
-	if err := remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(w)); err != nil {
+	if err := w.write(ctx, at, image); err != nil {
 		return "", err
 	}
 	digest, err := image.Digest()
 	return digest.String(), err
+}
+
+func imageOf(config types.MediaType, annotations map[string]string, layers []mutate.Addendum) (v1.Image, error) {
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), config)
+	image, err := mutate.Append(image, layers...)
+	if err != nil || annotations == nil {
+		return image, err
+	}
+	return mutate.Annotations(image, annotations).(v1.Image), nil
+}
+
+func (w *Warehouse) write(ctx context.Context, at string, image v1.Image) error {
+	ref, err := name.NewTag(w.host+"/"+at, name.Insecure)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(w))
 }
 
 // RoundTrip lets the story itself in, whatever the guard.
@@ -249,8 +258,9 @@ func (w *Warehouse) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// pack is an archive of a directory, below another one if that has a name.
-func pack(dir, below string, fill func([]byte) []byte) ([]byte, error) {
+// Pack is an archive of a directory, as "helm package" and "flux build artifact"
+// make it, below another one if that has a name. fill is done to every file.
+func Pack(dir, below string, fill func([]byte) []byte) ([]byte, error) {
 	var out bytes.Buffer
 	zipped := gzip.NewWriter(&out)
 	archive := tar.NewWriter(zipped)

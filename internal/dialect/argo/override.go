@@ -58,6 +58,7 @@ func (Argo) Override(render model.Render, file string, content []byte) (model.Re
 	}
 	next.Environment, next.Overrides, next.Substitution, next.Decryption = render.Environment, render.Overrides, render.Substitution, render.Decryption
 	next.Kustomize.EnableHelm, next.Kustomize.RemoteBases = render.Kustomize.EnableHelm, render.Kustomize.RemoteBases
+	next.NoKustomize, next.NoHelm, next.Directory.Jsonnet.Off = render.NoKustomize, render.NoHelm, render.Directory.Jsonnet.Off
 	installed := render.Helm
 	next.Helm = withRelease(next.Helm, render.Environment)
 	next.Helm.KnownAPIs, next.Helm.Schemes, next.Helm.Live, next.Helm.Packaged = installed.KnownAPIs, installed.Schemes, installed.Live, installed.Packaged

@@ -202,9 +202,7 @@ func (c *compilation) adjust(render *model.Render, source node) {
 	}
 	off(model.RenderKustomize, c.settings.Kustomize, "kustomize.enable")
 	off(model.RenderHelm, c.settings.Helm, "helm.enable")
-	if render.Kind == model.RenderDetect && !c.settings.Kustomize && !c.settings.Helm {
-		render.Kind = model.RenderDirectory
-	}
+	render.NoKustomize, render.NoHelm, render.Directory.Jsonnet.Off = !c.settings.Kustomize, !c.settings.Helm, !c.settings.Directory
 }
 
 // environment is what a render may refer to (docs, "Build Environment"); the

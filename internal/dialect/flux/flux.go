@@ -63,7 +63,7 @@ func (Flux) Kinds() []dialect.Kind {
 		kind(GroupSource, kindOCIRepository, "ocirepositories", true, "v1", "v1beta2"),
 		kind(GroupSource, kindBucket, "buckets", true, "v1", "v1beta2", "v1beta1"),
 		kind(GroupSource, kindHelmRepository, "helmrepositories", true, "v1", "v1beta2", "v1beta1"),
-		kind(GroupSource, kindHelmChart, "helmcharts", true, "v1", "v1beta2", "v1beta1"),
+		madeBy(helmFieldManager, kind(GroupSource, kindHelmChart, "helmcharts", true, "v1", "v1beta2", "v1beta1")),
 		byStatus(kind(GroupSource, kindExternalArtifact, "externalartifacts", true, "v1")),
 		kind(GroupExtensions, kindArtifactGenerator, "artifactgenerators", true, "v1beta1"),
 		kind(GroupHelm, kindHelmRelease, "helmreleases", true, "v2", "v2beta2", "v2beta1"),
@@ -79,6 +79,12 @@ func (Flux) Kinds() []dialect.Kind {
 // byStatus marks a kind whose objects ask for what their status tells.
 func byStatus(kind dialect.Kind) dialect.Kind {
 	kind.ByStatus = true
+	return kind
+}
+
+// madeBy marks a kind of which a field manager makes objects for others.
+func madeBy(manager string, kind dialect.Kind) dialect.Kind {
+	kind.MadeBy = manager
 	return kind
 }
 

@@ -340,6 +340,16 @@ kind: CustomResourceDefinition
 metadata: {name: things.toolkit.fluxcd.io.example.com}
 spec: {group: toolkit.fluxcd.io.example.com}
 ---
+# want: true
+apiVersion: fluxcd.controlplane.io/v1
+kind: FluxInstance
+metadata: {name: flux, namespace: flux-system}
+---
+# want: false
+apiVersion: fluxcd.controlplane.io/v1
+kind: ResourceSet
+metadata: {name: apps, namespace: flux-system}
+---
 # want: false
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization

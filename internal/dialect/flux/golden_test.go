@@ -324,6 +324,16 @@ func printEdits(out *strings.Builder, name string, edits model.Edits, previous *
 	for _, key := range reader.SortedKeys(edits.Annotations) {
 		fmt.Fprintf(out, "  annotation %s: %s\n", key, edits.Annotations[key])
 	}
+	for _, id := range edits.Drops {
+		fmt.Fprintf(out, "  drop %s\n", id)
+	}
+	for _, made := range edits.Makes {
+		text, err := yaml.Marshal(made.Object)
+		if err != nil {
+			fmt.Fprintln(out, err)
+		}
+		fmt.Fprint(out, "  make:\n"+indent(string(text), "    "))
+	}
 	before, _, _ := unstructured.NestedMap(previous.Object, "status")
 	switch {
 	case edits.Status == nil:

@@ -48,6 +48,7 @@ func helmChart(c *sourceCompilation, spec node) {
 	c.chartFrom(spec.At("sourceRef"))
 	verify := spec.At("verify")
 	chart.Verify = c.verification(verify)
+	c.source.Same = sharedChart(c.declared, spec)
 	if verify.Present() && !chart.OCI && len(c.open) == 0 && !c.bare && c.r.Err() == nil {
 		c.r.Fault(&model.Fault{Reason: reasonVerificationError, Message: "spec.verify is only supported for charts of an OCI registry", Advice: "remove it, or have the chart from a HelmRepository of type oci", Origin: model.Origin{Field: verify.Path}})
 	}

@@ -1,8 +1,6 @@
 package flux
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -61,7 +59,11 @@ func compileHelmRelease(declared *unstructured.Unstructured, facts model.Facts, 
 	intent := dialect.Intent{Delivery: delivery}
 	input := &delivery.Inputs[0]
 	input.Source, intent.Implied = g.chart(spec, settings)
+	if len(intent.Implied) > 0 {
+		input.Shown = chartOfRelease(spec, r.ID)
+	}
 	values, options := g.values(spec), &input.Render.Helm
+	options.Typed = true
 	options.Values, options.ValuesDigest, options.Sensitive = values.values, values.digest, values.sensitive
 	delivery.Release.ValuesDigest = values.digest
 	noteReleaseFields(spec)
@@ -370,6 +372,7 @@ func driftDetection(spec node) (model.Drift, []model.IgnoreRule) {
 
 // leaveAlone makes a rule ignore objects as a whole.
 func leaveAlone(rule model.IgnoreRule) model.IgnoreRule {
+	rule.Whole = true
 	rule.Queries = append(rule.Queries, wholeObject)
 	rule.Paths = append(rule.Paths, "/metadata/labels", "/metadata/annotations", "/metadata/finalizers", "/metadata/ownerReferences")
 	return rule
@@ -482,12 +485,6 @@ func (g *gathering) chart(spec node, settings dialect.Settings) (object.ID, []mo
 	return g.impliedChart(spec, settings)
 }
 
-// The kind of implied sources of charts: there are no such objects.
-const (
-	impliedGroup = "plumb.dev"
-	impliedKind  = "Chart"
-)
-
 // templateFields are those of a HelmChart that a HelmRelease describes.
 var templateFields = []string{
 	"chart", "version", "sourceRef", "interval", "reconcileStrategy",
@@ -498,13 +495,8 @@ var templateFields = []string{
 // the template, in the namespace of what the chart is read from. Releases with
 // the same template share it.
 func (g *gathering) impliedChart(spec node, settings dialect.Settings) (object.ID, []model.Source) {
-	id, template := g.r.ID, spec.At("chart").At("spec")
-	chart := object.ID{
-		Group:     GroupSource,
-		Kind:      kindHelmChart,
-		Namespace: orElse(template.At("sourceRef").At("namespace").Str(), id.Namespace),
-		Name:      id.Namespace + "-" + id.Name,
-	}
+	chart, template := chartOfRelease(spec, g.r.ID), spec.At("chart").At("spec")
+	chartMarks(spec)
 	allowed(template, chart.Kind, chart.Namespace, chart.Name, settings)
 	fields := map[string]any{}
 	for _, name := range templateFields {
@@ -516,17 +508,10 @@ func (g *gathering) impliedChart(spec node, settings dialect.Settings) (object.I
 		fields["interval"] = spec.At("interval").Value
 	}
 	source := g.templateSource(template, chart, fields)
-	text, err := json.Marshal(fields)
-	if err != nil {
-		template.Invalid("cannot be written as JSON")
-	}
 	if g.bare || len(g.r.Faults) > 0 {
 		return object.ID{}, nil
 	}
-	// The name tells templates apart, and has nothing of what their Secrets hold:
-	// a digest of that is a way to guess it.
-	sum := sha256.Sum256(text)
-	source.ID = object.ID{Group: impliedGroup, Kind: impliedKind, Namespace: chart.Namespace, Name: hex.EncodeToString(sum[:16])}
+	source.ID = impliedID(chart.Namespace, chartSpec(template, spec.At("interval")))
 	source.Origin = model.Origin{Dialect: Name, Field: template.Path, Repository: source.Origin.Repository}
 	source.Implied = true
 	return source.ID, []model.Source{*source}

@@ -10,9 +10,9 @@ var helmReleaseFields = of(kindHelmRelease, slices.Concat(
 		{Path: "spec.chart.spec.interval", Support: Works, Note: "may be left out: that of the HelmRelease"},
 		{Path: "spec.chart.spec.valuesFile", Support: Works, Gone: "v2beta2", Note: "before valuesFiles"},
 	},
+	worksBelow("spec.chart.metadata", "labels.*", "annotations.*"),
 	worksBelow("spec.chart.spec", "valuesFiles[]", "ignoreMissingValuesFiles", "verify.provider", "verify.secretRef.name"),
 	[]Field{
-		{Path: "spec.chart.metadata", Support: Differs, Note: "no HelmChart object is made of the template, so there is none to be labelled"},
 		{Path: "spec.chartRef.namespace", Support: Works, Note: otherNamespace},
 		{Path: "spec.persistentClient", Support: Works, Note: "accepted; Plumb has no client for each release"},
 		{Path: "spec.driftDetection.mode", Support: Works, Note: "what differs is seen by watch, not at every interval"},

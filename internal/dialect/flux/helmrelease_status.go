@@ -80,6 +80,7 @@ func readReleaseStatus(release *model.Release, declared *unstructured.Unstructur
 	release.ResetToken = requested(declared, annotationResetAt, release.ResetHandled)
 	told := newConditions(declared)
 	release.Released, release.Tested, release.Remedied = told.verdict(conditionReleased), told.verdict(conditionTestSuccess), told.verdict(conditionRemediated)
+	release.Drifted = told.verdict(conditionDrifted)
 }
 
 // requested is the token of a request that is asked for together with a

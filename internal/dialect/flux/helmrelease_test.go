@@ -12,6 +12,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/differ"
+	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -61,7 +62,7 @@ func compiled(t testing.TB, declared *unstructured.Unstructured, facts model.Fac
 // unless a reference has that key as well.
 func TestTargetPathsAndInlineValues(t *testing.T) {
 	for _, c := range []struct{ name, spec, want string }{
-		{"over a nested inline value", `{values: {a: {b: inline, c: 1}}, valuesFrom: [{kind: ConfigMap, name: x, targetPath: a.b}]}`, `{"a":{"b":"set","c":1}}`},
+		{"over a nested inline value", `{values: {a: {b: inline, c: 1}}, valuesFrom: [{kind: ConfigMap, name: x, targetPath: a.b}]}`, `{"a":{"b":"set","c":1.0}}`},
 		{"an inline value at the top goes over it", `{values: {a: inline}, valuesFrom: [{kind: ConfigMap, name: x, targetPath: a}]}`, `{"a":"inline"}`},
 		{"the second of two", `{values: {a: {b: inline}}, valuesFrom: [{kind: ConfigMap, name: x, targetPath: o}, {kind: ConfigMap, name: x, targetPath: a.b}]}`, `{"a":{"b":"inline"},"o":"set"}`},
 		{"no inline values", `{valuesFrom: [{kind: ConfigMap, name: x, targetPath: "a[1].b"}]}`, `{"a":[null,{"b":"set"}]}`},
@@ -76,6 +77,17 @@ func TestTargetPathsAndInlineValues(t *testing.T) {
 		if !reflect.DeepEqual(before.Object, declared.Object) {
 			t.Errorf("%s: the declared object was changed", c.name)
 		}
+	}
+}
+
+// TestNumbersKeepTheirTypes: what is set at a path is an integer, as with helm
+// --set, and what was written as YAML a float, as Helm reads it.
+func TestNumbersKeepTheirTypes(t *testing.T) {
+	declared := release(t, "x", `{chartRef: {kind: HelmChart, name: c}, values: {inline: 1000000}, valuesFrom: [{kind: ConfigMap, name: x, targetPath: set}, {kind: ConfigMap, name: x, targetPath: literal, literal: true}]}`)
+	options := compiled(t, declared, configMap("x", "1000000")).Delivery.Inputs[0].Render.Helm
+	got, err := helm.DecodeValues(options.Values.Reveal())
+	if want := map[string]any{"inline": 1e6, "set": int64(1000000), "literal": "1000000"}; err != nil || !options.Typed || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v: %#v, want %#v", err, got, want)
 	}
 }
 

@@ -327,9 +327,9 @@ func (ref valuesRef) fault(why, advice string) *model.Fault {
 
 // asSecret is the values as JSON; nothing when there are none.
 func asSecret(values map[string]any) (model.Secret, error) {
-	if len(values) == 0 {
-		return model.Secret{}, nil
+	text, err := helm.EncodeValues(values)
+	if err != nil || text == nil {
+		return model.Secret{}, err
 	}
-	text, err := json.Marshal(values)
-	return model.NewSecret(text), err
+	return model.NewSecret(text), nil
 }

@@ -65,6 +65,8 @@ func (Flux) Replaces(rendered *unstructured.Unstructured) bool {
 		return isController(rendered)
 	case schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}:
 		return isOwnDefinition(rendered)
+	case schema.GroupKind{Group: "fluxcd.controlplane.io", Kind: "FluxInstance"}:
+		return true
 	}
 	return false
 }

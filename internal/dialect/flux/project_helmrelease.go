@@ -15,13 +15,12 @@ import (
 // projectHelmRelease writes the status as helm-controller does. What Helm's life
 // cycle came to is in report.Release, conditions and events included; what keeps
 // it from beginning is written here (internal/controller
-// helmrelease_controller.go). status.helmChart stays as it is: Plumb makes no
-// HelmChart of a template, and one that helm-controller made is still there for
-// it when it comes back.
+// helmrelease_controller.go).
 func projectHelmRelease(report *model.Report, previous *unstructured.Unstructured) model.Edits {
 	edits := model.Edits{Finalizer: Finalizer, Finalize: !report.Deleted}
 	w := releaseWriter{report: report, release: report.Release, draft: newDraft(previous, report.At, report.Generation)}
 	if report.Deleted { // said once: there is no object afterwards
+		edits.Drops = deletedChart(previous)
 		w.lifeEvents()
 		edits.Events = w.events
 		return edits
@@ -30,6 +29,7 @@ func projectHelmRelease(report *model.Report, previous *unstructured.Unstructure
 		w.account()
 		w.judge()
 		w.observe()
+		edits.Makes, edits.Drops = keepChart(w.status, previous)
 	}
 	w.handled()
 	edits = w.finish(edits, report.Handled, report.Findings)
@@ -76,7 +76,7 @@ func (w *releaseWriter) judge() {
 		w.life()
 	}
 	switch {
-	case w.report.Fault != nil && !w.told(w.report.Fault):
+	case w.report.Fault != nil && w.report.Fault.Reason != reasonPruneHeld && !w.told(w.report.Fault):
 		w.failed()
 	case w.report.Hold != nil:
 		w.held()

@@ -54,10 +54,14 @@ func refuseHandled(fault *model.Fault, findings []model.Finding, previous *unstr
 			Fault: fault, Findings: findings, Handled: handled,
 		}, previous)
 	}
-	return New().Project(&model.Report{
+	edits := New().Project(&model.Report{
 		Delivery: object.Of(previous), Generation: generation, At: at, Started: at,
 		Phase: model.PhaseResolve, Fault: fault, Findings: findings, Handled: handled,
 	}, previous)
+	if !fault.Retry && object.Of(previous).Kind == kindHelmRelease {
+		leaveChart(&edits, previous)
+	}
+	return edits
 }
 
 func handledKind(id object.ID) bool {

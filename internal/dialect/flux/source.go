@@ -104,6 +104,7 @@ func understand(declared *unstructured.Unstructured, facts model.Facts, settings
 			Origin:     origin(r.ID, ""),
 			Interval:   defaultInterval,
 			Timeout:    defaultFetchTimeout,
+			Deleting:   declared.GetDeletionTimestamp() != nil,
 			Wake:       declared.GetAnnotations()[AnnotationRequestedAt],
 			Last:       lastArtifact(declared),
 		},

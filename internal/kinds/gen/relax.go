@@ -21,6 +21,8 @@ var relaxations = []relaxation{
 	{"Application", "destination", "left out in the wild; the cluster itself then, with a finding", optional},
 	{"Provider", "type", "mail, which Plumb's notifications will have", alsoAccept("smtp")},
 	{"Provider", "address", "host:port of a mail server is no URL", anyText},
+	{"Alert", "eventSources", "the kinds of Flux Operator, which its installations accept", kindsOfOperator},
+	{"Receiver", "resources", "the kinds of Flux Operator, which its installations accept", kindsOfOperator},
 }
 
 func relax(definition *apiext.CustomResourceDefinition) error {
@@ -45,6 +47,17 @@ func relax(definition *apiext.CustomResourceDefinition) error {
 
 func optional(spec, _ *apiext.JSONSchemaProps, name string) {
 	spec.Required = slices.DeleteFunc(spec.Required, func(required string) bool { return required == name })
+}
+
+// kindsOfOperator are those that Flux Operator adds to references in the
+// definitions that it installs (flux-operator internal/builder, the patch of
+// notification-controller).
+func kindsOfOperator(_, field *apiext.JSONSchemaProps, _ string) {
+	kind := field.Items.Schema.Properties["kind"]
+	for _, name := range []string{"FluxInstance", "ResourceSet", "ResourceSetInputProvider"} {
+		alsoAccept(name)(nil, &kind, "")
+	}
+	field.Items.Schema.Properties["kind"] = kind
 }
 
 func alsoAccept(value string) func(spec, field *apiext.JSONSchemaProps, name string) {

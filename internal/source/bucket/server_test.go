@@ -1,5 +1,3 @@
-//go:build s3server
-
 package bucket
 
 import (
@@ -28,7 +26,7 @@ func startServer(t *testing.T) string {
 	t.Helper()
 	binary := os.Getenv("PLUMB_S3SERVER")
 	if binary == "" {
-		t.Fatal("PLUMB_S3SERVER does not name a versitygw: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
+		t.Fatal("PLUMB_S3SERVER does not name a versitygw: run \"make unit\", which builds one into bin/tools, or export PLUMB_S3SERVER=$PWD/bin/tools/versitygw-v1.8.0")
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,8 +3,6 @@ package registry
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -28,6 +26,7 @@ import (
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/source/cloud"
 	"plumb.dev/plumb/internal/source/faulttest"
+	"plumb.dev/plumb/internal/source/registry/signtest"
 )
 
 const canary = "pass-canary-word"
@@ -212,60 +211,31 @@ func TestWorkloadIdentity(t *testing.T) {
 	faulttest.Expect(t, err, reasonAuthentication, "failed to get credential from aws: no")
 }
 
-// authority signs certificates.
+// authority signs certificates for a test.
 type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
+	*signtest.Authority
+	t *testing.T
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t}
-	a.key = newKey(t)
-	a.cert = a.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}, nil, &a.key.PublicKey)
-	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-	return a
+	return &authority{must(signtest.NewAuthority())(t), t}
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(template, parent *x509.Certificate, public *ecdsa.PublicKey) *x509.Certificate {
-	a.t.Helper()
-	if parent == nil {
-		parent = template
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, parent, public, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(raw)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert
+	return must(signtest.NewKey())(t)
 }
 
 // pair is a certificate for a server or client and its key, in PEM.
 func (a *authority) pair() (cert, key []byte) {
 	a.t.Helper()
 	private := newKey(a.t)
-	signed := a.sign(&x509.Certificate{
+	signed := must(a.Issue(&x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}, a.cert, &private.PublicKey)
+	}, &private.PublicKey))(a.t)
 	raw, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
 		a.t.Fatal(err)
@@ -282,7 +252,7 @@ func (a *authority) secured(handler http.Handler) *httptest.Server {
 		a.t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(a.Certificate)
 	server := httptest.NewUnstartedServer(handler)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -329,7 +299,7 @@ func TestCredentialsStayAtHome(t *testing.T) {
 	}))
 	cert, key := ca.pair()
 	spec := &model.OCISource{URL: strings.TrimPrefix(home.URL, "https://") + "/app", Auth: model.HTTPAuth{
-		Username: "user", Password: secret(canary), CA: ca.pem, ClientCert: cert, ClientKey: model.NewSecret(key),
+		Username: "user", Password: secret(canary), CA: ca.PEM(), ClientCert: cert, ClientKey: model.NewSecret(key),
 	}}
 	c := quick(t, Limits{})
 	if content, err := pull(t.Context(), c, spec, resolve(t, c, spec)); err != nil || content != "content" {

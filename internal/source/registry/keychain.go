@@ -164,14 +164,37 @@ func (r dockerRing) order() {
 	})
 }
 
-// Resolve implements authn.Keychain.
-func (r dockerRing) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	host := dockerHub(target.RegistryStr())
-	_, below, _ := strings.Cut(target.String(), "/")
+// Login is the credential that a docker config holds for a path of a host; ""
+// for none. Errors hold nothing of it.
+func Login(config model.Secret, host, below string) (user string, password model.Secret, err error) {
+	var ring dockerRing
+	if err := ring.add(config.Reveal()); err != nil {
+		return "", model.Secret{}, err
+	}
+	ring.order()
+	found, known := ring.find(host, below)
+	if !known {
+		return "", model.Secret{}, nil
+	}
+	return found.Username, model.NewSecret([]byte(found.Password)), nil
+}
+
+// find is the entry that fits best.
+func (r dockerRing) find(host, below string) (authn.AuthConfig, bool) {
+	host = dockerHub(host)
 	for _, entry := range r {
 		if hostFits(entry.host, host) && pathFits(entry.path, below) {
-			return authn.FromConfig(entry.login), nil
+			return entry.login, true
 		}
+	}
+	return authn.AuthConfig{}, false
+}
+
+// Resolve implements authn.Keychain.
+func (r dockerRing) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	_, below, _ := strings.Cut(target.String(), "/")
+	if login, found := r.find(target.RegistryStr(), below); found {
+		return authn.FromConfig(login), nil
 	}
 	return authn.Anonymous, nil
 }

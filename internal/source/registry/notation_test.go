@@ -1,53 +1,42 @@
 package registry
 
 import (
-	"context"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	"github.com/notaryproject/notation-go"
 	notationregistry "github.com/notaryproject/notation-go/registry"
-	notationsigner "github.com/notaryproject/notation-go/signer"
 	oras "oras.land/oras-go/v2/registry/remote"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/source/faulttest"
+	"plumb.dev/plumb/internal/source/registry/signtest"
 )
 
-// notary signs with a certificate of its own authority, by notation itself.
+// notary signs for a test.
 type notary struct {
-	t    *testing.T
-	root *authority
+	signtest.Notary
+	t *testing.T
+}
+
+func newNotary(t *testing.T) *notary {
+	t.Helper()
+	return &notary{signtest.Notary{Authority: must(signtest.NewAuthority())(t)}, t}
 }
 
 func (n *notary) sign(w *world, repository string, digest v1.Hash, mediaType string) {
 	n.t.Helper()
-	key := newKey(n.t)
-	leaf := n.root.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "release", Organization: []string{"Example"}, Country: []string{"DE"}, Province: []string{"BE"}},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}, n.root.cert, &key.PublicKey)
-	by, err := notationsigner.NewGenericSigner(key, []*x509.Certificate{leaf, n.root.cert})
-	if err != nil {
-		n.t.Fatal(err)
-	}
 	at, err := oras.NewRepository(w.host + "/" + repository)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	at.PlainHTTP = true
-	if _, err := notation.Sign(context.Background(), by, notationregistry.NewRepository(at), notation.SignOptions{
+	if _, err := notation.Sign(n.t.Context(), must(n.Signer())(n.t), notationregistry.NewRepository(at), notation.SignOptions{
 		SignerSignOptions: notation.SignerSignOptions{SignatureMediaType: mediaType},
 		ArtifactReference: w.host + "/" + repository + "@" + digest.String(),
 	}); err != nil {
@@ -69,9 +58,9 @@ func trustPolicy(level string, stores ...string) model.VerifyKey {
 }
 
 func TestNotation(t *testing.T) {
-	ours, theirs := &notary{t, newAuthority(t)}, &notary{t, newAuthority(t)}
+	ours, theirs := newNotary(t), newNotary(t)
 	ca := func(n *notary) model.VerifyKey {
-		return model.VerifyKey{Name: "ca.crt", PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: n.root.cert.Raw})}
+		return model.VerifyKey{Name: "ca.crt", PEM: n.PEM()}
 	}
 	strict := trustPolicy("strict", "ca:ours")
 	for name, one := range map[string]struct {

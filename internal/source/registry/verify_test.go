@@ -2,61 +2,49 @@ package registry
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	ct "github.com/google/certificate-transparency-go"
-	cttls "github.com/google/certificate-transparency-go/tls"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
-	"github.com/sigstore/sigstore-go/pkg/root"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/source/faulttest"
+	"plumb.dev/plumb/internal/source/registry/signtest"
 )
 
 // publicKey is a key as cosign writes it.
 func publicKey(t *testing.T, key *ecdsa.PrivateKey) []byte {
 	t.Helper()
-	raw, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: raw})
+	return must(signtest.PublicPEM(key))(t)
 }
 
 func signed(t *testing.T, key *ecdsa.PrivateKey, message []byte) []byte {
 	t.Helper()
-	digest := sha256.Sum256(message)
-	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
-	if err != nil {
-		t.Fatal(err)
+	return must(signtest.Sign(key, message))(t)
+}
+
+// must fails a test that cannot be set up.
+func must[T any](made T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
 	}
-	return signature
 }
 
 // simplePayload is what cosign 1 and 2 sign.
@@ -94,27 +82,16 @@ func (w *world) refer(repository string, digest v1.Hash, artifactType, blob stri
 	w.push(repository+":referrer-"+hex.EncodeToString(at[:8]), about)
 }
 
-const bundleType = bundleMediaType + ".v0.3+json"
-
-func statement(digest v1.Hash) []byte {
-	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":%q}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}`, digest.Hex)
-}
-
-const inToto = "application/vnd.in-toto+json"
-
 // keyBundle is what cosign 3 attaches when it signs with a key.
 func keyBundle(t *testing.T, key *ecdsa.PrivateKey, digest v1.Hash) string {
 	t.Helper()
-	payload := statement(digest)
+	statement := signtest.Statement(digest.Hex)
 	text, err := protojson.Marshal(&protobundle.Bundle{
-		MediaType: bundleType,
+		MediaType: signtest.BundleType,
 		VerificationMaterial: &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{
 			PublicKey: &protocommon.PublicKeyIdentifier{Hint: "hint"},
 		}},
-		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
-			Payload: payload, PayloadType: inToto,
-			Signatures: []*protodsse.Signature{{Sig: signed(t, key, dsse.PAE(inToto, payload))}},
-		}},
+		Content: signtest.Envelope(statement, signed(t, key, signtest.Enveloped(statement))),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,13 +126,13 @@ func TestCosignKeys(t *testing.T) {
 			keys: []model.VerifyKey{byGood},
 		},
 		"by a bundle": {
-			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, keyBundle(t, good, d)) },
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, signtest.BundleType, keyBundle(t, good, d)) },
 			keys: []model.VerifyKey{byOther, byGood},
 		},
 		"a strange referrer beside it": {
 			sign: func(w *world, d v1.Hash) {
 				w.refer("app", d, "application/spdx+json", "{}")
-				w.refer("app", d, bundleType, keyBundle(t, other, d))
+				w.refer("app", d, signtest.BundleType, keyBundle(t, other, d))
 				payload := simplePayload(d.String())
 				w.attach("app", d, simpleSignature(payload, signed(t, good, payload), nil))
 			},
@@ -169,19 +146,19 @@ func TestCosignKeys(t *testing.T) {
 			keys: []model.VerifyKey{byGood}, want: "a signature was made by another key",
 		},
 		"another key's bundle": {
-			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, keyBundle(t, other, d)) },
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, signtest.BundleType, keyBundle(t, other, d)) },
 			keys: []model.VerifyKey{byGood}, want: "no matching signatures were found for",
 		},
 		"a bundle about something else": {
 			sign: func(w *world, d v1.Hash) {
 				another := d
 				another.Hex = strings.Repeat("0", 64)
-				w.refer("app", d, bundleType, keyBundle(t, good, another))
+				w.refer("app", d, signtest.BundleType, keyBundle(t, good, another))
 			},
 			keys: []model.VerifyKey{byGood}, want: "does not match any digest in statement",
 		},
 		"no bundle": {
-			sign: func(w *world, d v1.Hash) { w.refer("app", d, bundleType, "hello") },
+			sign: func(w *world, d v1.Hash) { w.refer("app", d, signtest.BundleType, "hello") },
 			keys: []model.VerifyKey{byGood}, want: "a bundle cannot be understood",
 		},
 		"about something else": {
@@ -281,132 +258,29 @@ func TestSignaturesAreBounded(t *testing.T) {
 	resolve(t, quick(t, Limits{}), spec)
 }
 
-// sigstore is an instance of it: an authority, a log of certificates and a log
-// of signatures.
+// sigstore signs for a test.
 type sigstore struct {
-	t        *testing.T
-	root     *authority
-	certLog  *ecdsa.PrivateKey
-	entryLog *ecdsa.PrivateKey
+	*signtest.Sigstore
+	t *testing.T
 }
 
 func newSigstore(t *testing.T) *sigstore {
 	t.Helper()
-	return &sigstore{t: t, root: newAuthority(t), certLog: newKey(t), entryLog: newKey(t)}
+	return &sigstore{must(signtest.NewSigstore())(t), t}
 }
 
-func keyID(t *testing.T, key *ecdsa.PrivateKey) [32]byte {
-	t.Helper()
-	raw, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sha256.Sum256(raw)
-}
-
-// trustedRoot is what verifiers are given.
 func (s *sigstore) trustedRoot() []byte {
 	s.t.Helper()
-	since := time.Now().Add(-time.Hour)
-	log := func(key *ecdsa.PrivateKey) map[string]*root.TransparencyLog {
-		id := keyID(s.t, key)
-		return map[string]*root.TransparencyLog{hex.EncodeToString(id[:]): {
-			BaseURL: "https://log.example.com", ID: id[:], ValidityPeriodStart: since,
-			HashFunc: crypto.SHA256, PublicKey: &key.PublicKey, SignatureHashFunc: crypto.SHA256,
-		}}
-	}
-	made, err := root.NewTrustedRoot(root.TrustedRootMediaType01,
-		[]root.CertificateAuthority{&root.FulcioCertificateAuthority{Root: s.root.cert, ValidityPeriodStart: since, URI: "https://fulcio.example.com"}},
-		log(s.certLog), nil, log(s.entryLog))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	text, err := made.MarshalJSON()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return text
-}
-
-// certificate is issued to an identity, and logged.
-func (s *sigstore) certificate(key *ecdsa.PrivateKey, subject, issuer string, logged bool) *x509.Certificate {
-	s.t.Helper()
-	issuerText, err := asn1.Marshal(issuer)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), EmailAddresses: []string{subject},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(10 * time.Minute),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 8}, Value: issuerText}},
-	}
-	if !logged {
-		return s.root.sign(template, s.root.cert, &key.PublicKey)
-	}
-	// The log signs what the certificate will be without its promise.
-	before := s.root.sign(template, s.root.cert, &key.PublicKey)
-	promise := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: keyID(s.t, s.certLog)}, Timestamp: uint64(time.Now().UnixMilli())}
-	signing, err := ct.SerializeSCTSignatureInput(promise, ct.LogEntry{Leaf: ct.MerkleTreeLeaf{LeafType: ct.TimestampedEntryLeafType, TimestampedEntry: &ct.TimestampedEntry{
-		EntryType: ct.PrecertLogEntryType, Timestamp: promise.Timestamp,
-		PrecertEntry: &ct.PreCert{IssuerKeyHash: sha256.Sum256(s.root.cert.RawSubjectPublicKeyInfo), TBSCertificate: before.RawTBSCertificate},
-	}}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	promise.Signature = ct.DigitallySigned{
-		Algorithm: cttls.SignatureAndHashAlgorithm{Hash: cttls.SHA256, Signature: cttls.ECDSA},
-		Signature: signed(s.t, s.certLog, signing),
-	}
-	raw, err := cttls.Marshal(promise)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	list := append([]byte{byte(len(raw) >> 8), byte(len(raw))}, raw...)
-	list = append([]byte{byte(len(list) >> 8), byte(len(list))}, list...)
-	value, err := asn1.Marshal(list)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	template.ExtraExtensions = append(slices.Clone(template.ExtraExtensions), pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}, Value: value})
-	return s.root.sign(template, s.root.cert, &key.PublicKey)
-}
-
-// entry is the log's promise that it holds a signature, as cosign annotates it.
-func (s *sigstore) entry(payload, signature []byte, certificate *x509.Certificate) string {
-	s.t.Helper()
-	digest, id := sha256.Sum256(payload), keyID(s.t, s.entryLog)
-	body := fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":%q}},"signature":{"content":%q,"publicKey":{"content":%q}}}}`,
-		hex.EncodeToString(digest[:]), base64.StdEncoding.EncodeToString(signature),
-		base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})))
-	// The canonical form: sorted keys, no space.
-	promised := fmt.Sprintf(`{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d}`,
-		base64.StdEncoding.EncodeToString([]byte(body)), time.Now().Unix(), hex.EncodeToString(id[:]), 42)
-	text, err := json.Marshal(map[string]any{
-		"SignedEntryTimestamp": signed(s.t, s.entryLog, []byte(promised)),
-		"Payload":              json.RawMessage(promised),
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(text)
+	return must(s.TrustedRoot())(s.t)
 }
 
 // sign makes a keyless signature of an artifact.
-func (s *sigstore) sign(digest v1.Hash, subject, issuer string, change func(annotations map[string]string)) mutate.Addendum {
+func (s *sigstore) sign(digest v1.Hash, by signtest.Signer, change func(annotations map[string]string)) mutate.Addendum {
 	s.t.Helper()
-	return s.signLogged(digest, subject, issuer, true, change)
-}
-
-func (s *sigstore) signLogged(digest v1.Hash, subject, issuer string, logged bool, change func(annotations map[string]string)) mutate.Addendum {
-	s.t.Helper()
-	key := newKey(s.t)
-	certificate := s.certificate(key, subject, issuer, logged)
 	payload := simplePayload(digest.String())
-	signature := signed(s.t, key, payload)
-	annotations := map[string]string{
-		annotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
-		annotationLogEntry:    s.entry(payload, signature, certificate),
+	signature, annotations, err := s.SignSimple(payload, by)
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	if change != nil {
 		change(annotations)
@@ -415,7 +289,9 @@ func (s *sigstore) signLogged(digest v1.Hash, subject, issuer string, logged boo
 }
 
 func TestKeyless(t *testing.T) {
-	const subject, issuer = "release@example.com", "https://issuer.example.com"
+	releaser := signtest.Signer{Subject: "release@example.com", Issuer: "https://issuer.example.com"}
+	unlogged := releaser
+	unlogged.Unlogged = true
 	ours := newSigstore(t)
 	trusted := ours.trustedRoot()
 	anyone := []model.SignerIdentity{{Issuer: "^https://issuer\\.example\\.com$", Subject: "^release@"}}
@@ -436,40 +312,40 @@ func TestKeyless(t *testing.T) {
 		"no expression":     {wanted: []model.SignerIdentity{{Issuer: "(", Subject: "x"}}, spec: trusted, want: "no regular expression"},
 		"another authority": {wanted: anyone, spec: newSigstore(t).trustedRoot(), want: "failed to verify"},
 		"not in the log of certificates": {
-			sign:   func(d v1.Hash) mutate.Addendum { return ours.signLogged(d, subject, issuer, false, nil) },
+			sign:   func(d v1.Hash) mutate.Addendum { return ours.sign(d, unlogged, nil) },
 			wanted: anyone, spec: trusted, want: "unable to meet threshold of 1",
 		},
 		"no proof of the entry": {
 			sign: func(d v1.Hash) mutate.Addendum {
-				return ours.sign(d, subject, issuer, func(a map[string]string) { delete(a, annotationLogEntry) })
+				return ours.sign(d, releaser, func(a map[string]string) { delete(a, annotationLogEntry) })
 			},
 			wanted: anyone, spec: trusted, want: "carries no proof of its entry in the transparency log, and the log is not asked",
 		},
 		"a broken proof": {
 			sign: func(d v1.Hash) mutate.Addendum {
-				return ours.sign(d, subject, issuer, func(a map[string]string) { a[annotationLogEntry] = "{" })
+				return ours.sign(d, releaser, func(a map[string]string) { a[annotationLogEntry] = "{" })
 			},
 			wanted: anyone, spec: trusted, want: "cannot be understood",
 		},
 		"a proof of another time": {
 			sign: func(d v1.Hash) mutate.Addendum {
-				return ours.sign(d, subject, issuer, func(a map[string]string) {
-					a[annotationLogEntry] = strings.Replace(a[annotationLogEntry], `"logIndex":42`, `"logIndex":43`, 1)
+				return ours.sign(d, releaser, func(a map[string]string) {
+					a[annotationLogEntry] = strings.Replace(a[annotationLogEntry], `"logIndex":0`, `"logIndex":1`, 1)
 				})
 			},
 			wanted: anyone, spec: trusted, want: "failed to verify log inclusion",
 		},
 		"another's proof": {
 			sign: func(d v1.Hash) mutate.Addendum {
-				return ours.sign(d, subject, issuer, func(a map[string]string) {
-					a[annotationLogEntry] = ours.sign(d, subject, issuer, nil).Annotations[annotationLogEntry]
+				return ours.sign(d, releaser, func(a map[string]string) {
+					a[annotationLogEntry] = ours.sign(d, releaser, nil).Annotations[annotationLogEntry]
 				})
 			},
 			wanted: anyone, spec: trusted, want: "transparency log signature does not match",
 		},
 		"made with a key": {
 			sign: func(d v1.Hash) mutate.Addendum {
-				return ours.sign(d, subject, issuer, func(a map[string]string) { delete(a, annotationCertificate) })
+				return ours.sign(d, releaser, func(a map[string]string) { delete(a, annotationCertificate) })
 			},
 			wanted: anyone, spec: trusted, want: "carries no certificate",
 		},
@@ -478,7 +354,7 @@ func TestKeyless(t *testing.T) {
 			w := newWorld(t)
 			digest := w.push("app:latest", simple(t, "content"))
 			if one.sign == nil {
-				one.sign = func(d v1.Hash) mutate.Addendum { return ours.sign(d, subject, issuer, nil) }
+				one.sign = func(d v1.Hash) mutate.Addendum { return ours.sign(d, releaser, nil) }
 			}
 			w.attach("app", digest, one.sign(digest))
 			spec := w.source("app")
@@ -496,42 +372,43 @@ func TestKeyless(t *testing.T) {
 	}
 }
 
-// TestKeylessBundle: a bundle that refers to the artifact, about its manifest.
+// TestKeylessBundle: a bundle that refers to the artifact, as cosign 3 attaches
+// it.
 func TestKeylessBundle(t *testing.T) {
 	ours := newSigstore(t)
 	image := simple(t, "content")
-	manifest := readAll(t, image)
-	bundleFor := func(message []byte) string {
-		key := newKey(t)
-		certificate := ours.certificate(key, "release@example.com", "https://issuer.example.com", true)
-		signature := signed(t, key, message)
-		b, err := bundleOf(message, map[string]string{
-			annotationSignature:   base64.StdEncoding.EncodeToString(signature),
-			annotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
-			annotationLogEntry:    ours.entry(message, signature, certificate),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := b.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	releaser := signtest.Signer{Subject: "release@example.com", Issuer: "https://issuer.example.com"}
+	about := func(digest v1.Hash) string { return string(must(ours.SignBundle(digest.Hex, releaser))(t)) }
 	for name, one := range map[string]struct {
-		about   []byte
+		bundle  func(v1.Hash) string
 		subject string
 		want    string
 	}{
-		"good":            {about: manifest, subject: "^release@example\\.com$"},
-		"another subject": {about: manifest, subject: "^admin@", want: "no matching CertificateIdentity found"},
-		"another content": {about: []byte("something else"), subject: ".*", want: "artifact does not match digest"},
+		"good":            {bundle: about, subject: "^release@example\\.com$"},
+		"another subject": {bundle: about, subject: "^admin@", want: "no matching CertificateIdentity found"},
+		"another content": {
+			bundle:  func(v1.Hash) string { return about(v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("ab", 32)}) },
+			subject: ".*", want: "does not match any digest in statement",
+		},
+		"another root": {
+			bundle: func(digest v1.Hash) string {
+				return string(must(newSigstore(t).SignBundle(digest.Hex, releaser))(t))
+			},
+			subject: ".*", want: "failed to verify",
+		},
+		"a proof that is none": {
+			bundle:  func(d v1.Hash) string { return strings.Replace(about(d), `"rootHash":"`, `"rootHash":"AAAA`, 1) },
+			subject: ".*", want: "failed to verify log inclusion: calculated root",
+		},
+		"no proof": {
+			bundle:  func(d v1.Hash) string { return strings.Replace(about(d), `"inclusionProof"`, `"promised"`, 1) },
+			subject: ".*", want: "a bundle cannot be understood",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			digest := w.push("app:latest", image)
-			w.refer("app", digest, bundleType, bundleFor(one.about))
+			w.refer("app", digest, signtest.BundleType, one.bundle(digest))
 			spec := w.source("app")
 			spec.Verify = &model.Verification{Provider: "cosign", TrustRoot: ours.trustedRoot(), Identities: []model.SignerIdentity{{Issuer: "example", Subject: one.subject}}}
 			got, err := quick(t, Limits{}).Resolve(t.Context(), spec)

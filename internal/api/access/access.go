@@ -1,0 +1,299 @@
+// Package access decides who may see and do what with declared objects. A
+// request is allowed by Argo CD's policy (internal/policy), which here covers
+// both dialects, or by the cluster's own RBAC for the declared object; a policy
+// that denies it goes before both. What nothing allows is refused.
+package access
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/signin"
+)
+
+// Target is a declared object that somebody wants to do something with.
+type Target struct {
+	ID      object.ID
+	Project string // of an Application or ApplicationSet
+}
+
+// Permission is an answer.
+type Permission struct {
+	Allowed bool
+	Reason  string // why not; "" where it is allowed
+}
+
+// Reviewer asks a cluster's own authorisation.
+type Reviewer interface {
+	AccessReview(context.Context, cluster.Access) (allowed bool, reason string, err error)
+}
+
+// Options are what a guard is made of.
+type Options struct {
+	Reviewer Reviewer // nil: the cluster is not asked
+	// Control is the namespace of Argo CD's own objects.
+	Control string
+	// Plural is the resource of a kind, such as "kustomizations".
+	Plural func(schema.GroupKind) string
+	Now    func() time.Time // nil: time.Now
+}
+
+// Guard answers for everybody.
+type Guard struct {
+	opts   Options
+	policy atomic.Pointer[policy.Policy]
+
+	mu      sync.Mutex
+	reviews map[string]review
+	views   map[string]*policy.View
+	viewsOf *policy.Policy
+}
+
+type review struct {
+	allowed bool
+	until   time.Time
+}
+
+// Bounds of what is remembered.
+const (
+	reviewLife = 30 * time.Second
+	maxReviews = 20000
+	maxViews   = 1000
+	reviewers  = 16
+)
+
+// New makes a guard with an empty policy, by which only admin may do anything.
+func New(opts Options) *Guard {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	g := &Guard{opts: opts, reviews: map[string]review{}, views: map[string]*policy.View{}}
+	g.policy.Store(policy.Compile(nil, nil))
+	return g
+}
+
+// SetPolicy puts a policy in force.
+func (g *Guard) SetPolicy(p *policy.Policy) { g.policy.Store(p) }
+
+// Policy is the one in force: another pointer is another policy.
+func (g *Guard) Policy() *policy.Policy { return g.policy.Load() }
+
+// Caller is somebody, under the policy as it is now.
+type Caller struct {
+	Principal signin.Principal
+	guard     *Guard
+	view      *policy.View
+
+	mu   sync.Mutex
+	seen map[place]bool // kinds in namespaces that the cluster lets the caller list; "" for everywhere
+}
+
+type place struct {
+	kind      schema.GroupKind
+	namespace string
+}
+
+// Caller looks up what a principal may do.
+func (g *Guard) Caller(p signin.Principal) *Caller {
+	return &Caller{Principal: p, guard: g, view: g.view(subject(g.Policy(), p)), seen: map[place]bool{}}
+}
+
+// subject is a principal in the words of a policy.
+func subject(p *policy.Policy, who signin.Principal) policy.Subject {
+	switch who.Kind {
+	case signin.KindAnonymous:
+		return policy.Subject{}
+	case signin.KindProject:
+		return policy.Subject{Role: "proj:" + who.Project + ":" + who.Role}
+	case signin.KindOIDC:
+		s := p.Claims(who.Claims)
+		if s.Name == "" {
+			s.Name = who.Subject
+		}
+		for _, group := range who.Groups {
+			if !slices.Contains(s.Groups, group) {
+				s.Groups = append(s.Groups, group)
+			}
+		}
+		return s
+	}
+	return policy.Subject{Name: who.Subject, Groups: who.Groups}
+}
+
+// view resolves a subject's roles, once for each policy.
+func (g *Guard) view(s policy.Subject) *policy.View {
+	p := g.Policy()
+	k := fmt.Sprintf("%q", append([]string{s.Name, s.Role}, s.Groups...))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.viewsOf != p || len(g.views) >= maxViews {
+		g.views, g.viewsOf = map[string]*policy.View{}, p
+	}
+	v := g.views[k]
+	if v == nil {
+		v = p.For(s)
+		g.views[k] = v
+	}
+	return v
+}
+
+// May decides one request about a declared object. action is one of
+// internal/policy's.
+func (c *Caller) May(ctx context.Context, action string, t Target) Permission {
+	d := c.view.Can(c.guard.request(action, t))
+	switch {
+	case d.Effect == policy.Allowed:
+		return Permission{Allowed: true}
+	case d.Effect == policy.Denied:
+		return Permission{Reason: d.Reason()}
+	}
+	access, ok := c.guard.access(action, t)
+	if ok && c.review(ctx, access) {
+		return Permission{Allowed: true}
+	}
+	return Permission{Reason: d.Reason()}
+}
+
+// MayUse decides a request that is not about a declared object: a page of
+// settings or activity, a cluster, a repository, an account.
+func (c *Caller) MayUse(resource, action, name string) Permission {
+	d := c.view.Can(policy.Request{Resource: resource, Action: action, Object: name})
+	if d.Allowed() {
+		return Permission{Allowed: true}
+	}
+	return Permission{Reason: d.Reason()}
+}
+
+// Any reports whether there may be an object of a resource that the caller may
+// do this with.
+func (c *Caller) Any(resource, action string) bool { return c.view.Any(resource, action) }
+
+// request puts a request into the words of a policy.
+func (g *Guard) request(action string, t Target) policy.Request {
+	r := policy.Request{Action: action, Object: t.ID.Namespace + "/" + t.ID.Name}
+	switch t.ID.Kind {
+	case "Application", "ApplicationSet":
+		r.Resource = policy.Applications
+		if t.ID.Kind == "ApplicationSet" {
+			r.Resource = policy.ApplicationSets
+		}
+		r.Object = policy.ApplicationObject(g.opts.Control, t.Project, t.ID.Namespace, t.ID.Name)
+		if action == policy.ReadLogs {
+			r.Resource, r.Action = policy.Logs, policy.Get
+		}
+	case "AppProject":
+		r.Resource, r.Object = policy.Projects, t.ID.Name
+	case "Kustomization":
+		r.Resource = policy.Kustomizations
+	case "HelmRelease":
+		r.Resource = policy.HelmReleases
+	default:
+		r.Resource = policy.Sources
+	}
+	return r
+}
+
+// access puts a request into the words of Kubernetes: whoever may patch a
+// declared object may ask for what its annotations and its spec ask for. False
+// where a right on the declared object says nothing about it.
+func (g *Guard) access(action string, t Target) (cluster.Access, bool) {
+	verb, ok := policy.Verb(g.request(action, t))
+	resource := g.opts.Plural(t.ID.GroupKind())
+	return cluster.Access{Verb: verb, Group: t.ID.Group, Resource: resource, Namespace: t.ID.Namespace, Name: t.ID.Name}, ok && resource != ""
+}
+
+// review asks the cluster, unless it has been asked a moment ago. An answer that
+// could not be had is a no.
+func (c *Caller) review(ctx context.Context, a cluster.Access) bool {
+	g := c.guard
+	if g.opts.Reviewer == nil || c.Principal.KubernetesUser == "" {
+		return false
+	}
+	a.User, a.Groups = c.Principal.KubernetesUser, c.Principal.KubernetesGroups
+	k := fmt.Sprintf("%q %q %q %q %q %q %q", a.User, a.Groups, a.Verb, a.Group, a.Resource, a.Namespace, a.Name)
+	now := g.opts.Now()
+	g.mu.Lock()
+	known, ok := g.reviews[k]
+	g.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.allowed
+	}
+	allowed, _, err := g.opts.Reviewer.AccessReview(ctx, a)
+	if err != nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.reviews) >= maxReviews {
+		clear(g.reviews)
+	}
+	g.reviews[k] = review{allowed, now.Add(reviewLife)}
+	return allowed
+}
+
+// Prepare asks the cluster once for everywhere, and where that is refused once
+// for each namespace, whether the caller may list what targets names, so that
+// Sees answers from memory.
+func (c *Caller) Prepare(ctx context.Context, targets []Target) {
+	if c.guard.opts.Reviewer == nil || c.Principal.KubernetesUser == "" {
+		return
+	}
+	open := map[place]bool{}
+	for _, t := range targets {
+		if c.view.Can(c.guard.request(policy.Get, t)).Effect == policy.Unmatched {
+			open[place{t.ID.GroupKind(), t.ID.Namespace}] = true
+		}
+	}
+	everywhere := map[schema.GroupKind]bool{}
+	for at := range open {
+		if _, asked := everywhere[at.kind]; !asked {
+			everywhere[at.kind] = c.lists(ctx, place{kind: at.kind})
+		}
+	}
+	limit := make(chan struct{}, reviewers)
+	var all sync.WaitGroup
+	for at := range open {
+		if everywhere[at.kind] {
+			continue
+		}
+		all.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			c.lists(ctx, at)
+		})
+	}
+	all.Wait()
+}
+
+// lists asks whether the caller may list a kind, and remembers it.
+func (c *Caller) lists(ctx context.Context, at place) bool {
+	resource := c.guard.opts.Plural(at.kind)
+	allowed := resource != "" && c.review(ctx, cluster.Access{Verb: "list", Group: at.kind.Group, Resource: resource, Namespace: at.namespace})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen[at] = allowed
+	return allowed
+}
+
+// Sees reports whether a row of a list is for the caller, from memory; Prepare
+// comes before.
+func (c *Caller) Sees(t Target) bool {
+	switch c.view.Can(c.guard.request(policy.Get, t)).Effect {
+	case policy.Allowed:
+		return true
+	case policy.Denied:
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[place{kind: t.ID.GroupKind()}] || c.seen[place{t.ID.GroupKind(), t.ID.Namespace}]
+}

@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"plumb.dev/plumb/internal/journal"
+	"plumb.dev/plumb/internal/object"
+)
+
+// entry is something that a person did.
+type entry struct {
+	Actor   string // "" is the caller
+	Action  string
+	Object  object.ID // zero: nothing declared
+	Message string
+	Failed  bool
+}
+
+// audit writes down what a person did, or tried to do, in the journal and in the
+// log. There is no secret in it.
+func (s *Server) audit(ctx context.Context, e entry) {
+	if e.Actor == "" {
+		if caller := callerOf(ctx); caller != nil {
+			e.Actor = caller.Principal.Name
+		}
+	}
+	if e.Actor == "" {
+		e.Actor = "anonymous"
+	}
+	address := ""
+	if x, ok := ctx.Value(exchangeKey{}).(exchange); ok {
+		address, _, _ = net.SplitHostPort(x.r.RemoteAddr)
+	}
+	result := "Succeeded"
+	if e.Failed {
+		result = "Failed"
+	}
+	on := e.Object
+	if on.IsZero() {
+		on = object.ID{Kind: "Account", Name: e.Actor}
+	}
+	s.log.Info("audit", "actor", e.Actor, "action", e.Action, "object", on.String(), "result", result, "address", address)
+	if w := s.world.Load(); w != nil {
+		w.Journal.Record(journal.History{
+			Delivery: on, At: time.Now(), Result: result, Message: e.Message, Actor: e.Actor, Action: e.Action, Address: address,
+		})
+	}
+}

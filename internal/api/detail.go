@@ -1,0 +1,217 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/api/access"
+	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// detail fills in what is known of a delivery besides its row.
+func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryResponse, k *engine.Known) {
+	fault := k.Fault
+	if k.Report != nil {
+		if k.Report.Fault != nil {
+			fault = k.Report.Fault
+		}
+		out.LastRun, out.Urls = rows.At(k.Report.At), k.Report.ExternalURLs
+		for i := range k.Report.Findings {
+			out.Findings = append(out.Findings, rows.Finding(&k.Report.Findings[i]))
+		}
+		if k.Report.Hold != nil {
+			row := cloneRow(out.Delivery)
+			row.Hold = rows.Hold(k.Report.Hold, 0)
+			out.Delivery = row
+		}
+	}
+	out.Fault = rows.Fault(fault)
+	out.Images = k.Images
+	out.Quarantined = k.Delivery.Sync.Quarantined
+	out.Identity, out.NamespaceOfIdentity = k.Delivery.Identity.ServiceAccount, k.Delivery.Identity.Namespace
+	out.Sources = sourceStates(w, k)
+	caller := callerOf(ctx)
+	for _, on := range k.Delivery.DependsOn {
+		out.DependsOn = append(out.DependsOn, s.related(ctx, caller, on.On, slices.Contains(k.Waits, on.On)))
+	}
+	for _, id := range k.Dependants {
+		out.Dependants = append(out.Dependants, s.related(ctx, caller, id, false))
+	}
+	for i := range k.Objects {
+		o := &k.Objects[i]
+		out.Resources = append(out.Resources, resourceOf(o))
+		if s.kinds[o.ID.GroupKind()].delivery {
+			out.Children = append(out.Children, s.related(ctx, caller, o.ID, false))
+		}
+	}
+	out.Parameters = parameters(&k.Delivery)
+	if k.Operation != nil {
+		out.Operation = operationOf(k.Operation)
+	}
+}
+
+func cloneRow(row *plumbv1.Delivery) *plumbv1.Delivery {
+	out := &plumbv1.Delivery{}
+	from, to := row.ProtoReflect(), out.ProtoReflect()
+	fields := from.Descriptor().Fields()
+	for i := range fields.Len() {
+		if f := fields.Get(i); from.Has(f) {
+			to.Set(f, from.Get(f))
+		}
+	}
+	return out
+}
+
+// related is another delivery; how it is doing is told to those who may see it.
+func (s *Server) related(ctx context.Context, caller *access.Caller, id object.ID, blocks bool) *plumbv1.Related {
+	out := &plumbv1.Related{Ref: rows.Ref(id, ""), Blocks: blocks}
+	if row, ok := s.deliveries.Get(id); ok && caller.May(ctx, "get", s.target(out.Ref)).Allowed {
+		out.Health, out.Sync = row.GetHealth(), row.GetSync()
+	}
+	return out
+}
+
+// resourceOf is one object of a delivery.
+func resourceOf(o *engine.KnownObject) *plumbv1.Resource {
+	r := &plumbv1.Resource{
+		Object: rows.Ref(o.ID, o.Version), Sync: string(o.Sync), Health: rows.HealthOf(o.Health), Prune: !o.Wanted,
+		Wave: int32(o.Stage.Wave), File: o.Origin.File, Line: int32(o.Origin.Line), Drift: o.Drift,
+	}
+	var phases []string
+	for _, phase := range o.Stage.Hooks {
+		phases = append(phases, string(phase))
+	}
+	r.Hook = strings.Join(phases, ",")
+	return r
+}
+
+// sourceStates are the sources of a delivery, in order.
+func sourceStates(w *World, k *engine.Known) []*plumbv1.SourceState {
+	var out []*plumbv1.SourceState
+	for i := range k.Delivery.Inputs {
+		in := &k.Delivery.Inputs[i]
+		state := &plumbv1.SourceState{Source: rows.Input(in)}
+		known, ok := w.Engine.KnownSource(in.Source)
+		switch {
+		case !ok:
+			state.Health = &plumbv1.Health{State: rows.Missing, Message: "it is not declared"}
+		case known.Fault != nil:
+			state.Fault, state.Health = rows.Fault(known.Fault), &plumbv1.Health{State: rows.Degraded, Reason: known.Fault.Reason, Message: known.Fault.Message}
+		default:
+			state.Health = &plumbv1.Health{State: rows.Healthy}
+		}
+		if ok {
+			state.Revision, state.Commit = known.Revision, rows.Commit(known.Commit)
+			if known.Source.Implied {
+				state.Source.Ref = nil
+			}
+			state.Source.TargetRevision = targetRevision(&known.Source)
+		}
+		out = append(out, state)
+	}
+	return out
+}
+
+// targetRevision is what a source follows.
+func targetRevision(s *model.Source) string {
+	if s.Git == nil {
+		return ""
+	}
+	ref := &s.Git.Ref
+	return cmp.Or(ref.Commit, ref.Name, ref.SemVer, ref.Tag, ref.Branch)
+}
+
+// parameters are what a render is given, without secrets.
+func parameters(d *model.Delivery) []*plumbv1.Parameter {
+	var out []*plumbv1.Parameter
+	add := func(name, value string) {
+		if value != "" {
+			out = append(out, &plumbv1.Parameter{Name: name, Value: value})
+		}
+	}
+	for i := range d.Inputs {
+		in, prefix := &d.Inputs[i], ""
+		if len(d.Inputs) > 1 {
+			prefix = in.Field + ": "
+		}
+		add(prefix+"path", in.Path)
+		add(prefix+"helm.releaseName", in.Render.Helm.ReleaseName)
+		if sub := in.Render.Substitution; sub != nil {
+			for _, name := range sortedKeys(sub.Inline) {
+				add(prefix+"postBuild.substitute."+name, sub.Inline[name])
+			}
+			for _, from := range sub.From {
+				add(prefix+"postBuild.substituteFrom", from.Need.String())
+			}
+		}
+		kustomize := &in.Render.Kustomize
+		add(prefix+"kustomize.namespace", kustomize.Namespace)
+		add(prefix+"kustomize.namePrefix", kustomize.NamePrefix)
+		add(prefix+"kustomize.nameSuffix", kustomize.NameSuffix)
+		add(prefix+"kustomize.components", strings.Join(kustomize.Components, ", "))
+		for _, image := range kustomize.Images {
+			add(prefix+"kustomize.images."+image.Name, strings.Trim(cmp.Or(image.NewName, image.Name)+":"+image.NewTag+image.Digest, ":"))
+		}
+		for _, image := range kustomize.ImageLines {
+			add(prefix+"kustomize.images", image)
+		}
+	}
+	return out
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// operationOf is an operation as people see it.
+func operationOf(op *model.OperationReport) *plumbv1.Operation {
+	out := &plumbv1.Operation{
+		Phase: string(op.Phase), Message: op.Message, By: op.Operation.By, Started: rows.At(op.Started), Finished: rows.At(op.Finished),
+		Revision: strings.Join(op.Revisions, ", "),
+	}
+	if op.Operation.Automated {
+		out.By = ""
+	}
+	for _, r := range op.Results {
+		out.Results = append(out.Results, &plumbv1.Result{
+			Object: rows.Ref(r.Object, r.Version), Phase: string(r.Phase), Status: string(r.Code), Message: r.Message,
+		})
+	}
+	return out
+}
+
+// maskedYAML prints a declared object without anything secret.
+func maskedYAML(o *unstructured.Unstructured) string { return printed(object.Redact(o)) }
+
+// printed is an object as YAML; "" where there is none.
+func printed(o *unstructured.Unstructured) string {
+	if o == nil {
+		return ""
+	}
+	clean := o.DeepCopy()
+	clean.SetManagedFields(nil)
+	text, err := json.Marshal(clean.Object)
+	if err != nil {
+		return ""
+	}
+	out, err := yaml.JSONToYAML(text)
+	if err != nil {
+		return ""
+	}
+	return object.WithoutCredentials(string(out))
+}

@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/object"
+)
+
+// settled is how long rows that change are gathered, so that a burst costs one
+// row each.
+const settled = 50 * time.Millisecond
+
+// Noticed tells that a declared object may look different. It returns at once.
+func (s *Server) Noticed(id object.ID) {
+	s.mu.Lock()
+	s.dirty[id] = true
+	s.mu.Unlock()
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Lead shows a world until ctx ends.
+func (s *Server) Lead(ctx context.Context, w *World) {
+	s.world.Store(w)
+	defer s.world.Store(nil)
+	for _, id := range w.Declared.IDs() {
+		s.Noticed(id)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { s.followSettings(ctx, w) })
+	all.Go(func() { s.keepRows(ctx, w) })
+	all.Wait()
+}
+
+// keepRows works out anew the rows of what was noticed.
+func (s *Server) keepRows(ctx context.Context, w *World) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.woken:
+		}
+		s.mu.Lock()
+		dirty := s.dirty
+		s.dirty = make(map[object.ID]bool, len(dirty))
+		s.mu.Unlock()
+		for id := range dirty {
+			s.keepRow(w, id)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settled):
+		}
+	}
+}
+
+// keepRow works out one row, and puts it where it differs from what was there.
+func (s *Server) keepRow(w *World, id object.ID) {
+	kind, known := s.kinds[id.GroupKind()]
+	if !known || notDeliveries[id.Kind] {
+		return
+	}
+	o, dialect := w.Declared.Declared(id)
+	if o == nil {
+		s.deliveries.Remove(id)
+		s.sources.Remove(id)
+		return
+	}
+	declared := rows.Declared{Object: o, Dialect: dialect}
+	declared.MadeBy, _ = w.Declared.MadeBy(id)
+	if !kind.delivery {
+		k, ok := w.Engine.KnownSource(id)
+		if row := rows.Source(declared, &k, ok); differs(s.sources.Get, id, row) {
+			s.sources.Put(id, row)
+		}
+		return
+	}
+	if declared.MadeBy.IsZero() {
+		declared.MadeBy, _ = w.Engine.OwnerOf(id)
+	}
+	k, ok := w.Engine.Known(id)
+	if row := rows.Delivery(declared, &k, ok); differs(s.deliveries.Get, id, row) {
+		s.deliveries.Put(id, row)
+	}
+}
+
+func differs[T proto.Message](get func(object.ID) (T, bool), id object.ID, row T) bool {
+	was, ok := get(id)
+	return !ok || !proto.Equal(was, row)
+}

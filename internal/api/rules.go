@@ -1,0 +1,258 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"plumb.dev/plumb/internal/api/access"
+	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/plumbv1/plumbv1connect"
+	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/signin"
+)
+
+// rule decides whether a caller may make a call. It is asked once the message
+// is there. A list is open to everybody who is signed in, since it shows to each
+// only what they may see.
+type rule func(ctx context.Context, s *Server, caller *access.Caller, message any) error
+
+// anyone needs no session.
+var anyone rule
+
+// rules has every call of the API: what is not in it is not served.
+var rules = map[string]rule{
+	plumbv1connect.SessionServiceGetSignInProcedure: anyone,
+	plumbv1connect.SessionServiceSignInProcedure:    anyone,
+	plumbv1connect.SessionServiceSignOutProcedure:   anyone,
+	plumbv1connect.SessionServiceGetMeProcedure:     signedIn,
+
+	plumbv1connect.DeliveryServiceListDeliveriesProcedure:  signedIn,
+	plumbv1connect.DeliveryServiceWatchDeliveriesProcedure: signedIn,
+	plumbv1connect.DeliveryServiceGetDeliveryProcedure:     onRef(policy.Get),
+	plumbv1connect.DeliveryServiceWatchGraphProcedure:      onRef(policy.Get),
+	plumbv1connect.DeliveryServiceGetDiffProcedure:         onRef(policy.Get),
+	plumbv1connect.DeliveryServiceExplainProcedure:         explainRule,
+	plumbv1connect.DeliveryServiceGetHistoryProcedure:      onRef(policy.Get),
+	plumbv1connect.DeliveryServiceGetObjectProcedure:       onRef(policy.Get),
+	plumbv1connect.DeliveryServiceStreamLogsProcedure:      onRef(policy.ReadLogs),
+	plumbv1connect.DeliveryServiceActProcedure:             actRule,
+
+	plumbv1connect.FleetServiceGetOverviewProcedure:  signedIn,
+	plumbv1connect.FleetServiceListSourcesProcedure:  signedIn,
+	plumbv1connect.FleetServiceGetSourceProcedure:    onRef(policy.Get),
+	plumbv1connect.FleetServiceActOnSourceProcedure:  actOnSourceRule,
+	plumbv1connect.FleetServiceListClustersProcedure: signedIn,
+	plumbv1connect.FleetServiceListProjectsProcedure: signedIn,
+	plumbv1connect.FleetServiceListActivityProcedure: signedIn,
+	plumbv1connect.FleetServiceSearchProcedure:       signedIn,
+	plumbv1connect.FleetServiceGetSettingsProcedure:  onPage(policy.Settings),
+}
+
+func signedIn(context.Context, *Server, *access.Caller, any) error { return nil }
+
+// onPage is for what is not about one declared object.
+func onPage(page string) rule {
+	return func(_ context.Context, _ *Server, caller *access.Caller, _ any) error {
+		return refusal(caller.MayUse(policy.Plumb, policy.Get, page))
+	}
+}
+
+// referring is a message about one declared object.
+type referring interface{ GetRef() *plumbv1.ObjectRef }
+
+// onRef is for calls about one declared object.
+func onRef(action string) rule {
+	return func(ctx context.Context, s *Server, caller *access.Caller, message any) error {
+		m, ok := message.(referring)
+		if !ok || m.GetRef().GetName() == "" {
+			return connect.NewError(connect.CodeInvalidArgument, errors.New("ref is missing: name a declared object by group, kind, namespace and name"))
+		}
+		return s.may(ctx, caller, action, m.GetRef())
+	}
+}
+
+// explainRule is onRef, where a delivery is named; what is looked for in every
+// delivery is checked when its owner is found.
+func explainRule(ctx context.Context, s *Server, caller *access.Caller, message any) error {
+	if m, ok := message.(*plumbv1.ExplainRequest); ok && m.GetRef().GetName() == "" && m.GetObject().GetName() != "" {
+		return nil
+	}
+	return onRef(policy.Get)(ctx, s, caller, message)
+}
+
+// actRule asks for what the action needs. A preview of it needs as much: it
+// tells what would happen.
+func actRule(ctx context.Context, s *Server, caller *access.Caller, message any) error {
+	m, ok := message.(*plumbv1.ActRequest)
+	if !ok || actionOf(m) == "" {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New("no action is given: set one of sync, refresh, suspend, resume, approve, rollback, terminate, delete, lift and object_action"))
+	}
+	return onRef(actionOf(m))(ctx, s, caller, message)
+}
+
+// actionOf is the action of a policy that a request asks for; "" when it asks
+// for none.
+func actionOf(m *plumbv1.ActRequest) string {
+	switch m.GetAction().(type) {
+	case *plumbv1.ActRequest_Sync:
+		return policy.Sync
+	case *plumbv1.ActRequest_Refresh:
+		return policy.Refresh
+	case *plumbv1.ActRequest_Suspend:
+		return policy.Suspend
+	case *plumbv1.ActRequest_Resume:
+		return policy.Resume
+	case *plumbv1.ActRequest_Approve:
+		return policy.Approve
+	case *plumbv1.ActRequest_Rollback:
+		return policy.Rollback
+	case *plumbv1.ActRequest_Terminate:
+		return policy.Terminate
+	case *plumbv1.ActRequest_Delete:
+		return policy.Delete
+	case *plumbv1.ActRequest_Lift:
+		return policy.Rollback
+	case *plumbv1.ActRequest_ObjectAction:
+		if object := m.GetObjectAction().GetObject(); m.GetRef().GetKind() == "Application" {
+			return policy.Action + "/" + policy.ChildAction(object.GetGroup(), object.GetKind(), m.GetObjectAction().GetName())
+		}
+		return policy.Update
+	}
+	return ""
+}
+
+func actOnSourceRule(ctx context.Context, s *Server, caller *access.Caller, message any) error {
+	m, ok := message.(*plumbv1.ActOnSourceRequest)
+	action := map[string]string{"refresh": policy.Refresh, "suspend": policy.Suspend, "resume": policy.Resume}[m.GetAction()]
+	if !ok || action == "" {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("action %q is none of refresh, suspend and resume", m.GetAction()))
+	}
+	return onRef(action)(ctx, s, caller, message)
+}
+
+// may asks the guard about a declared object. Whether it exists is told only to
+// those who may see it.
+func (s *Server) may(ctx context.Context, caller *access.Caller, action string, ref *plumbv1.ObjectRef) error {
+	id := rows.ID(ref)
+	if _, known := s.kinds[id.GroupKind()]; !known {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s is not a kind that is declared to Plumb", id.GroupKind()))
+	}
+	return refusal(caller.May(ctx, action, s.target(ref)))
+}
+
+// target is a declared object for the guard, with the project that it belongs
+// to now.
+func (s *Server) target(ref *plumbv1.ObjectRef) access.Target {
+	id := rows.ID(ref)
+	t := access.Target{ID: id}
+	if row, ok := s.deliveries.Get(id); ok {
+		t.Project = row.GetProject()
+	}
+	return t
+}
+
+// refusal turns a permission into an error.
+func refusal(p access.Permission) error {
+	if p.Allowed {
+		return nil
+	}
+	return connect.NewError(connect.CodePermissionDenied, errors.New("permission denied: "+p.Reason))
+}
+
+type callerKey struct{}
+
+// callerOf is who makes a call.
+func callerOf(ctx context.Context) *access.Caller {
+	c, _ := ctx.Value(callerKey{}).(*access.Caller)
+	return c
+}
+
+// gatekeeper stands in front of every call.
+func (s *Server) gatekeeper() connect.Interceptor { return gatekeeper{s} }
+
+type gatekeeper struct{ s *Server }
+
+// WrapUnary applies the rule of a call to its message.
+func (g gatekeeper) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
+		ctx, check, err := g.enter(ctx, request.Spec().Procedure)
+		if err != nil {
+			return nil, err
+		}
+		if err := check(ctx, request.Any()); err != nil {
+			return nil, err
+		}
+		ctx, cancel := within(ctx)
+		defer cancel()
+		return next(ctx, request)
+	}
+}
+
+// WrapStreamingClient is for clients, of which there are none here.
+func (g gatekeeper) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// WrapStreamingHandler applies the rule of a stream to its first message, and
+// ends the stream when the session does.
+func (g gatekeeper) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		ctx, check, err := g.enter(ctx, conn.Spec().Procedure)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, streamTime)
+		defer cancel()
+		if caller := callerOf(ctx); caller != nil && !caller.Principal.Expires.IsZero() {
+			ctx, cancel = context.WithDeadline(ctx, caller.Principal.Expires)
+			defer cancel()
+		}
+		return next(ctx, &checkedStream{StreamingHandlerConn: conn, check: func(m any) error { return check(ctx, m) }})
+	}
+}
+
+// checkedStream checks every message that comes in.
+type checkedStream struct {
+	connect.StreamingHandlerConn
+	check func(any) error
+}
+
+func (c *checkedStream) Receive(m any) error {
+	if err := c.StreamingHandlerConn.Receive(m); err != nil {
+		return err
+	}
+	return c.check(m)
+}
+
+// enter finds the rule of a call and who makes it.
+func (g gatekeeper) enter(ctx context.Context, procedure string) (context.Context, func(context.Context, any) error, error) {
+	r, known := rules[procedure]
+	if !known {
+		return nil, nil, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s has no rule, and is not served", procedure))
+	}
+	if r == nil {
+		return ctx, func(context.Context, any) error { return nil }, nil
+	}
+	principal, err := signin.Caller(ctx)
+	if err != nil {
+		return nil, nil, connect.NewError(codeOf(err), err)
+	}
+	caller := g.s.guard.Caller(principal)
+	ctx = context.WithValue(ctx, callerKey{}, caller)
+	return ctx, func(ctx context.Context, message any) error { return r(ctx, g.s, caller, message) }, nil
+}
+
+// codeOf is the code of an error of the door.
+func codeOf(err error) connect.Code {
+	switch {
+	case errors.Is(err, signin.ErrUnavailable), errors.Is(err, signin.ErrNotReady):
+		return connect.CodeUnavailable
+	case errors.Is(err, signin.ErrBusy):
+		return connect.CodeResourceExhausted
+	}
+	return connect.CodeUnauthenticated
+}

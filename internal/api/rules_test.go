@@ -1,0 +1,220 @@
+package api
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"plumb.dev/plumb/internal/api/access"
+	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
+	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/signin"
+)
+
+var update = flag.Bool("update", false, "write goldens anew")
+
+// procedures are those of every service in the .proto files.
+func procedures() []string {
+	var all []string
+	for _, file := range []protoreflect.FileDescriptor{plumbv1.File_plumb_v1_deliveries_proto, plumbv1.File_plumb_v1_fleet_proto, plumbv1.File_plumb_v1_session_proto} {
+		for i := range file.Services().Len() {
+			s := file.Services().Get(i)
+			for j := range s.Methods().Len() {
+				all = append(all, "/"+string(s.FullName())+"/"+string(s.Methods().Get(j).Name()))
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestEveryCallHasARule(t *testing.T) {
+	known := procedures()
+	for _, procedure := range known {
+		if _, ok := rules[procedure]; !ok {
+			t.Errorf("%s has no rule", procedure)
+		}
+	}
+	for procedure := range rules {
+		if !slices.Contains(known, procedure) {
+			t.Errorf("the rule of %s is of no call", procedure)
+		}
+	}
+}
+
+// testCluster lets users list and do what its lines say: user, verb, resource,
+// namespace ("" everywhere).
+type testCluster [][4]string
+
+func (c testCluster) AccessReview(_ context.Context, a cluster.Access) (bool, string, error) {
+	for _, line := range c {
+		if line[0] == a.User && line[1] == a.Verb && line[2] == a.Resource && (line[3] == "" || line[3] == a.Namespace) {
+			return true, "", nil
+		}
+	}
+	return false, "", nil
+}
+
+const matrixPolicy = `
+p, role:deployer, applications, get, shop/*, allow
+p, role:deployer, applications, sync, shop/*, allow
+p, role:flux, kustomizations, get, team/*, allow
+p, role:flux, kustomizations, sync, team/*, allow
+p, role:operator, *, *, */*, allow
+p, role:operator, applications, delete, */*, deny
+g, dana, role:deployer
+g, fritz, role:flux
+g, olga, role:operator
+`
+
+// matrixServer has two deliveries of each dialect, in two projects and two
+// namespaces.
+func matrixServer(t *testing.T) *Server {
+	t.Helper()
+	s := New(Options{Dialects: []dialect.Dialect{flux.New(), argo.New()}, Namespace: "plumb-system"})
+	config, findings := policy.FromConfigMap(map[string]string{"policy.csv": matrixPolicy})
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	s.guard = access.New(access.Options{
+		Control: "argocd", Plural: s.plural,
+		Reviewer: testCluster{
+			{"system:serviceaccount:ci:robot", "get", "kustomizations", "team"}, {"system:serviceaccount:ci:robot", "patch", "kustomizations", "team"},
+			{"system:serviceaccount:ci:robot", "get", "applications", ""},
+		},
+	})
+	s.guard.SetPolicy(policy.Compile(config, []policy.Project{{Namespace: "argocd", Name: "shop", Roles: []policy.Role{{
+		Name: "ci", Policies: []string{"p, proj:shop:ci, applications, sync, shop/web, allow", "p, proj:shop:ci, applications, get, shop/*, allow"},
+	}}}}))
+	for _, row := range []*plumbv1.Delivery{
+		{Ref: ref("Application", "argocd", "web"), Project: "shop"}, {Ref: ref("Application", "argocd", "db"), Project: "core"},
+		{Ref: ref("Kustomization", "team", "apps")}, {Ref: ref("Kustomization", "flux-system", "root")},
+	} {
+		s.deliveries.Put(rows.ID(row.Ref), row)
+	}
+	return s
+}
+
+func ref(kind, namespace, name string) *plumbv1.ObjectRef {
+	group := map[string]string{"Application": "argoproj.io", "Kustomization": "kustomize.toolkit.fluxcd.io", "GitRepository": "source.toolkit.fluxcd.io"}[kind]
+	return &plumbv1.ObjectRef{Group: group, Kind: kind, Namespace: namespace, Name: name}
+}
+
+// callers of the matrix.
+var callers = []struct {
+	name string
+	who  signin.Principal
+}{
+	{"admin", signin.Principal{Kind: signin.KindAccount, Name: "admin", Subject: "admin", KubernetesUser: "account:admin"}},
+	{"dana (sync in shop)", signin.Principal{Kind: signin.KindAccount, Name: "dana", Subject: "dana", KubernetesUser: "account:dana"}},
+	{"fritz (sync in team)", signin.Principal{Kind: signin.KindOIDC, Name: "fritz", Subject: "fritz", Claims: map[string]any{"sub": "fritz"}, KubernetesUser: "oidc:fritz"}},
+	{"olga (all but delete)", signin.Principal{Kind: signin.KindAccount, Name: "olga", Subject: "olga", KubernetesUser: "account:olga"}},
+	{"proj:shop:ci", signin.Principal{Kind: signin.KindProject, Name: "proj:shop:ci", Subject: "proj:shop:ci", Project: "shop", Role: "ci", KubernetesUser: "project:shop:ci"}},
+	{"robot (cluster's RBAC)", signin.Principal{Kind: signin.KindKubernetes, Name: "system:serviceaccount:ci:robot", Subject: "system:serviceaccount:ci:robot", KubernetesUser: "system:serviceaccount:ci:robot"}},
+	{"nobody", signin.Principal{Kind: signin.KindAnonymous}},
+}
+
+// questions are a message for each call, and one for each action.
+func questions() []struct {
+	procedure, what string
+	message         any
+} {
+	type question = struct {
+		procedure, what string
+		message         any
+	}
+	var all []question
+	targets := []*plumbv1.ObjectRef{ref("Application", "argocd", "web"), ref("Application", "argocd", "db"), ref("Kustomization", "team", "apps"), ref("Kustomization", "flux-system", "root")}
+	actions := []*plumbv1.ActRequest{
+		{Action: &plumbv1.ActRequest_Sync{}}, {Action: &plumbv1.ActRequest_Refresh{}}, {Action: &plumbv1.ActRequest_Suspend{}}, {Action: &plumbv1.ActRequest_Resume{}},
+		{Action: &plumbv1.ActRequest_Approve{}}, {Action: &plumbv1.ActRequest_Rollback{}}, {Action: &plumbv1.ActRequest_Terminate{}}, {Action: &plumbv1.ActRequest_Delete{}},
+		{Action: &plumbv1.ActRequest_Lift{}}, {Action: &plumbv1.ActRequest_ObjectAction{}}, {},
+	}
+	about := map[string]func(*plumbv1.ObjectRef) any{
+		"GetDelivery": func(r *plumbv1.ObjectRef) any { return &plumbv1.GetDeliveryRequest{Ref: r} },
+		"WatchGraph":  func(r *plumbv1.ObjectRef) any { return &plumbv1.WatchGraphRequest{Ref: r} },
+		"GetDiff":     func(r *plumbv1.ObjectRef) any { return &plumbv1.GetDiffRequest{Ref: r} },
+		"Explain":     func(r *plumbv1.ObjectRef) any { return &plumbv1.ExplainRequest{Ref: r} },
+		"GetHistory":  func(r *plumbv1.ObjectRef) any { return &plumbv1.GetHistoryRequest{Ref: r} },
+		"GetObject":   func(r *plumbv1.ObjectRef) any { return &plumbv1.GetObjectRequest{Ref: r} },
+		"StreamLogs":  func(r *plumbv1.ObjectRef) any { return &plumbv1.StreamLogsRequest{Ref: r} },
+	}
+	for _, procedure := range procedures() {
+		name := procedure[strings.LastIndexByte(procedure, '/')+1:]
+		switch {
+		case name == "Act":
+			for _, action := range actions {
+				for _, target := range targets {
+					m := &plumbv1.ActRequest{Ref: target, Action: action.Action}
+					what := actionName(m)
+					if what == "" {
+						what = "no action"
+					}
+					all = append(all, question{procedure, what + " " + target.Kind + "/" + target.Name, m})
+				}
+			}
+		case about[name] != nil:
+			for _, target := range targets {
+				all = append(all, question{procedure, target.Kind + "/" + target.Name, about[name](target)})
+			}
+		case name == "GetSource":
+			all = append(all, question{procedure, "GitRepository/team/apps", &plumbv1.GetSourceRequest{Ref: ref("GitRepository", "team", "apps")}})
+		case name == "ActOnSource":
+			for _, action := range []string{"refresh", "suspend", "explode"} {
+				all = append(all, question{procedure, action + " GitRepository/team/apps", &plumbv1.ActOnSourceRequest{Ref: ref("GitRepository", "team", "apps"), Action: action}})
+			}
+		default:
+			all = append(all, question{procedure, "", nil})
+		}
+	}
+	return all
+}
+
+// TestMatrix says for every call and every kind of caller whether it is allowed.
+// A new call or action shows up here by itself.
+func TestMatrix(t *testing.T) {
+	s := matrixServer(t)
+	var b strings.Builder
+	for _, q := range questions() {
+		rule := rules[q.procedure]
+		line := strings.TrimSpace(strings.TrimPrefix(q.procedure, "/plumb.v1.") + " " + q.what)
+		if rule == nil {
+			fmt.Fprintf(&b, "%s: open to anyone\n", line)
+			continue
+		}
+		var allowed []string
+		for _, c := range callers {
+			if rule(context.Background(), s, s.guard.Caller(c.who), q.message) == nil {
+				allowed = append(allowed, c.name)
+			}
+		}
+		if len(allowed) == 0 {
+			allowed = []string{"-"}
+		}
+		fmt.Fprintf(&b, "%s: %s\n", line, strings.Join(allowed, ", "))
+	}
+	const golden = "testdata/matrix.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != string(want) {
+		t.Errorf("the matrix is another one (go test ./internal/api -update writes it):\n%s", got)
+	}
+}

@@ -1,0 +1,346 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/signin"
+)
+
+// The objects that say who may sign in and do what.
+const policyMap = "argocd-rbac-cm"
+
+var (
+	configGVK = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+	secretGVK = schema.GroupVersionKind{Version: "v1", Kind: "Secret"}
+)
+
+// settings is what is read of the cluster besides declared objects.
+type settings struct {
+	home     string // namespace of the ConfigMaps and Secrets below
+	configs  map[string]map[string]string
+	secrets  map[string]map[string][]byte
+	labelled map[string]bool // Secrets that settings may refer to
+	initial  bool            // admin's first password lies in its Secret
+	projects map[object.ID]*unstructured.Unstructured
+	unread   map[string]bool // watches that have not told everything yet
+	findings []model.Finding // of the policy
+	door     []model.Finding // of sign-in
+}
+
+// followSettings keeps sign-in and policy as the cluster has them, until ctx
+// ends.
+func (s *Server) followSettings(ctx context.Context, w *World) {
+	home, err := s.findHome(ctx, w)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("the settings of sign-in cannot be read: nobody can sign in", "error", err)
+		}
+		return
+	}
+	s.mu.Lock()
+	s.settings = settings{
+		home: home, configs: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, labelled: map[string]bool{},
+		projects: map[object.ID]*unstructured.Unstructured{}, unread: map[string]bool{"configs": true, "secret": true, "labelled": true, "signedOut": true},
+	}
+	s.mu.Unlock()
+	named := func(name string) string { return "metadata.name=" + name }
+	for _, spec := range []struct {
+		what string
+		cluster.WatchSpec
+	}{
+		{"configs", cluster.WatchSpec{GVK: configGVK, Namespace: home}},
+		{"secret", cluster.WatchSpec{GVK: secretGVK, Namespace: home, FieldSelector: named(signin.SecretName)}},
+		{"signedOut", cluster.WatchSpec{GVK: secretGVK, Namespace: home, FieldSelector: named(signin.SignedOutSecretName)}},
+		{"initial", cluster.WatchSpec{GVK: secretGVK, Namespace: home, FieldSelector: named(signin.InitialSecretName), MetadataOnly: true}},
+		{"labelled", cluster.WatchSpec{GVK: secretGVK, Namespace: home, LabelSelector: signin.ReferenceLabel + "=" + signin.ReferenceValue}},
+	} {
+		w.Local.Watch(ctx, spec.WatchSpec, settingsWatch{s, spec.what})
+	}
+	if gk := (schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}); s.kinds[gk].Versions != nil {
+		w.Local.Watch(ctx, cluster.WatchSpec{GVK: gk.WithVersion(s.kinds[gk].Versions[0]), Namespace: s.control()}, settingsWatch{s, "projects"})
+	}
+	<-ctx.Done()
+}
+
+// findHome is Argo CD's namespace where its settings lie there, and Plumb's own
+// otherwise: an installation that began without Argo CD keeps its settings.
+func (s *Server) findHome(ctx context.Context, w *World) (string, error) {
+	for gvk, name := range map[schema.GroupVersionKind]string{configGVK: signin.ConfigMapName, secretGVK: signin.SecretName} {
+		kind, err := w.Local.Resolve(ctx, gvk)
+		if err != nil {
+			return "", err
+		}
+		_, err = w.Local.As(model.Identity{}).Get(ctx, kind, s.control(), name)
+		switch {
+		case err == nil:
+			return s.control(), nil
+		case !apierrors.IsNotFound(err):
+			return "", err
+		}
+	}
+	return s.opts.Namespace, nil
+}
+
+// settingsWatch follows one part of the settings.
+type settingsWatch struct {
+	s    *Server
+	what string
+}
+
+// Event keeps what was told. ConfigMaps that are none of the settings are not
+// kept.
+func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	gone := typ == watch.Deleted
+	w.s.mu.Lock()
+	st := &w.s.settings
+	name := o.GetName()
+	switch {
+	case w.what == "projects" && gone:
+		delete(st.projects, object.Of(o))
+	case w.what == "projects":
+		st.projects[object.Of(o)] = o
+	case w.what == "initial":
+		st.initial = !gone
+	case w.what == "configs" && name != signin.ConfigMapName && name != policyMap:
+		w.s.mu.Unlock()
+		return
+	case w.what == "configs" && gone:
+		delete(st.configs, name)
+	case w.what == "configs":
+		data, _, _ := unstructured.NestedStringMap(o.Object, "data")
+		st.configs[name] = data
+	case gone:
+		delete(st.secrets, name)
+		delete(st.labelled, name)
+	default:
+		st.secrets[name] = secretData(o)
+		st.labelled[name] = o.GetLabels()[signin.ReferenceLabel] == signin.ReferenceValue
+	}
+	w.s.mu.Unlock()
+	w.s.settle()
+}
+
+// Synced tells that a part is known.
+func (w settingsWatch) Synced() {
+	w.s.mu.Lock()
+	delete(w.s.settings.unread, w.what)
+	w.s.mu.Unlock()
+	w.s.settle()
+}
+
+// Gone keeps what is known: who may do what does not get wider by it.
+func (w settingsWatch) Gone(err error) {
+	w.s.log.Warn("settings cannot be watched now", "what", w.what, "error", err)
+}
+
+// settle puts the settings in force, once all of them are known.
+func (s *Server) settle() {
+	s.mu.Lock()
+	st := &s.settings
+	if len(st.unread) > 0 {
+		s.mu.Unlock()
+		return
+	}
+	config, findings := policy.FromConfigMap(st.configs[policyMap])
+	findings = append(findings, config.Server(st.configs[signin.ConfigMapName])...)
+	var projects []policy.Project
+	for id, o := range st.projects {
+		p, err := policy.ReadProject(o)
+		if err != nil {
+			findings = append(findings, model.Finding{Severity: model.Warning, Reason: "InvalidProject", Message: err.Error(), Origin: model.Origin{Declared: id}})
+			continue
+		}
+		projects = append(projects, p)
+	}
+	slices.SortFunc(projects, compareProjects)
+	compiled := policy.Compile(config, projects)
+	st.findings = append(findings, compiled.Findings()...)
+	data := signin.Data{
+		Config: maps.Clone(st.configs[signin.ConfigMapName]), Secret: st.secrets[signin.SecretName],
+		SignedOut: st.secrets[signin.SignedOutSecretName], Others: map[string]map[string][]byte{},
+	}
+	for name := range st.labelled {
+		if st.labelled[name] {
+			data.Others[name] = st.secrets[name]
+		}
+	}
+	s.mu.Unlock()
+	s.guard.SetPolicy(compiled)
+	s.feed.Put(data)
+	s.open.Do(func() { go s.start() })
+}
+
+func compareProjects(a, b policy.Project) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
+// start makes what the first start needs, once.
+func (s *Server) start() {
+	ctx, cancel := within(context.Background())
+	defer cancel()
+	first, err := s.door.Start(ctx)
+	if err != nil {
+		s.log.Error("sign-in could not be set up: restart to try again", "error", err)
+		return
+	}
+	if !first.AdminPassword.IsZero() && s.opts.First != nil {
+		s.opts.First(first.AdminPassword)
+	}
+	close(s.started)
+}
+
+// secretData decodes the data of a Secret.
+func secretData(o *unstructured.Unstructured) map[string][]byte {
+	data, _, _ := unstructured.NestedStringMap(o.Object, "data")
+	out := make(map[string][]byte, len(data))
+	for k, v := range data {
+		if plain, err := base64.StdEncoding.DecodeString(v); err == nil {
+			out[k] = plain
+		}
+	}
+	return out
+}
+
+// secretWriter keeps the Secrets of sign-in in the cluster.
+type secretWriter struct{ s *Server }
+
+// errNoHome ends a write before it is known where settings lie.
+var errNoHome = errors.New("it is not known yet where the settings are")
+
+func (w secretWriter) session(ctx context.Context) (*cluster.Session, cluster.Kind, string, error) {
+	world := w.s.world.Load()
+	w.s.mu.Lock()
+	home := w.s.settings.home
+	w.s.mu.Unlock()
+	if world == nil || home == "" {
+		return nil, cluster.Kind{}, "", errNoHome
+	}
+	kind, err := world.Local.Resolve(ctx, secretGVK)
+	return world.Local.As(model.Identity{}), kind, home, err
+}
+
+// Read is the newest Secret of a name.
+func (w secretWriter) Read(ctx context.Context, name string) (signin.Stored, error) {
+	session, kind, home, err := w.session(ctx)
+	if err != nil {
+		return signin.Stored{}, err
+	}
+	o, err := session.Get(ctx, kind, home, name)
+	if apierrors.IsNotFound(err) {
+		return signin.Stored{Name: name}, nil
+	}
+	if err != nil {
+		return signin.Stored{}, fmt.Errorf("read Secret %s/%s: %w", home, name, err)
+	}
+	return signin.Stored{Name: name, Version: o.GetResourceVersion(), Labels: o.GetLabels(), Annotations: o.GetAnnotations(), Data: secretData(o)}, nil
+}
+
+// Write creates a Secret, or replaces the version that was read.
+func (w secretWriter) Write(ctx context.Context, stored signin.Stored) error {
+	session, kind, home, err := w.session(ctx)
+	if err != nil {
+		return err
+	}
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}}
+	if stored.Version != "" {
+		if o, err = session.Get(ctx, kind, home, stored.Name); err != nil || o.GetResourceVersion() != stored.Version {
+			return errors.Join(signin.ErrConflict, err)
+		}
+	}
+	data := make(map[string]any, len(stored.Data))
+	for k, v := range stored.Data {
+		data[k] = base64.StdEncoding.EncodeToString(v)
+	}
+	o.Object["data"] = data
+	o.SetNamespace(home)
+	o.SetName(stored.Name)
+	o.SetLabels(stored.Labels)
+	o.SetAnnotations(stored.Annotations)
+	if stored.Version == "" {
+		_, err = session.Create(ctx, kind, o, cluster.WriteOptions{Manager: writer})
+	} else {
+		_, err = session.Update(ctx, kind, o, cluster.WriteOptions{Manager: writer})
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return signin.ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("write Secret %s/%s: %w", home, stored.Name, err)
+	}
+	return nil
+}
+
+// writer is the field manager of what people ask for.
+const writer = "plumb-server"
+
+// reviewer asks the cluster's own authentication and authorisation.
+type reviewer struct{ s *Server }
+
+// Review tells whose service-account token it is.
+func (r reviewer) Review(ctx context.Context, token model.Secret, audiences []string) (signin.Review, error) {
+	world, err := r.s.leads()
+	if err != nil {
+		return signin.Review{}, err
+	}
+	owner, err := world.Local.TokenReview(ctx, token, audiences)
+	if err != nil {
+		return signin.Review{}, err
+	}
+	return signin.Review{Authenticated: owner.Authenticated, User: owner.User, Groups: owner.Groups, Audiences: owner.Audiences}, nil
+}
+
+// AccessReview tells what the cluster's RBAC says.
+func (r reviewer) AccessReview(ctx context.Context, a cluster.Access) (bool, string, error) {
+	world, err := r.s.leads()
+	if err != nil {
+		return false, "", err
+	}
+	return world.Local.AccessReview(ctx, a)
+}
+
+// projectTokens knows the tokens of projects' roles.
+type projectTokens struct{ s *Server }
+
+// Tokens are those that an AppProject lists of a role.
+func (p projectTokens) Tokens(_ context.Context, project, role string) ([]signin.IssuedToken, error) {
+	p.s.mu.Lock()
+	o := p.s.settings.projects[object.ID{Group: "argoproj.io", Kind: "AppProject", Namespace: p.s.control(), Name: project}]
+	p.s.mu.Unlock()
+	if o == nil {
+		return nil, nil
+	}
+	read := func(from map[string]any, path ...string) []signin.IssuedToken {
+		items, _, _ := unstructured.NestedSlice(from, path...)
+		text, err := json.Marshal(items)
+		var tokens []signin.IssuedToken
+		if err != nil || json.Unmarshal(text, &tokens) != nil {
+			return nil
+		}
+		return tokens
+	}
+	tokens := read(o.Object, "status", "jwtTokensByRole", role, "items")
+	roles, _, _ := unstructured.NestedSlice(o.Object, "spec", "roles")
+	for _, item := range roles {
+		if r, ok := item.(map[string]any); ok && r["name"] == role {
+			tokens = append(tokens, read(r, "jwtTokens")...)
+		}
+	}
+	return tokens, nil
+}

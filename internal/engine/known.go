@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+// Known is what is known of a delivery at one moment, for people to see. What
+// it points at must not be changed.
+type Known struct {
+	Delivery model.Delivery
+	Report   *model.Report // of the last run; nil before one has ended
+	Fault    *model.Fault  // why the last evaluation failed, or why it may not be acted on; nil: neither
+	Inputs   []model.InputReport
+	Objects  []KnownObject // wanted or owned, hooks besides, sorted
+	Images   []string
+	// Waits are the deliveries that it depends on and that are not ready.
+	Waits      []object.ID
+	Dependants []object.ID
+	Operation  *model.OperationReport // under way, or the last one
+	Sync       model.SyncState
+}
+
+// KnownObject is what is known of one object of a delivery.
+type KnownObject struct {
+	ID       object.ID
+	Version  string
+	Origin   model.Origin // zero for what is not wanted any more
+	Stage    model.Stage
+	Wanted   bool
+	Owned    bool
+	Sensible bool   // it holds what nobody may see
+	UID      string // of the live object, as it was applied; "" when it is not known
+	Sync     model.SyncState
+	Health   model.Health // State is "" where it has none
+	Drift    string       // how it differs from what was applied, in words
+	Links    []string
+}
+
+// Known tells of a delivery; false when there is none of that name.
+func (e *Engine) Known(id object.ID) (Known, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[id]
+	if d == nil {
+		return Known{}, false
+	}
+	k := Known{
+		Delivery: d.spec, Report: d.report, Fault: d.fault, Inputs: d.inputs, Objects: e.objectsOf(d), Images: d.images, Operation: d.last,
+	}
+	switch {
+	case d.refusal != nil:
+		k.Fault = d.refusal
+	case d.badRules != nil:
+		k.Fault = d.badRules
+	}
+	if d.sync != nil {
+		k.Operation = d.sync.account()
+	}
+	for _, on := range d.spec.DependsOn {
+		if !e.opts.Declared.Ready(on.On) {
+			k.Waits = append(k.Waits, on.On)
+		}
+	}
+	for dependant := range e.book.dependants[id] {
+		k.Dependants = append(k.Dependants, dependant)
+	}
+	slices.SortFunc(k.Dependants, object.ID.Compare)
+	k.Sync = e.syncOf(d, k.Objects)
+	return k, true
+}
+
+// syncOf is how the whole of a delivery compares. The caller holds e.mu.
+func (e *Engine) syncOf(d *delivery, objects []KnownObject) model.SyncState {
+	switch {
+	case d.fault != nil, d.report == nil:
+		return model.SyncUnknown
+	case d.spec.Sync.Staged && d.spec.Release == nil && d.report.Compared:
+		return d.report.Sync // what is ignored does not count
+	}
+	for i := range objects {
+		if o := &objects[i]; o.Sync == model.OutOfSync && (o.Wanted || d.spec.Policy.Prune) {
+			return model.OutOfSync
+		}
+	}
+	return model.Synced
+}
+
+// objectsOf lists what is known of the objects of a delivery. The caller holds
+// e.mu.
+func (e *Engine) objectsOf(d *delivery) []KnownObject {
+	objects := make([]KnownObject, 0, len(d.desired)+len(d.hooks))
+	for i := range d.desired {
+		if want := &d.desired[i]; !want.Handle.Disabled {
+			objects = append(objects, e.wantedObject(d, want))
+		}
+	}
+	for k, version := range e.book.owned[d.spec.ID] {
+		if k.cluster == d.cluster && d.desiredOf(k.id) == nil {
+			objects = append(objects, e.ownedObject(k, version, len(d.desired) == 0 && d.fault == nil))
+		}
+	}
+	for i := range d.hooks {
+		h := &d.hooks[i]
+		objects = append(objects, KnownObject{ID: h.ID, Version: h.Version, Origin: h.Origin, Stage: h.Stage, Sensible: h.Secret, Sync: model.Synced, Wanted: true})
+	}
+	slices.SortStableFunc(objects, func(a, b KnownObject) int { return a.ID.Compare(b.ID) })
+	return objects
+}
+
+// wantedObject is what is known of one wanted object. The caller holds e.mu.
+func (e *Engine) wantedObject(d *delivery, want *model.Desired) KnownObject {
+	o := KnownObject{ID: want.ID, Version: want.Version, Origin: want.Origin, Stage: want.Stage, Sensible: want.Secret, Wanted: true, Sync: model.OutOfSync}
+	en := e.book.entries[key{d.cluster, want.ID}]
+	compared, looked := d.compared[want.ID]
+	switch {
+	case en != nil:
+		o.Owned, o.UID = en.owner == d.spec.ID, en.base.UID
+		o.Health, o.Links = en.health, en.links
+		if o.Owned && en.hasBase() && en.base.Inputs == want.Digest && en.drift == "" && !en.missing || en.handle.IfNotPresent && !en.missing {
+			o.Sync = model.Synced
+		}
+		if o.Owned {
+			o.Drift = en.drift
+		}
+		if en.missing {
+			o.Health = model.Health{State: model.NotFound, Reason: "NotFound"}
+		}
+	case looked && compared.digest == want.Digest:
+		o.Health = compared.health
+		if compared.Same {
+			o.Sync = model.Synced
+		}
+	default:
+		o.Health = model.Health{State: model.NotFound, Reason: "NotFound"}
+	}
+	return o
+}
+
+// ownedObject is what is known of an object that the last evaluation does not
+// want. unsaid: there was none yet. The caller holds e.mu.
+func (e *Engine) ownedObject(k key, version string, unsaid bool) KnownObject {
+	o := KnownObject{ID: k.id, Version: version, Owned: true, Sync: model.OutOfSync}
+	if en := e.book.entries[k]; en != nil {
+		o.Health, o.Links, o.Drift, o.UID = en.health, en.links, en.drift, en.base.UID
+		if unsaid && en.drift == "" && !en.missing {
+			o.Sync, o.Wanted = model.Synced, true
+		}
+	}
+	return o
+}
+
+// KnownSource is what is known of a declared source.
+type KnownSource struct {
+	Source   model.Source
+	Fault    *model.Fault
+	Looked   bool // a look has ended, well or not
+	Revision string
+	Commit   model.Commit
+	Artifact *model.Artifact
+	Readers  []object.ID
+	Findings []model.Finding
+}
+
+// KnownSource tells of a source; false when there is none of that name.
+func (e *Engine) KnownSource(id object.ID) (KnownSource, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.book.sources[id]
+	if s == nil {
+		return KnownSource{}, false
+	}
+	k := KnownSource{Source: s.spec, Fault: s.fault, Looked: s.looked, Artifact: s.artifact, Findings: s.findings}
+	if s.tree != nil {
+		k.Revision, k.Commit = s.tree.Revision(), s.tree.Commit()
+	}
+	for reader := range e.book.readers[id] {
+		k.Readers = append(k.Readers, reader)
+	}
+	slices.SortFunc(k.Readers, object.ID.Compare)
+	return k, true
+}
+
+// OwnerOf is the delivery that owns an object on the local cluster; false when
+// none does.
+func (e *Engine) OwnerOf(id object.ID) (object.ID, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en := e.book.entries[key{id: id}]
+	if en == nil || en.owner.IsZero() {
+		return object.ID{}, false
+	}
+	return en.owner, true
+}
+
+// notice tells whoever follows that something of a delivery looks different.
+// The caller may hold e.mu.
+func (e *Engine) notice(id object.ID) {
+	if e.opts.Noticed != nil {
+		e.opts.Noticed(id)
+	}
+}
+
+// OwnedObject is an object together with the delivery that owns it.
+type OwnedObject struct {
+	ID, Owner object.ID
+	Health    model.Health
+}
+
+// FindObjects lists objects that deliveries own and in whose namespace, kind or
+// name every word occurs; at most limit of them, in order. Words are in lower
+// case.
+func (e *Engine) FindObjects(words []string, limit int) []OwnedObject {
+	if len(words) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var found []OwnedObject
+	for k, en := range e.book.entries {
+		if en.owner.IsZero() {
+			continue
+		}
+		text := strings.ToLower(k.id.Namespace + " " + k.id.Kind + " " + k.id.Name)
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) }) {
+			found = append(found, OwnedObject{ID: k.id, Owner: en.owner, Health: en.health})
+		}
+	}
+	slices.SortFunc(found, func(a, b OwnedObject) int { return a.ID.Compare(b.ID) })
+	return found[:min(limit, len(found))]
+}
+
+// HealthOf judges a live object in the words of a delivery.
+func (e *Engine) HealthOf(delivery object.ID, live *unstructured.Unstructured) model.Health {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[delivery]
+	if d == nil || live == nil {
+		return model.Health{}
+	}
+	return e.judgeHealth(d, live)
+}

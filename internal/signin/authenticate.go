@@ -1,0 +1,185 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"plumb.dev/plumb/internal/model"
+)
+
+// credential returns the token of a request and whether it came by cookie. The
+// order is upstream's: gRPC metadata "token", the bearer token, the cookie.
+func credential(r *http.Request) (token model.Secret, cookie bool) {
+	if values := r.Header.Values("token"); len(values) > 0 && values[0] != "" {
+		return model.NewSecret([]byte(values[0])), false
+	}
+	other := "" // a bearer token that is no JWT may be of a proxy in between
+	for _, value := range r.Header.Values("Authorization") {
+		scheme, token, ok := strings.Cut(value, " ")
+		if token = strings.TrimSpace(token); !ok || token == "" || !strings.EqualFold(scheme, "Bearer") {
+			continue
+		}
+		if strings.Count(token, ".") == 2 {
+			return model.NewSecret([]byte(token)), false
+		}
+		other = token
+	}
+	joined, err := joinCookie(CookieName, r.Cookies())
+	switch {
+	case err != nil:
+		return model.NewSecret([]byte("?")), true // there is one, and it is not valid
+	case joined != "":
+		return model.NewSecret([]byte(joined)), true
+	}
+	return model.NewSecret([]byte(other)), false
+}
+
+// Authenticate returns who sent the request. Where anonymous callers are allowed,
+// a request without a credential is anonymous, and so is one whose cookie is not
+// valid any more; a token in a header that is not valid is an error always. The
+// error is one of ErrNoSession, ErrInvalidSession, ErrExpired, ErrUnavailable and
+// ErrNotReady.
+func (d *Door) Authenticate(ctx context.Context, r *http.Request) (Principal, error) {
+	setup, err := d.setup(ctx)
+	if err != nil {
+		return Principal{}, err
+	}
+	token, cookie := credential(r)
+	if token.IsZero() {
+		if setup.anonymous {
+			return Principal{Kind: KindAnonymous}, nil
+		}
+		return Principal{}, ErrNoSession
+	}
+	var kept *session
+	if cookie {
+		kept = d.keptSession(setup, r)
+	}
+	caller, err := d.check(ctx, setup, string(token.Reveal()), kept)
+	if err == nil {
+		caller.Cookie = cookie
+		return caller, nil
+	}
+	d.log.Info("refused a caller", "reason", reasonOf(err), "cookie", cookie)
+	if cookie && setup.anonymous && !errors.Is(err, ErrUnavailable) {
+		return Principal{Kind: KindAnonymous}, nil
+	}
+	return Principal{}, public(err)
+}
+
+// AuthenticateToken returns whose token it is, for callers that have it from
+// elsewhere than from a request.
+func (d *Door) AuthenticateToken(ctx context.Context, token model.Secret) (Principal, error) {
+	setup, err := d.setup(ctx)
+	if err != nil {
+		return Principal{}, err
+	}
+	caller, err := d.check(ctx, setup, string(token.Reveal()), nil)
+	if err != nil {
+		d.log.Info("refused a caller", "reason", reasonOf(err), "cookie", false)
+		return Principal{}, public(err)
+	}
+	return caller, nil
+}
+
+// public cuts off everything that the log alone may know.
+func public(err error) error {
+	for _, known := range []error{ErrNoSession, ErrInvalidSession, ErrExpired, ErrUnavailable, ErrNotReady, ErrLogin, ErrBusy} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return ErrInvalidSession
+}
+
+// check sends the token to the party that it says it is from.
+func (d *Door) check(ctx context.Context, setup *setup, token string, kept *session) (Principal, error) {
+	if len(token) > maxToken {
+		return Principal{}, refuse(ErrInvalidSession, "the token is too long")
+	}
+	claims, err := unverified(token)
+	if err != nil {
+		return Principal{}, refuseFor(ErrInvalidSession, "the token cannot be read", err)
+	}
+	switch issuer := claims.text("iss"); {
+	case issuer == Issuer:
+		return d.own(ctx, setup, token)
+	case strings.HasPrefix(claims.text("sub"), serviceAccountPrefix) && (setup.provider == nil || issuer != setup.provider.Issuer):
+		return d.serviceAccount(ctx, token, claims)
+	case setup.provider != nil && !setup.provider.issued(issuer):
+		return Principal{}, refuse(ErrInvalidSession, "the issuer of the token is "+cut(issuer, 200)+", which is neither ours nor that of oidc.config")
+	case setup.provider != nil:
+		return d.person(ctx, setup, token, kept)
+	}
+	return Principal{}, refuse(ErrInvalidSession, "nobody here issues such tokens")
+}
+
+// Identify finds out who calls before next is asked; Caller tells it to the
+// handlers. It refuses nobody, and hands renewed sessions to the browser.
+func (d *Door) Identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, err := d.Authenticate(r.Context(), r)
+		if err == nil {
+			if renewErr := d.Renew(w, r, caller); renewErr != nil {
+				d.log.Error("a session could not be renewed", "reason", loggable(renewErr))
+			}
+		}
+		ctx := context.WithValue(r.Context(), callerKey{}, identified{caller: caller, err: err})
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// Logout ends the session that the request carries, for every replica. A request
+// without one is fine.
+func (d *Door) Logout(ctx context.Context, r *http.Request) error {
+	_, err := d.signOut(ctx, r)
+	return err
+}
+
+// signOut revokes the token of the request and returns whose it was.
+func (d *Door) signOut(ctx context.Context, r *http.Request) (Principal, error) {
+	setup, err := d.setup(ctx)
+	if err != nil {
+		return Principal{}, err
+	}
+	token, cookie := credential(r)
+	if token.IsZero() {
+		return Principal{}, nil
+	}
+	var kept *session
+	if cookie {
+		kept = d.keptSession(setup, r)
+	}
+	entries := map[string]int64{}
+	if kept != nil {
+		entries[revocationOfSession(kept.ID)] = kept.Started.Add(setup.session).Unix()
+	}
+	text := string(token.Reveal())
+	// Without the session beside it: it must not be renewed to be signed out.
+	caller, err := d.check(ctx, setup, text, nil)
+	switch {
+	case err == nil && caller.Kind == KindAccount, err == nil && caller.Kind == KindOIDC:
+		until := caller.Expires
+		if until.IsZero() {
+			return caller, &model.Fault{Reason: "InvalidArgument", Message: "a token that never expires is not a session", Advice: "delete the token instead"}
+		}
+		entry := revocationOfToken(digestOf(text))
+		if caller.Kind == KindAccount {
+			entry = revocationOfID(caller.TokenID)
+		}
+		// One renewal may be under way.
+		entries[entry] = until.Add(leeway).Unix()
+	case err == nil:
+		return caller, &model.Fault{Reason: "InvalidArgument", Message: "only a session can be signed out", Advice: "delete the token instead"}
+	case errors.Is(err, ErrUnavailable) && kept != nil && kept.Digest == digestOf(text):
+		// The provider cannot confirm the token now, but it is the one that it gave.
+		entries[revocationOfToken(digestOf(text))] = d.options.Now().Add(setup.session).Unix()
+	}
+	if len(entries) > 0 {
+		d.revoke(ctx, entries)
+		d.log.Info("signed out", "name", caller.Name, "kind", string(caller.Kind))
+	}
+	return caller, nil
+}

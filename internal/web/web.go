@@ -1,0 +1,66 @@
+// Package web holds the console: the pages that "make console" builds of web/
+// into dist, embedded.
+package web
+
+import (
+	"bytes"
+	"embed"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+// The folder is in the repository with nothing but a placeholder in it, so that
+// the Go code builds without Node.
+//
+//go:embed all:dist
+var built embed.FS
+
+const page = "index.html"
+
+// missing is what is served where the console has not been built.
+const missing = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Plumb</title>
+<h1>Plumb</h1><p>This binary was built without the console. Build it with <code>make build</code>; the API works as it is.</p></html>`
+
+// Built reports whether this binary has the console in it.
+func Built() bool {
+	_, err := fs.Stat(built, "dist/"+page)
+	return err == nil
+}
+
+// Handler serves the console. Every path that is no file is the page itself,
+// which knows what to show. Files whose name has a digest are kept by browsers
+// for good.
+func Handler() http.Handler {
+	files, err := fs.Sub(built, "dist")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	index, err := fs.ReadFile(files, page)
+	if err != nil {
+		index = []byte(missing)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.Error(w, "there is nothing like that here", http.StatusNotFound)
+			return
+		}
+		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		if info, err := fs.Stat(files, name); err == nil && !info.IsDir() && name != page {
+			if strings.HasPrefix(name, "assets/") {
+				w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+			}
+			http.ServeFileFS(w, r, files, name)
+			return
+		}
+		if strings.HasPrefix(name, "assets/") || strings.HasPrefix(name, "api/") {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		http.ServeContent(w, r, page, time.Time{}, bytes.NewReader(index))
+	})
+}
