@@ -1,7 +1,8 @@
 # Plumb's make. "make help" lists what it can do.
 #
-# A fresh machine needs Go (the version in go.mod), git and make; everything
-# else is fetched from the Go module proxy with a pinned version.
+# A fresh machine needs Go (the version in go.mod), Node (20 or newer, with npm),
+# git and make; everything else is fetched with a pinned version, but for the
+# browser of "make e2e", which comes from the distribution.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -71,15 +72,34 @@ endef
 .PHONY: help
 help: ## list the targets
 	@echo "usage: make TARGET"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##—— building
 
 .PHONY: build
 build: plumb controlplane ## build plumb and plumb-controlplane into ./bin (BINDIR= overrides)
 
+# What the console is built of, and what says that it has been: the newest of its
+# files is older than the page that was built of them.
+CONSOLE := internal/web/dist/index.html
+CONSOLE_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json web/package.json -type f)
+CONSOLE_TOOLS := web/node_modules/.package-lock.json
+
+.PHONY: console
+console: $(CONSOLE) ## build the console into internal/web/dist, from where plumb takes it
+
+$(CONSOLE): $(CONSOLE_SOURCES) $(CONSOLE_TOOLS)
+	@$(call slowly,building the console,cd web && npm run --silent bundle)
+
+$(CONSOLE_TOOLS): web/package-lock.json web/.npmrc
+	@version=$$(node --version 2>/dev/null || true); major=$${version#v}; \
+	if ! command -v npm >/dev/null || (( $${major%%.*} + 0 < 20 )); then \
+		echo "the console is built with Node 20 or newer and npm, and there is $${version:-no node}: apt-get install nodejs npm, or see https://nodejs.org"; exit 1; fi
+	@$(call slowly,fetching what the console is built with (half a minute the first time),cd web && npm ci --no-audit --no-fund)
+	@touch $@
+
 .PHONY: plumb
-plumb: ## build the engine and command line alone
+plumb: console ## build the engine and command line, with the console
 	@mkdir -p $(BIN)
 	@$(call slowly,building $(BINDIR)/plumb (minutes the first time),$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/plumb ./cmd/plumb)
 
@@ -96,7 +116,7 @@ up: build ## build, then start a cluster with a sample repository (ARGS= for plu
 ##—— testing
 
 # In this order: what is cheap and fails often comes first.
-STEPS := format vet generated floors controlplane-test unit scenario crash lint
+STEPS := format vet generated floors console-test controlplane-test unit scenario crash e2e lint
 
 .PHONY: test
 test: ## everything that CI runs
@@ -147,6 +167,26 @@ $(DEX): internal/signin/dextest/go.mod
 controlplane-test: ## tests of the embedded Kubernetes
 	@$(call slowly,tests of the control plane,cd controlplane && $(GO) test -vet=off -timeout 15m -ldflags '$(CONTROLPLANE_LDFLAGS)' $(if $(RUN),-run '$(RUN)') ./...)
 
+.PHONY: console-test
+console-test: $(CONSOLE_TOOLS) ## types of the console, and tests of its parts above a server in memory
+	@$(call slowly,tests of the console,cd web && npm run --silent check && npm test --silent)
+
+# A browser is no tool that is fetched: it comes from the distribution, with what
+# it needs of the system.
+CHROMIUM ?= $(or $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),/usr/bin/chromium)
+export CHROMIUM
+
+$(CHROMIUM):
+	@install="apt-get install --yes --no-install-recommends chromium fonts-liberation"; \
+	if ! command -v apt-get >/dev/null; then echo "make e2e drives Chromium: install it, and name it by CHROMIUM=/path/to/chromium"; exit 1; fi; \
+	if [[ $$(id -u) == 0 ]]; then become=; elif sudo -n true 2>/dev/null; then become=sudo; \
+	else echo "make e2e drives Chromium: sudo apt-get update && sudo $$install, or name another by CHROMIUM=/path/to/chromium"; exit 1; fi; \
+	$(call slowly,installing Chromium,$$become apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive $$become $$install --quiet=2)
+
+.PHONY: e2e
+e2e: build $(CHROMIUM) ## the console in Chromium against plumb up: a newcomer's story, and axe on every page
+	@$(call slowly,the console in a browser,cd web && npm run --silent e2e:cluster)
+
 .PHONY: scenario
 scenario: build ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)
 	@$(call slowly,scenarios,$(GO) test -race -count=1 -timeout 20m -parallel 6 -run '$(or $(RUN),Scenarios)' ./scenario)
@@ -176,7 +216,7 @@ fuzz: ## run every fuzzer for FUZZTIME (default 10s)
 ##—— generated files
 
 .PHONY: generate
-generate: ## write generated files anew: CRDs, field lists, docs/scenarios.md
+generate: $(CONSOLE_TOOLS) ## write generated files anew: CRDs, field lists, the API's types in Go and TypeScript, docs/scenarios.md
 	@$(GO) generate ./...
 
 .PHONY: generated
@@ -196,4 +236,4 @@ bench: build ## repeat the figures of docs/benchmarks.md (BENCH_N=100,500,1000)
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin
+	@rm -rf bin web/node_modules internal/web/dist/assets $(CONSOLE)

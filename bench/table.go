@@ -14,8 +14,15 @@ import (
 // each number of applications.
 func table(w io.Writer, s settings, columns []figures, busy string) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Measured on %d cores (%s/%s, %s, load before the run %s) with `go run ./bench -dialect %s -n %s`: %d commits to one application, %d hand edits, %s at rest with interval %s.\n\n",
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, s.idiom, sizes(s.sizes), s.commits, s.drifts, s.rest, s.interval)
+	fmt.Fprintf(&out, "Measured on %d cores (%s/%s, %s, load before the run %s) with `go run ./bench -dialect %s -n %s`: %s at rest with interval %s",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), busy, s.idiom, sizes(s.sizes), s.rest, s.interval)
+	if !s.brief {
+		fmt.Fprintf(&out, ", %d commits to one application, %d hand edits", s.commits, s.drifts)
+	}
+	if s.flux != "" {
+		fmt.Fprintf(&out, "; flags of Flux's controllers: %q", s.fluxFlags)
+	}
+	out.WriteString(".\n\n")
 	every := func(what string, cell func(figures) string) {
 		fmt.Fprintf(&out, "| %s |", what)
 		for _, f := range columns {

@@ -75,6 +75,19 @@
 //	search-everything [-in-git] TEXT
 //	                       prints every place, but Secrets, that shows the text
 //	                       (-in-git: the repository does, and so may its mirror)
+//	account NAME...        makes local accounts of the server, each NAME-$NS to it
+//	policy FILE            adds lines to the policy of who may do what
+//	api [as USER] CALL [JSON]
+//	                       makes a call of the server's API, and prints its answer, or
+//	                       the first message of its stream. USER is admin, anonymous,
+//	                       an account, or serviceaccount/NAME of the story
+//	await-api [as USER] CALL [JSON] PATTERN...
+//	                       makes it until the answer, or the refusal, has all of it
+//	open-stream [as USER] CALL [JSON], await-stream PATTERN
+//	                       begins a call that goes on; waits for a message of it
+//	api-everything [as USER] TEXT...
+//	                       makes every call about everything, and prints those whose
+//	                       answer or refusal shows one of the texts
 package scenario
 
 //go:generate go run ./index

@@ -62,6 +62,9 @@ type story struct {
 	web     *stage.Web  // once told what to answer
 	wakes   int
 
+	tokens map[string]string // of the API, by address and account
+	stream *stage.Stream     // of open-stream
+
 	warehouse *stage.Warehouse // once something was put into it
 	cleanups  func(func())
 	known     map[string]string // what files may refer to by $NAME

@@ -62,6 +62,13 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"sops-encrypt":       plain(sopsEncrypt),
 		"lose-state":         plain(loseState),
 		"metrics":            plain(metricsWord),
+		"account":            plain(accountWord),
+		"policy":             plain(policyWord),
+		"api":                canFail(apiWord),
+		"await-api":          plain(awaitAPI),
+		"open-stream":        plain(openStream),
+		"await-stream":       plain(awaitStream),
+		"api-everything":     plain(apiEverything),
 	}
 }
 

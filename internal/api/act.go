@@ -14,11 +14,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/api/access"
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/request"
 )
 
@@ -86,6 +88,9 @@ func (a *acting) do(ctx context.Context) (*plumbv1.ActResponse, error) {
 	case *plumbv1.ActRequest_ObjectAction:
 		return a.onObject(ctx, action.ObjectAction)
 	}
+	if err := a.mayLookAtSources(ctx); err != nil {
+		return nil, err
+	}
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
 		live, err := a.read(ctx)
@@ -107,21 +112,37 @@ func (a *acting) do(ctx context.Context) (*plumbv1.ActResponse, error) {
 	}
 }
 
-// besides looks at the source first, where that was asked for.
-func (a *acting) besides(ctx context.Context) error {
+// sources are the declared sources that are to be looked at first; one that
+// nobody declared is looked at by the refresh of the delivery.
+func (a *acting) sources() []*unstructured.Unstructured {
 	if !a.request.GetRefresh().GetSource() {
 		return nil
 	}
-	k, ok := a.world.Engine.Known(a.id)
-	if !ok {
-		return nil
-	}
+	k, _ := a.world.Engine.Known(a.id)
+	var out []*unstructured.Unstructured
 	for i := range k.Delivery.Inputs {
-		id := k.Delivery.Inputs[i].Source
-		o, _ := a.world.Declared.Declared(id)
-		if o == nil {
-			continue // nobody declared it; the refresh of the delivery looks at it
+		if o, _ := a.world.Declared.Declared(k.Delivery.Inputs[i].Source); o != nil {
+			out = append(out, o)
 		}
+	}
+	return out
+}
+
+// mayLookAtSources refuses a look at sources that the caller has no right to:
+// a right to the delivery is none to what it reads.
+func (a *acting) mayLookAtSources(ctx context.Context) error {
+	for _, o := range a.sources() {
+		id := object.Of(o)
+		if p := callerOf(ctx).May(ctx, policy.Refresh, access.Target{ID: id}); !p.Allowed {
+			return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("permission denied: its source %s may not be looked at: %s", id, p.Reason))
+		}
+	}
+	return nil
+}
+
+// besides looks at the sources, where that was asked for.
+func (a *acting) besides(ctx context.Context) error {
+	for _, o := range a.sources() {
 		if err := a.server.wake(ctx, a.world, o); err != nil {
 			return err
 		}
@@ -188,7 +209,7 @@ func (a *acting) patch(o *unstructured.Unstructured) (request.Patch, string, err
 		if k.Report != nil && k.Report.Hold != nil && k.Report.Hold.Token != seen {
 			return nil, "", errors.New("what waits is not what was approved any more: look at it again")
 		}
-		return request.Approve(o, seen, now.UTC().Format(time.RFC3339)), "approved", nil
+		return request.Approve(seen, now.UTC().Format(time.RFC3339)), "approved", nil
 	case *plumbv1.ActRequest_Rollback:
 		id, err := strconv.ParseInt(action.Rollback.GetId(), 10, 64)
 		if err != nil {
@@ -351,9 +372,9 @@ func (a *acting) previewSync(ctx context.Context, m *plumbv1.Sync) (*plumbv1.Act
 	for _, r := range m.GetResources() {
 		only = append(only, rows.ID(r))
 	}
-	compared, err := a.world.Engine.Compare(ctx, a.id, only)
+	compared, err := a.server.compare(ctx, a.world, a.id, only)
 	if err != nil {
-		return nil, engineError(err)
+		return nil, err
 	}
 	out := &plumbv1.ActResponse{}
 	if m.GetRevision() != "" {

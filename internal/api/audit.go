@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net"
+	"strings"
 	"time"
 
 	"plumb.dev/plumb/internal/journal"
@@ -18,6 +19,20 @@ type entry struct {
 	Failed  bool
 }
 
+// Bounds of what an entry keeps: anybody may try to sign in by any name.
+const (
+	maxActor = 256
+	maxNote  = 4 << 10
+)
+
+// cut is the beginning of a text.
+func cut(text string, limit int) string {
+	if len(text) > limit {
+		return strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}
+
 // audit writes down what a person did, or tried to do, in the journal and in the
 // log. There is no secret in it.
 func (s *Server) audit(ctx context.Context, e entry) {
@@ -29,6 +44,7 @@ func (s *Server) audit(ctx context.Context, e entry) {
 	if e.Actor == "" {
 		e.Actor = "anonymous"
 	}
+	e.Actor, e.Message = cut(e.Actor, maxActor), cut(e.Message, maxNote)
 	address := ""
 	if x, ok := ctx.Value(exchangeKey{}).(exchange); ok {
 		address, _, _ = net.SplitHostPort(x.r.RemoteAddr)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"connectrpc.com/connect"
 
@@ -21,9 +22,9 @@ func (s deliveryService) GetDiff(ctx context.Context, m *plumbv1.GetDiffRequest)
 	if m.GetObject().GetName() != "" {
 		only = []object.ID{rows.ID(m.GetObject())}
 	}
-	compared, err := w.Engine.Compare(ctx, rows.ID(m.GetRef()), only)
+	compared, err := s.compare(ctx, w, rows.ID(m.GetRef()), only)
 	if err != nil {
-		return nil, engineError(err)
+		return nil, err
 	}
 	out := &plumbv1.GetDiffResponse{}
 	if row, ok := s.deliveries.Get(rows.ID(m.GetRef())); ok {
@@ -42,6 +43,25 @@ func (s deliveryService) GetDiff(ctx context.Context, m *plumbv1.GetDiffRequest)
 		}
 	}
 	return out, nil
+}
+
+// comparisons bounds those that go on at a time: each may be hundreds of
+// predictions by the API server.
+const comparisons = 8
+
+// compare asks the engine, in turn.
+func (s *Server) compare(ctx context.Context, w *World, id object.ID, only []object.ID) ([]engine.Comparison, error) {
+	select {
+	case s.comparing <- struct{}{}:
+		defer func() { <-s.comparing }()
+	case <-ctx.Done():
+		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("too many comparisons go on: try again in a moment"))
+	}
+	compared, err := w.Engine.Compare(ctx, id, only)
+	if err != nil {
+		return nil, engineError(err)
+	}
+	return compared, nil
 }
 
 // objectDiff is one comparison as people see it.

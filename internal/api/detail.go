@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
 )
 
 // detail fills in what is known of a delivery besides its row.
@@ -25,7 +27,7 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 		if k.Report.Fault != nil {
 			fault = k.Report.Fault
 		}
-		out.LastRun, out.Urls = rows.At(k.Report.At), k.Report.ExternalURLs
+		out.LastRun, out.Urls = rows.At(k.Report.At), webLinks(k.Report.ExternalURLs)
 		for i := range k.Report.Findings {
 			out.Findings = append(out.Findings, rows.Finding(&k.Report.Findings[i]))
 		}
@@ -45,7 +47,9 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 		out.DependsOn = append(out.DependsOn, s.related(ctx, caller, on.On, slices.Contains(k.Waits, on.On)))
 	}
 	for _, id := range k.Dependants {
-		out.Dependants = append(out.Dependants, s.related(ctx, caller, id, false))
+		if caller.May(ctx, policy.Get, s.target(rows.Ref(id, ""))).Allowed { // others need not know that they exist
+			out.Dependants = append(out.Dependants, s.related(ctx, caller, id, false))
+		}
 	}
 	for i := range k.Objects {
 		o := &k.Objects[i]
@@ -58,6 +62,15 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 	if k.Operation != nil {
 		out.Operation = operationOf(k.Operation)
 	}
+}
+
+// webLinks are the links that a browser may follow: what an annotation says is
+// no reason to run it as a script.
+func webLinks(links []string) []string {
+	return slices.DeleteFunc(slices.Clone(links), func(link string) bool {
+		u, err := url.Parse(link)
+		return err != nil || u.Scheme != "http" && u.Scheme != "https"
+	})
 }
 
 func cloneRow(row *plumbv1.Delivery) *plumbv1.Delivery {
@@ -75,7 +88,7 @@ func cloneRow(row *plumbv1.Delivery) *plumbv1.Delivery {
 // related is another delivery; how it is doing is told to those who may see it.
 func (s *Server) related(ctx context.Context, caller *access.Caller, id object.ID, blocks bool) *plumbv1.Related {
 	out := &plumbv1.Related{Ref: rows.Ref(id, ""), Blocks: blocks}
-	if row, ok := s.deliveries.Get(id); ok && caller.May(ctx, "get", s.target(out.Ref)).Allowed {
+	if row, ok := s.deliveries.Get(id); ok && caller.May(ctx, policy.Get, s.target(out.Ref)).Allowed {
 		out.Health, out.Sync = row.GetHealth(), row.GetSync()
 	}
 	return out

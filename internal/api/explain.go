@@ -26,12 +26,10 @@ func (s deliveryService) Explain(ctx context.Context, m *plumbv1.ExplainRequest)
 	ref := m.GetRef()
 	if ref.GetName() == "" {
 		owner, ok := w.Engine.OwnerOf(rows.ID(m.GetObject()))
-		if !ok {
-			return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no delivery owns %s", rows.ID(m.GetObject())))
-		}
 		ref = rows.Ref(owner, "")
-		if err := s.may(ctx, callerOf(ctx), policy.Get, ref); err != nil {
-			return nil, err
+		if !ok || s.may(ctx, callerOf(ctx), policy.Get, ref) != nil {
+			// The same for both: what others own is not told.
+			return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no delivery that you may see owns %s", rows.ID(m.GetObject())))
 		}
 	}
 	id := rows.ID(ref)
@@ -40,7 +38,7 @@ func (s deliveryService) Explain(ctx context.Context, m *plumbv1.ExplainRequest)
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
 	}
 	k, known := w.Engine.Known(id)
-	e := &explanation{server: s.Server, world: w, row: row, known: &k, out: &plumbv1.ExplainResponse{Owner: row.GetRef(), Object: row.GetRef()}}
+	e := &explanation{ctx: ctx, server: s.Server, world: w, row: row, known: &k, out: &plumbv1.ExplainResponse{Owner: row.GetRef(), Object: row.GetRef()}}
 	e.origin()
 	switch {
 	case m.GetObject().GetName() != "":
@@ -56,6 +54,7 @@ func (s deliveryService) Explain(ctx context.Context, m *plumbv1.ExplainRequest)
 
 // explanation gathers reasons, from what is seen down to the root of it.
 type explanation struct {
+	ctx    context.Context //nolint:containedctx // of the one call that an explanation is for
 	server *Server
 	world  *World
 	row    *plumbv1.Delivery
@@ -150,6 +149,10 @@ func (e *explanation) waits() {
 		}
 		seen[id] = true
 		row, ok := e.server.deliveries.Get(id)
+		if ok && !callerOf(e.ctx).May(e.ctx, policy.Get, e.server.target(row.GetRef())).Allowed {
+			e.because(&plumbv1.Because{Text: id.String() + " is not ready; why is told to those who may see it", Object: rows.Ref(id, "")})
+			return
+		}
 		if !ok {
 			e.because(&plumbv1.Because{Text: id.String() + " is not declared", Object: rows.Ref(id, "")})
 			return
@@ -278,7 +281,7 @@ func (e *explanation) object(ctx context.Context, ref *plumbv1.ObjectRef) error 
 	}
 	if f.live != nil && o.Sync != model.Synced {
 		e.because(&plumbv1.Because{Text: cmp.Or(o.Drift, "it has not been applied as it is wanted"), Object: e.out.Object})
-		compared, err := e.world.Engine.Compare(ctx, rows.ID(e.row.GetRef()), []object.ID{o.ID})
+		compared, err := e.server.compare(ctx, e.world, rows.ID(e.row.GetRef()), []object.ID{o.ID})
 		if err == nil && len(compared) > 0 {
 			e.out.Drift = changeOf(&compared[0]).GetDiff()
 		}

@@ -65,7 +65,8 @@ func (s fleetService) ListClusters(ctx context.Context, _ *plumbv1.ListClustersR
 	if err != nil {
 		return nil, err
 	}
-	visible := s.visibleDeliveries(ctx, callerOf(ctx))
+	caller := callerOf(ctx)
+	visible := s.visibleDeliveries(ctx, caller)
 	known := map[string]*plumbv1.Cluster{}
 	s.deliveries.Each(func(d *plumbv1.Delivery) {
 		if !visible(d) {
@@ -84,15 +85,16 @@ func (s fleetService) ListClusters(ctx context.Context, _ *plumbv1.ListClustersR
 			c.Health.State = rows.Healthy // it answered not long ago
 		}
 	})
-	if known[rows.InCluster] == nil {
+	if known[rows.InCluster] == nil && caller.MayUse(policy.Clusters, policy.Get, inClusterServer).Allowed {
 		known[rows.InCluster] = &plumbv1.Cluster{Name: rows.InCluster}
 	}
-	here := known[rows.InCluster]
-	here.Server, here.Health = w.Local.Host(), &plumbv1.Health{State: rows.Healthy}
-	if version, err := w.Local.Version(ctx); err != nil {
-		here.Health = &plumbv1.Health{State: rows.Degraded, Reason: "Unreachable", Message: "the API server does not answer"}
-	} else {
-		here.Version = version
+	if here := known[rows.InCluster]; here != nil {
+		here.Server, here.Health = w.Local.Host(), &plumbv1.Health{State: rows.Healthy}
+		if version, err := w.Local.Version(ctx); err != nil {
+			here.Health = &plumbv1.Health{State: rows.Degraded, Reason: "Unreachable", Message: "the API server does not answer"}
+		} else {
+			here.Version = version
+		}
 	}
 	out := &plumbv1.ListClustersResponse{}
 	for _, c := range known {
@@ -101,6 +103,10 @@ func (s fleetService) ListClusters(ctx context.Context, _ *plumbv1.ListClustersR
 	slices.SortFunc(out.Clusters, func(a, b *plumbv1.Cluster) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return out, nil
 }
+
+// inClusterServer is the cluster of the declared objects in the words of a
+// policy.
+const inClusterServer = "https://kubernetes.default.svc"
 
 // ListProjects lists the AppProjects that the caller may see.
 func (s fleetService) ListProjects(ctx context.Context, _ *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error) {
@@ -204,11 +210,12 @@ func (s fleetService) Search(ctx context.Context, m *plumbv1.SearchRequest) (*pl
 		out.Hits = append(out.Hits, &plumbv1.Hit{Type: "source", Ref: r.GetRef(), Health: r.GetHealth(), Detail: r.GetUrl()})
 	}
 	words := strings.Fields(strings.ToLower(m.GetText()))
-	for _, owned := range w.Engine.FindObjects(words, limit) {
-		row, ok := s.deliveries.Get(owned.Owner)
-		if ok && visible(row) {
-			out.Hits = append(out.Hits, &plumbv1.Hit{Type: "object", Ref: rows.Ref(owned.ID, ""), Delivery: row.GetRef(), Health: rows.HealthOf(owned.Health)})
-		}
+	owns := func(owner object.ID) bool {
+		row, ok := s.deliveries.Get(owner)
+		return ok && visible(row)
+	}
+	for _, owned := range w.Engine.FindObjects(words, limit, owns) {
+		out.Hits = append(out.Hits, &plumbv1.Hit{Type: "object", Ref: rows.Ref(owned.ID, ""), Delivery: rows.Ref(owned.Owner, ""), Health: rows.HealthOf(owned.Health)})
 	}
 	slices.SortStableFunc(out.Hits, func(a, b *plumbv1.Hit) int { return closeness(b, words) - closeness(a, words) })
 	if len(out.Hits) > limit {
@@ -262,22 +269,4 @@ func (s fleetService) GetSettings(ctx context.Context, _ *plumbv1.GetSettingsReq
 		out.Findings = append(out.Findings, rows.Finding(&findings[i]))
 	}
 	return out, nil
-}
-
-// shownSetting is a setting without what may be secret in it: whoever writes a
-// client secret into a ConfigMap still does not want it on a page.
-func shownSetting(name, value string) string {
-	lower := strings.ToLower(name)
-	if strings.Contains(lower, "secret") || strings.Contains(lower, "password") {
-		return object.Mask
-	}
-	lines := strings.Split(value, "\n")
-	for i, line := range lines {
-		key, text, found := strings.Cut(line, ":")
-		k, t := strings.ToLower(key), strings.TrimSpace(text)
-		if found && t != "" && !strings.HasPrefix(t, "$") && (strings.Contains(k, "secret") || strings.Contains(k, "password") || strings.Contains(k, "token")) {
-			lines[i] = key + ": " + object.Mask
-		}
-	}
-	return object.WithoutCredentials(strings.Join(lines, "\n"))
 }

@@ -23,6 +23,7 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
 )
 
 // A graph is what a delivery delivered, down to Pods. What it delivered is known
@@ -67,7 +68,7 @@ func (s deliveryService) WatchGraph(ctx context.Context, m *plumbv1.WatchGraphRe
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
 		}
 		g.follow(ctx, &known)
-		nodes := g.nodes(&known)
+		nodes := g.nodes(ctx, &known)
 		if message := delta(sent, nodes, first); message != nil {
 			message.Note = g.noted()
 			if err := out.Send(message); err != nil {
@@ -142,7 +143,7 @@ func (g *graph) follow(ctx context.Context, k *engine.Known) {
 	for i := range k.Objects {
 		o := &k.Objects[i]
 		ns := o.ID.Namespace
-		if !parents[o.ID.GroupKind()] || ns == "" || g.watched[ns] || len(g.watched) == maxNamespaces {
+		if !parents[o.ID.GroupKind()] || !o.Foreign.IsZero() || ns == "" || g.watched[ns] || len(g.watched) == maxNamespaces {
 			continue
 		}
 		g.watched[ns] = true
@@ -231,7 +232,7 @@ func (w graphWatch) wake() {
 }
 
 // nodes are the graph as it is now, by ID.
-func (g *graph) nodes(k *engine.Known) map[string]*plumbv1.Node {
+func (g *graph) nodes(ctx context.Context, k *engine.Known) map[string]*plumbv1.Node {
 	row, _ := g.server.deliveries.Get(g.id)
 	root := &plumbv1.Node{Id: nodeID(g.id), Object: row.GetRef(), Sync: row.GetSync(), Health: row.GetHealth(), Created: row.GetCreated(), Delivery: true}
 	out := map[string]*plumbv1.Node{root.GetId(): root}
@@ -243,11 +244,14 @@ func (g *graph) nodes(k *engine.Known) map[string]*plumbv1.Node {
 			g.tell(fmt.Sprintf("only the first %d objects are shown", maxNodes))
 			break
 		}
-		n := g.delivered(o, root.GetId())
+		n := g.delivered(ctx, o, root.GetId())
 		out[n.GetId()] = n
-		named[o.ID] = n.GetId()
-		if o.UID != "" {
+		switch {
+		case !o.Foreign.IsZero(): // what hangs below it is its owner's
+		case o.UID != "":
 			above[types.UID(o.UID)] = n.GetId()
+		default:
+			named[o.ID] = n.GetId()
 		}
 	}
 	g.mu.Lock()
@@ -289,14 +293,15 @@ func nodeID(id object.ID) string {
 }
 
 // delivered is the node of an object of the delivery.
-func (g *graph) delivered(o *engine.KnownObject, parent string) *plumbv1.Node {
+func (g *graph) delivered(ctx context.Context, o *engine.KnownObject, parent string) *plumbv1.Node {
 	n := &plumbv1.Node{
 		Id: nodeID(o.ID), Object: rows.Ref(o.ID, o.Version), Parents: []string{parent}, Delivered: true, Sync: string(o.Sync),
 		Health: rows.HealthOf(o.Health), Prune: !o.Wanted, Hook: resourceOf(o).GetHook(), Delivery: g.server.kinds[o.ID.GroupKind()].delivery,
-		Logs: parents[o.ID.GroupKind()],
+		Logs: parents[o.ID.GroupKind()] && o.Foreign.IsZero(),
 	}
 	if n.GetDelivery() {
-		if row, ok := g.server.deliveries.Get(o.ID); ok {
+		row, ok := g.server.deliveries.Get(o.ID)
+		if ok && callerOf(ctx).May(ctx, policy.Get, g.server.target(row.GetRef())).Allowed {
 			n.Health = row.GetHealth()
 		}
 	}

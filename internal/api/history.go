@@ -28,6 +28,7 @@ func (s deliveryService) GetHistory(ctx context.Context, m *plumbv1.GetHistoryRe
 	if limit <= 0 {
 		limit = historySize
 	}
+	limit = min(limit, maxPageSize)
 	id := rows.ID(m.GetRef())
 	entries, err := w.Journal.History(ctx, id, limit)
 	if err != nil {

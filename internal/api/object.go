@@ -45,6 +45,9 @@ func (s *Server) find(ctx context.Context, w *World, delivery object.ID, ref *pl
 			out.known = &k.Objects[i]
 		}
 	}
+	if out.known != nil && !out.known.Foreign.IsZero() {
+		return out, nil // it is wanted, and another delivery's: nothing of the live one is shown
+	}
 	version := ref.GetVersion()
 	if out.known != nil {
 		version = out.known.Version
@@ -76,7 +79,7 @@ func (s *Server) find(ctx context.Context, w *World, delivery object.ID, ref *pl
 		if err != nil || next == nil || next.GetUID() != owner.UID {
 			return nil, notFound
 		}
-		if slices.ContainsFunc(k.Objects, func(o engine.KnownObject) bool { return o.ID == above }) {
+		if slices.ContainsFunc(k.Objects, func(o engine.KnownObject) bool { return o.ID == above && o.Foreign.IsZero() }) {
 			return out, nil
 		}
 		at = next
@@ -91,6 +94,9 @@ func (s deliveryService) GetObject(ctx context.Context, m *plumbv1.GetObjectRequ
 		return nil, err
 	}
 	delivery := rows.ID(m.GetRef())
+	if m.GetObject().GetName() == "" {
+		return s.whole(ctx, w, delivery)
+	}
 	f, err := s.find(ctx, w, delivery, m.GetObject())
 	if err != nil {
 		return nil, err
@@ -192,6 +198,10 @@ func eventOf(e *unstructured.Unstructured) *plumbv1.Event {
 		return t
 	}
 	count, _, _ := unstructured.NestedInt64(e.Object, "count")
+	gv, err := schema.ParseGroupVersion(aboutOf(e, "apiVersion"))
+	if err != nil {
+		gv = schema.GroupVersion{}
+	}
 	last := moment("lastTimestamp")
 	if last.IsZero() {
 		last = moment("eventTime")
@@ -203,8 +213,7 @@ func eventOf(e *unstructured.Unstructured) *plumbv1.Event {
 		Type: word("type"), Reason: word("reason"), Message: object.WithoutCredentials(word("message")), Count: int32(max(count, 1)), Last: rows.At(last),
 		From: cmp.Or(word("source", "component"), word("reportingComponent")),
 		About: &plumbv1.ObjectRef{
-			Version: word("involvedObject", "apiVersion"), Kind: word("involvedObject", "kind"),
-			Namespace: word("involvedObject", "namespace"), Name: word("involvedObject", "name"),
+			Group: gv.Group, Version: gv.Version, Kind: aboutOf(e, "kind"), Namespace: aboutOf(e, "namespace"), Name: aboutOf(e, "name"),
 		},
 	}
 }

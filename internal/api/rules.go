@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -11,6 +12,7 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/plumbv1/plumbv1connect"
 	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -141,7 +143,26 @@ func (s *Server) may(ctx context.Context, caller *access.Caller, action string, 
 	if _, known := s.kinds[id.GroupKind()]; !known {
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s is not a kind that is declared to Plumb", id.GroupKind()))
 	}
-	return refusal(caller.May(ctx, action, s.target(ref)))
+	if err := refusal(caller.May(ctx, action, s.target(ref))); err != nil {
+		return err
+	}
+	if s.kinds[id.GroupKind()].delivery && !s.declared(id) {
+		// Its project is not known, and a policy may deny that.
+		return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
+	}
+	return nil
+}
+
+// declared reports whether there is an object of a name.
+func (s *Server) declared(id object.ID) bool {
+	if _, ok := s.deliveries.Get(id); ok {
+		return true
+	}
+	if w := s.world.Load(); w != nil {
+		o, _ := w.Declared.Declared(id)
+		return o != nil
+	}
+	return false
 }
 
 // target is a declared object for the guard, with the project that it belongs
@@ -149,6 +170,12 @@ func (s *Server) may(ctx context.Context, caller *access.Caller, action string, 
 func (s *Server) target(ref *plumbv1.ObjectRef) access.Target {
 	id := rows.ID(ref)
 	t := access.Target{ID: id}
+	if w := s.world.Load(); w != nil {
+		if o, _ := w.Declared.Declared(id); o != nil {
+			t.Project = rows.Project(o)
+			return t
+		}
+	}
 	if row, ok := s.deliveries.Get(id); ok {
 		t.Project = row.GetProject()
 	}
@@ -211,21 +238,65 @@ func (g gatekeeper) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 			ctx, cancel = context.WithDeadline(ctx, caller.Principal.Expires)
 			defer cancel()
 		}
-		return next(ctx, &checkedStream{StreamingHandlerConn: conn, check: func(m any) error { return check(ctx, m) }})
+		return next(ctx, &checkedStream{StreamingHandlerConn: conn, server: g.s, check: check, ctx: ctx})
 	}
 }
 
-// checkedStream checks every message that comes in.
+// checkedStream checks the message that comes in, and again before one goes out
+// when the policy is another one or time has passed: a stream is long, and its
+// caller may have lost what they had.
 type checkedStream struct {
 	connect.StreamingHandlerConn
-	check func(any) error
+	server *Server
+	check  func(context.Context, any) error
+	ctx    context.Context //nolint:containedctx // of the stream
+
+	asked   any // what came in
+	policy  *policy.Policy
+	checked time.Time
 }
 
+// rechecked is how long a stream goes on without a look at who its caller is.
+const rechecked = 30 * time.Second
+
+// Receive takes what is asked, if the caller may ask it.
 func (c *checkedStream) Receive(m any) error {
 	if err := c.StreamingHandlerConn.Receive(m); err != nil {
 		return err
 	}
-	return c.check(m)
+	c.asked = m
+	return c.again()
+}
+
+// Send answers, if the caller may still be told.
+func (c *checkedStream) Send(m any) error {
+	if c.asked != nil && (c.policy != c.server.guard.Policy() || time.Since(c.checked) > rechecked) {
+		if err := c.still(); err != nil {
+			return err
+		}
+		if err := c.again(); err != nil {
+			return err
+		}
+	}
+	return c.StreamingHandlerConn.Send(m)
+}
+
+func (c *checkedStream) again() error {
+	c.policy, c.checked = c.server.guard.Policy(), time.Now()
+	return c.check(c.ctx, c.asked)
+}
+
+// still reports why the credential that the stream began with is not good any
+// more; nil: it is.
+func (c *checkedStream) still() error {
+	x, ok := c.ctx.Value(exchangeKey{}).(exchange)
+	if !ok || callerOf(c.ctx) == nil {
+		return nil
+	}
+	if _, err := c.server.door.Authenticate(c.ctx, x.r); err != nil {
+		return connect.NewError(codeOf(err), err)
+	}
+	return nil
 }
 
 // enter finds the rule of a call and who makes it.
@@ -243,7 +314,9 @@ func (g gatekeeper) enter(ctx context.Context, procedure string) (context.Contex
 	}
 	caller := g.s.guard.Caller(principal)
 	ctx = context.WithValue(ctx, callerKey{}, caller)
-	return ctx, func(ctx context.Context, message any) error { return r(ctx, g.s, caller, message) }, nil
+	return ctx, func(ctx context.Context, message any) error {
+		return r(ctx, g.s, g.s.guard.Caller(principal), message)
+	}, nil
 }
 
 // codeOf is the code of an error of the door.

@@ -90,8 +90,9 @@ type Server struct {
 	open    sync.Once     // settings are known
 	started chan struct{} // closed once people can sign in
 
-	limits  limiter
-	handler http.Handler
+	limits    limiter
+	comparing chan struct{} // has room for as many comparisons as go on at a time
+	handler   http.Handler
 }
 
 // kindOf says what a declared kind is.
@@ -114,7 +115,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, log: opts.Log, kinds: map[schema.GroupKind]kindOf{}, dirty: map[object.ID]bool{}, woken: make(chan struct{}, 1),
-		feed: signin.NewFeed(), limits: newLimiter(), started: make(chan struct{}),
+		feed: signin.NewFeed(), limits: newLimiter(), comparing: make(chan struct{}, comparisons), started: make(chan struct{}),
 	}
 	for _, d := range opts.Dialects {
 		for _, k := range d.Kinds() {

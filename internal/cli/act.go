@@ -17,16 +17,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
+
+	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/request"
 )
 
 const (
 	// requestedAt asks for a reconciliation at once; the controller repeats
 	// its value in status.lastHandledReconcileAt (fluxcd/pkg/apis/meta).
-	requestedAt = "reconcile.fluxcd.io/requestedAt"
-	// forcedAt and resetAt ask for more, where they have the same value
-	// (helm-controller api/v2, annotations.go).
-	forcedAt = "reconcile.fluxcd.io/forceAt"
-	resetAt  = "reconcile.fluxcd.io/resetAt"
+	requestedAt = flux.AnnotationRequestedAt
 	// fieldManager owns what these commands write on declared objects.
 	fieldManager = "plumb"
 )
@@ -54,7 +53,7 @@ policy automates is done. To sync by hand, use plumb sync.`,
   plumb reconcile application guestbook --hard`,
 	}
 	addKindCommands(reconcile, false, reconciledKind, func(kind *declaredKind) *cobra.Command {
-		how, withSource := waking{}, false
+		how, withSource := request.Look{}, false
 		command := &cobra.Command{
 			Use:               "NAME",
 			Short:             "Reconcile " + article(kind.group.Kind) + " now",
@@ -74,11 +73,11 @@ policy automates is done. To sync by hand, use plumb sync.`,
 			command.Flags().BoolVar(&withSource, "with-source", false, "fetch the source first")
 		case kind == applications:
 			command.Flags().BoolVar(&withSource, "with-source", true, "the sources are always fetched")
-			command.Flags().BoolVar(&how.hard, "hard", false, "use nothing that is remembered of earlier renders")
+			command.Flags().BoolVar(&how.Hard, "hard", false, "use nothing that is remembered of earlier renders")
 		}
 		if kind == helmReleases {
-			command.Flags().BoolVar(&how.force, "force", false, "install or upgrade once, though nothing has changed")
-			command.Flags().BoolVar(&how.reset, "reset", false, "count failures from zero")
+			command.Flags().BoolVar(&how.Force, "force", false, "install or upgrade once, though nothing has changed")
+			command.Flags().BoolVar(&how.Reset, "reset", false, "count failures from zero")
 		}
 		return command
 	})
@@ -133,7 +132,7 @@ func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredK
 			return err
 		}
 	}
-	return a.reconcile(ctx, c, source, ref.namespace, ref.name, waking{})
+	return a.reconcile(ctx, c, source, ref.namespace, ref.name, request.Look{})
 }
 
 func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
@@ -142,7 +141,7 @@ func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
 }
 
 // reconcile asks for a run and waits until it has ended.
-func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, how waking) error {
+func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, how request.Look) error {
 	resource, _, err := c.resource(kind.group)
 	if err != nil {
 		return err
@@ -162,14 +161,18 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 		}
 	}
 	a.say.action("annotating %s %s in %s namespace", kind.group.Kind, name, namespace)
-	token := a.now().Format(time.RFC3339Nano)
-	if err := annotate(ctx, objects, name, kind.idiom.wake(declared, token, how)); err != nil {
+	how.Token = a.now().Format(time.RFC3339Nano)
+	patch, err := how.Patch(declared)
+	if err != nil {
+		return err
+	}
+	if err := mergePatch(ctx, objects, name, patch); err != nil {
 		return err
 	}
 	a.say.success("%s annotated", kind.group.Kind)
 	a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
 	done, err := await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
-		if !kind.idiom.woken(o, token) {
+		if !kind.idiom.woken(o, how.Token) {
 			return false, nil
 		}
 		return finished(kind, o)
@@ -310,7 +313,11 @@ func (a *app) suspendCommand() *cobra.Command {
 				defer cancel()
 				return a.eachNamed(ctx, kind, args, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
 					a.say.action("suspending %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-					if err := mergePatch(ctx, objects, o.GetName(), kind.idiom.suspend(true)); err != nil {
+					patch, err := request.Suspend(o)
+					if err != nil {
+						return err
+					}
+					if err := mergePatch(ctx, objects, o.GetName(), patch); err != nil {
 						return err
 					}
 					a.say.success("%s suspended", kind.human)
@@ -363,7 +370,11 @@ func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wa
 	var pending []resumed
 	err := a.eachNamed(ctx, kind, names, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
 		a.say.action("resuming %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-		if err := mergePatch(ctx, objects, o.GetName(), kind.idiom.suspend(false)); err != nil {
+		patch, err := request.Resume(o)
+		if err != nil {
+			return err
+		}
+		if err := mergePatch(ctx, objects, o.GetName(), patch); err != nil {
 			return err
 		}
 		a.say.success("%s resumed", kind.human)

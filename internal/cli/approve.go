@@ -7,13 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/request"
 )
 
 // watchLabel selects what Plumb watches; approveAnnotation says which held
 // plan a person has agreed to.
 const (
 	watchLabel        = "plumb.dev/managed"
-	approveAnnotation = "plumb.dev/approve"
+	approveAnnotation = flux.AnnotationApprove
 	plumbPrefix       = "plumb.dev/"
 )
 
@@ -59,7 +62,8 @@ func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes 
 	if err != nil {
 		return err
 	}
-	held, ok := kind.idiom.held(o, a.now().UTC().Format(time.RFC3339))
+	now := a.now().UTC().Format(time.RFC3339)
+	held, ok := kind.idiom.held(o)
 	if !ok {
 		a.say.success("%s %s/%s holds nothing back: there is nothing to approve", kind.group.Kind, o.GetNamespace(), name)
 		return nil
@@ -72,7 +76,7 @@ func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes 
 			return err
 		}
 	}
-	if err := annotate(ctx, objects, name, map[string]any{held.annotation: held.value}); err != nil {
+	if err := mergePatch(ctx, objects, name, request.Approve(held.token, now)); err != nil {
 		return err
 	}
 	a.say.success("approved; follow it with: plumb events --for %s/%s -n %s --watch", kind.group.Kind, name, o.GetNamespace())

@@ -15,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo/status"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/request"
 )
 
 // The kinds that Argo CD declares.
@@ -185,16 +186,9 @@ func revisionOfApplication(o *unstructured.Unstructured) string {
 	return strings.Join(revisionsIn(sync), ",")
 }
 
-// automated reports whether an Application syncs by itself.
-func automated(o *unstructured.Unstructured) bool {
-	policy, found, _ := unstructured.NestedMap(o.Object, "spec", "syncPolicy", "automated")
-	enabled, set, _ := unstructured.NestedBool(policy, "enabled")
-	return found && policy != nil && (!set || enabled)
-}
-
 // syncPolicyOf is the policy in the words of argocd app list.
 func syncPolicyOf(o *unstructured.Unstructured) string {
-	if !automated(o) {
+	if !request.Automated(o) {
 		return "Manual"
 	}
 	out := "Auto"
@@ -311,37 +305,7 @@ func (i argoIdiom) status(o *unstructured.Unstructured, kind string) (string, bo
 	return c.status, found
 }
 
-func (argoIdiom) suspended(o *unstructured.Unstructured) bool {
-	return o.GetKind() == applicationKind && o.GetAnnotations()[argo.AnnotationSkipReconcile] == "true"
-}
-
-// suspend asks for a refresh when an Application works again, so that somebody
-// who waits can see when it has been looked at.
-func (argoIdiom) suspend(on bool) map[string]any {
-	annotations := map[string]any{argo.AnnotationSkipReconcile: nil, status.AnnotationRefresh: refreshNormal}
-	if on {
-		annotations = map[string]any{argo.AnnotationSkipReconcile: "true"}
-	}
-	return map[string]any{"metadata": map[string]any{"annotations": annotations}}
-}
-
 func (i argoIdiom) resumed(o *unstructured.Unstructured) bool { return i.woken(o, "") }
-
-// The values of the refresh annotation of an Application.
-const (
-	refreshNormal = "normal"
-	refreshHard   = "hard"
-)
-
-func (argoIdiom) wake(o *unstructured.Unstructured, _ string, how waking) map[string]any {
-	switch {
-	case o.GetKind() == applicationSetKind:
-		return map[string]any{appset.RefreshAnnotation: "true"}
-	case how.hard:
-		return map[string]any{status.AnnotationRefresh: refreshHard}
-	}
-	return map[string]any{status.AnnotationRefresh: refreshNormal}
-}
 
 // woken: the annotation goes when it has been acted on.
 func (argoIdiom) woken(o *unstructured.Unstructured, _ string) bool {
@@ -396,7 +360,7 @@ func (argoIdiom) remote(o *unstructured.Unstructured) bool {
 
 // held: a large deletion by its token, or deletions that ask for a person one
 // by one.
-func (argoIdiom) held(o *unstructured.Unstructured, now string) (held, bool) {
+func (argoIdiom) held(o *unstructured.Unstructured) (held, bool) {
 	for _, c := range conditionsOf(o) {
 		if c.kind == status.ConditionHeld || (c.reason == reasonHeld && c.status == "True") {
 			if h, ok := heldBy(c.message); ok {
@@ -406,7 +370,7 @@ func (argoIdiom) held(o *unstructured.Unstructured, now string) (held, bool) {
 	}
 	for _, c := range conditionsOf(o) {
 		if c.kind == status.ConditionWaiting && strings.Contains(c.message, deletionApproved) {
-			return held{annotation: deletionApproved, value: now, message: c.message}, true
+			return held{message: c.message}, true
 		}
 	}
 	var objects []string
@@ -420,14 +384,13 @@ func (argoIdiom) held(o *unstructured.Unstructured, now string) (held, bool) {
 	}
 	slices.Sort(objects)
 	return held{
-		annotation: deletionApproved, value: now, objects: objects,
+		objects: objects,
 		message: "Deletions wait for a person, as their annotations or the sync options ask",
 	}, true
 }
 
-// deletionApproved confirms the deletions that ask for it, from the time that
-// it holds on.
-const deletionApproved = "argocd.argoproj.io/deletion-approved"
+// deletionApproved confirms the deletions that ask for it.
+const deletionApproved = request.DeletionApproved
 
 func (argoIdiom) origin(_ context.Context, _ *cluster, o *unstructured.Unstructured) (source, repository string) {
 	return strings.Join(placesOf(o), ", "), ""

@@ -400,7 +400,7 @@ func (a *app) addStanding(e *explanation, owner *unstructured.Unstructured) {
 		e.State += "; its delivery is suspended"
 		e.Advice = append(e.Advice, "resume it with: plumb resume "+called(kind, owner))
 	}
-	if _, waits := kind.idiom.held(owner, ""); waits {
+	if _, waits := kind.idiom.held(owner); waits {
 		e.Advice = append(e.Advice, "look at what would be deleted, and agree: plumb approve "+called(kind, owner))
 	}
 	ready, ok := kind.idiom.standing(owner)
@@ -624,7 +624,7 @@ func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstruct
 	if len(h.objects) > 0 {
 		return a.out("%s\n", printable(strings.Join(h.objects, "\n")))
 	}
-	if h.annotation != approveAnnotation {
+	if h.token == "" {
 		return nil // the message names what waits
 	}
 	listed, err := c.heldObjects(ctx, o, h)

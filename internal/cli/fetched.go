@@ -127,20 +127,6 @@ func addressOf(o *unstructured.Unstructured) string {
 // (source-watcher api/v1beta1).
 type generatorIdiom struct{ fluxIdiom }
 
-const generatorReconcile = generatorGroup + "/reconcile"
-
-func (generatorIdiom) suspended(o *unstructured.Unstructured) bool {
-	return strings.EqualFold(o.GetAnnotations()[generatorReconcile], "disabled")
-}
-
-func (generatorIdiom) suspend(on bool) map[string]any {
-	value := any(nil)
-	if on {
-		value = "disabled"
-	}
-	return map[string]any{"metadata": map[string]any{"annotations": map[string]any{generatorReconcile: value}}}
-}
-
 // inventory is of the ExternalArtifacts that it makes.
 func (generatorIdiom) inventory(o *unstructured.Unstructured) ([]object.ID, error) {
 	list, _, err := unstructured.NestedSlice(o.Object, "status", "inventory")

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/release"
+	"plumb.dev/plumb/internal/request"
 )
 
 // fetched is a cluster with every kind of source, and with releases.
@@ -111,7 +112,7 @@ func TestReconcileRelease(t *testing.T) {
 	answering(f, "True", "UpgradeSucceeded", "Helm upgrade succeeded")
 	golden(t, "helm-reconcile", transcript(f, "", "reconcile", "hr", "podinfo", "--with-source", "--force", "--reset"))
 	asked := f.object("HelmRelease", "flux-system", "podinfo").GetAnnotations()
-	if asked[requestedAt] == "" || asked[forcedAt] != asked[requestedAt] || asked[resetAt] != asked[requestedAt] {
+	if asked[requestedAt] == "" || asked[request.AnnotationForceAt] != asked[requestedAt] || asked[request.AnnotationResetAt] != asked[requestedAt] {
 		t.Errorf("asked with %v", asked)
 	}
 	if f.object("HelmRepository", "flux-system", "charts").GetAnnotations()[requestedAt] == "" {

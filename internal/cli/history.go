@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect/argo"
+	"plumb.dev/plumb/internal/request"
 )
 
 // keepsHistory are the kinds whose objects tell what was delivered before.
@@ -239,18 +240,19 @@ func (a *app) rollback(ctx context.Context, name string, id int64, flags rollbac
 	}
 	by := c.username(ctx)
 	quarantine := ""
-	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (map[string]any, error) {
+	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (request.Patch, error) {
+		if err := request.Free(o); err != nil {
+			return nil, err
+		}
 		entry, err := earlierSync(o, id)
 		if err != nil {
 			return nil, err
 		}
-		operation := flags.rollbackTo(o, entry, by)
-		patch := map[string]any{"operation": operation}
-		if quarantine = leftRevision(o, entry); automated(o) && !flags.dryRun && quarantine != "" {
-			patch["metadata"] = map[string]any{"annotations": map[string]any{argo.AnnotationQuarantine: quarantine}}
-		} else {
-			quarantine = ""
+		patch, left, err := request.Rollback(o, entryID(entry), flags.prune, flags.dryRun, by)
+		if err != nil {
+			return nil, err
 		}
+		quarantine = left
 		a.say.action("rolling back to sync %d (%s) of %s", entryID(entry), strings.Join(revisionsIn(entry), ", "), placesText(entry))
 		return patch, nil
 	})
@@ -294,42 +296,6 @@ func earlierSync(o *unstructured.Unstructured, id int64) (map[string]any, error)
 	return history[at], nil
 }
 
-// rollbackTo is the operation that upstream's server writes for a rollback.
-func (f rollbackFlags) rollbackTo(o *unstructured.Unstructured, entry map[string]any, by string) map[string]any {
-	sync := map[string]any{"syncStrategy": map[string]any{"apply": map[string]any{}}}
-	for _, field := range []string{"source", "sources", "revision", "revisions"} {
-		if value, ok := entry[field]; ok {
-			sync[field] = value
-		}
-	}
-	if f.prune {
-		sync["prune"] = true
-	}
-	if f.dryRun {
-		sync["dryRun"] = true
-	}
-	if options, found, _ := unstructured.NestedSlice(o.Object, "spec", "syncPolicy", "syncOptions"); found && len(options) > 0 {
-		sync["syncOptions"] = options
-	}
-	out := map[string]any{"sync": sync, "initiatedBy": map[string]any{}}
-	if by != "" {
-		out["initiatedBy"] = map[string]any{"username": by}
-	}
-	return out
-}
-
-// leftRevision is the revision that an Application is taken back from: the
-// first that it was compared with, which is the one that the engine knows it
-// by; "" when the entry is of the same.
-func leftRevision(o *unstructured.Unstructured, entry map[string]any) string {
-	sync, _, _ := unstructured.NestedMap(o.Object, "status", "sync")
-	now, then := revisionsIn(sync), revisionsIn(entry)
-	if len(now) == 0 || (len(then) > 0 && now[0] == then[0]) {
-		return ""
-	}
-	return now[0]
-}
-
 // liftQuarantine lets automated sync have its way again.
 func (a *app) liftQuarantine(ctx context.Context, name string) error {
 	_, objects, err := a.applicationsHere()
@@ -345,7 +311,7 @@ func (a *app) liftQuarantine(ctx context.Context, name string) error {
 		a.say.success("no revision of application %s is in quarantine", name)
 		return nil
 	}
-	if err := annotate(ctx, objects, name, map[string]any{argo.AnnotationQuarantine: nil}); err != nil {
+	if err := mergePatch(ctx, objects, name, request.Lift()); err != nil {
 		return err
 	}
 	a.say.success("%s may be synced again", oneLine(revision))

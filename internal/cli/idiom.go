@@ -28,15 +28,10 @@ type idiom interface {
 	// status is what --status-selector compares.
 	status(o *unstructured.Unstructured, kind string) (string, bool)
 
-	suspended(o *unstructured.Unstructured) bool
-	// suspend is the patch that lets an object rest, or work again.
-	suspend(on bool) map[string]any
 	// resumed reports whether an object has been looked at since it was resumed.
 	resumed(o *unstructured.Unstructured) bool
 
-	// wake is the annotations that ask for a look at once; woken reports whether
-	// that has happened.
-	wake(o *unstructured.Unstructured, token string, how waking) map[string]any
+	// woken reports whether a look that was asked for has happened.
 	woken(o *unstructured.Unstructured, token string) bool
 
 	// inventory lists the objects that a delivery owns.
@@ -45,7 +40,7 @@ type idiom interface {
 	// the one at hand knows nothing of.
 	remote(o *unstructured.Unstructured) bool
 	// held is what waits for a person; false when nothing does.
-	held(o *unstructured.Unstructured, now string) (held, bool)
+	held(o *unstructured.Unstructured) (held, bool)
 
 	// origin says where a delivery comes from: in short, and its repository.
 	origin(ctx context.Context, c *cluster, o *unstructured.Unstructured) (source, repository string)
@@ -69,18 +64,11 @@ func idiomOf(o *unstructured.Unstructured) idiom {
 	return fluxIdiom{}
 }
 
-// waking says what a look at once does besides.
-type waking struct {
-	hard  bool // nothing that is remembered counts (Applications)
-	force bool // a release is installed or upgraded though nothing has changed
-	reset bool // the failures of a release count from zero
-}
-
-// held is what waits for a person: the annotation that lets it go on.
+// held is what waits for a person.
 type held struct {
-	annotation, value string
-	message           string   // of the condition that says so
-	objects           []string // that would be deleted, where the object itself lists them
+	token   string   // to approve; "": the deletions that ask for a person one by one
+	message string   // of the condition that says so
+	objects []string // that would be deleted, where the object itself lists them
 }
 
 // fluxIdiom is that of every kind that follows the conventions of
@@ -115,33 +103,9 @@ func (fluxIdiom) status(o *unstructured.Unstructured, kind string) (string, bool
 	return c.status, found
 }
 
-func (fluxIdiom) suspended(o *unstructured.Unstructured) bool {
-	b, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend")
-	return b
-}
-
-func (fluxIdiom) suspend(on bool) map[string]any {
-	value := any(nil) // upstream removes the field
-	if on {
-		value = true
-	}
-	return map[string]any{"spec": map[string]any{"suspend": value}}
-}
-
 func (fluxIdiom) resumed(o *unstructured.Unstructured) bool {
 	observed, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
 	return observed == o.GetGeneration()
-}
-
-func (fluxIdiom) wake(_ *unstructured.Unstructured, token string, how waking) map[string]any {
-	annotations := map[string]any{requestedAt: token}
-	if how.force {
-		annotations[forcedAt] = token
-	}
-	if how.reset {
-		annotations[resetAt] = token
-	}
-	return annotations
 }
 
 func (fluxIdiom) woken(o *unstructured.Unstructured, token string) bool {
@@ -179,7 +143,7 @@ const reasonHeld = "PruneHeld"
 // heldToken finds the token in the words of either dialect.
 var heldToken = regexp.MustCompile(regexp.QuoteMeta(approveAnnotation) + `(?:=| to )([0-9a-f]+)`)
 
-func (fluxIdiom) held(o *unstructured.Unstructured, _ string) (held, bool) {
+func (fluxIdiom) held(o *unstructured.Unstructured) (held, bool) {
 	ready, ok := conditionOf(o, "Ready")
 	if !ok || ready.reason != reasonHeld {
 		return held{}, false
@@ -193,7 +157,7 @@ func heldBy(message string) (held, bool) {
 	if token == nil {
 		return held{}, false
 	}
-	return held{annotation: approveAnnotation, value: token[1], message: message}, true
+	return held{token: token[1], message: message}, true
 }
 
 func (fluxIdiom) origin(ctx context.Context, c *cluster, o *unstructured.Unstructured) (source, repository string) {
@@ -227,7 +191,7 @@ func (c *cluster) heldObjects(ctx context.Context, o *unstructured.Unstructured,
 	}
 	for i := range list.Items {
 		message := text(&list.Items[i], "message")
-		if token := heldToken.FindStringSubmatch(message); token != nil && token[1] == h.value {
+		if token := heldToken.FindStringSubmatch(message); token != nil && token[1] == h.token {
 			_, objects, _ := strings.Cut(message, "\n")
 			return objects, nil
 		}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/request"
 )
 
 // The groups of the kinds that Flux declares.
@@ -261,7 +262,7 @@ func text(o *unstructured.Unstructured, fields ...string) string {
 }
 
 // suspended reports whether an object rests, in the words of its dialect.
-func suspended(o *unstructured.Unstructured) bool { return idiomOf(o).suspended(o) }
+func suspended(o *unstructured.Unstructured) bool { return request.Suspended(o) }
 
 // condition is one entry of status.conditions.
 type condition struct {

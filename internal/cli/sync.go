@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/request"
 )
 
 // applicationKinds are those that operations are written on.
@@ -134,9 +135,12 @@ func (a *app) sync(ctx context.Context, name string, flags syncFlags) error {
 		return err
 	}
 	by := c.username(ctx)
-	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (map[string]any, error) {
-		operation, err := flags.operation(o, by)
-		return map[string]any{"operation": operation}, err
+	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (request.Patch, error) {
+		sync, err := flags.asked(o, by)
+		if err != nil {
+			return nil, err
+		}
+		return sync.Operation(o)
 	})
 	if err != nil || flags.async {
 		return err
@@ -177,27 +181,15 @@ func (c *cluster) username(ctx context.Context) string {
 
 // operate writes an operation on an Application that has none, together with
 // what else the patch holds, as one write (argo-cd util/argo, SetAppOperation).
-func (a *app) operate(ctx context.Context, objects dynamic.ResourceInterface, name string, patch func(*unstructured.Unstructured) (map[string]any, error)) error {
+func (a *app) operate(ctx context.Context, objects dynamic.ResourceInterface, name string, patch func(*unstructured.Unstructured) (request.Patch, error)) error {
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		o, err := objects.Get(ctx, name, getOptions)
 		if err != nil {
 			return err
 		}
-		if err := free(o); err != nil {
-			return err
-		}
 		fields, err := patch(o)
 		if err != nil {
-			return err
-		}
-		metadata, _ := fields["metadata"].(map[string]any)
-		if metadata == nil {
-			metadata = map[string]any{}
-		}
-		metadata["resourceVersion"] = o.GetResourceVersion()
-		fields["metadata"] = metadata
-		if _, found, _ := unstructured.NestedMap(o.Object, "status", "operationState"); found {
-			fields["status"] = map[string]any{"operationState": nil}
+			return refusedOperation(o, err)
 		}
 		return patchOnce(ctx, objects, name, fields)
 	})
@@ -207,137 +199,81 @@ func (a *app) operate(ctx context.Context, objects dynamic.ResourceInterface, na
 	return err
 }
 
-// free reports whether an Application can take an operation.
-func free(o *unstructured.Unstructured) error {
+// refusedOperation adds which Application it is, and what to do.
+func refusedOperation(o *unstructured.Unstructured, err error) error {
 	id := o.GetNamespace() + "/" + o.GetName()
+	var automated *request.AutomatedError
 	switch {
-	case o.GetDeletionTimestamp() != nil:
+	case errors.Is(err, request.ErrDeleting):
 		return fmt.Errorf("application %s is being deleted", id)
-	case o.Object["operation"] != nil || running(o):
-		return advise(fmt.Errorf("application %s: another operation is already in progress", id),
+	case errors.Is(err, request.ErrBusy):
+		return advise(fmt.Errorf("application %s: %w", id, err),
 			"wait for its end, or stop it with: plumb terminate-op %s", called(applications, o))
-	case suspended(o):
+	case errors.Is(err, request.ErrSuspended):
 		return suspendedError(applications, o)
+	case errors.As(err, &automated):
+		return advise(err, "go back to an earlier sync with: plumb rollback %s, or change the target revision", called(applications, o))
 	}
-	return nil
+	return err
 }
 
-func running(o *unstructured.Unstructured) bool {
-	phase := model.OperationPhase(text(o, "status", "operationState", "phase"))
-	return phase == model.OperationRunning || phase == model.OperationTerminating
-}
-
-// operation is the field of that name, as argocd app sync has it written.
-func (f syncFlags) operation(o *unstructured.Unstructured, by string) (map[string]any, error) {
-	sync := map[string]any{}
-	if err := f.putRevisions(sync, o); err != nil {
-		return nil, err
+// asked is the sync that the flags ask for.
+func (f syncFlags) asked(o *unstructured.Unstructured, by string) (request.Sync, error) {
+	sync := request.Sync{Prune: f.prune, DryRun: f.dryRun, Force: f.force, Options: f.syncOptions(), Retry: f.retry(), By: by}
+	var err error
+	if sync.Revision, sync.Revisions, err = f.askedRevisions(o); err != nil {
+		return sync, err
 	}
-	if f.prune {
-		sync["prune"] = true
+	switch f.strategy {
+	case "apply":
+		sync.NoHooks = true
+	case "", "hook":
+	default:
+		return sync, fmt.Errorf("--strategy must be apply or hook, not %q", f.strategy)
 	}
-	if f.dryRun {
-		sync["dryRun"] = true
-	}
-	strategy, err := f.syncStrategy()
-	if err != nil {
-		return nil, err
-	}
-	sync["syncStrategy"] = strategy
-	chosen, err := chosenResources(f.resources, o)
-	if err != nil {
-		return nil, err
-	}
-	if len(chosen) > 0 {
-		sync["resources"] = chosen
-	}
-	if options := f.syncOptions(o); len(options) > 0 {
-		sync["syncOptions"] = options
-	}
-	out := map[string]any{"sync": sync, "initiatedBy": map[string]any{}}
-	if by != "" {
-		out["initiatedBy"] = map[string]any{"username": by}
-	}
-	if retry := f.retry(o); retry != nil {
-		out["retry"] = retry
+	if sync.Resources, err = chosenResources(f.resources, o); err != nil {
+		return sync, err
 	}
 	for _, pair := range f.info {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("--info must be NAME=VALUE, not %q", pair)
+			return sync, fmt.Errorf("--info must be NAME=VALUE, not %q", pair)
 		}
-		list, _ := out["info"].([]any)
-		out["info"] = append(list, map[string]any{"name": name, "value": value})
+		sync.Info = append(sync.Info, [2]string{name, value})
 	}
-	return out, nil
+	return sync, nil
 }
 
-// putRevisions writes which revisions to sync to. An Application that syncs by
-// itself would leave them again at once.
-func (f syncFlags) putRevisions(sync map[string]any, o *unstructured.Unstructured) error {
-	if f.revision == "" && len(f.revisions) == 0 {
-		if len(f.positions) > 0 {
-			return errors.New("--source-positions goes with --revisions")
-		}
-		return nil
-	}
-	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
-	sources := sourcesIn(spec)
+// askedRevisions are what --revision or --revisions say: one, or one for each
+// source.
+func (f syncFlags) askedRevisions(o *unstructured.Unstructured) (one string, each []string, err error) {
 	many, _, _ := unstructured.NestedSlice(o.Object, "spec", "sources")
-	asked := make([]any, len(sources))
-	for i := range asked {
-		asked[i] = ""
-	}
 	switch {
+	case f.revision == "" && len(f.revisions) == 0 && len(f.positions) > 0:
+		return "", nil, errors.New("--source-positions goes with --revisions")
+	case f.revision == "" && len(f.revisions) == 0:
+		return "", nil, nil
 	case f.revision != "" && len(f.revisions) > 0:
-		return errors.New("--revision or --revisions, not both")
+		return "", nil, errors.New("--revision or --revisions, not both")
 	case f.revision != "" && len(many) > 0:
-		return advise(fmt.Errorf("application %s has %d sources", o.GetName(), len(many)), "say which by --revisions and --source-positions")
+		return "", nil, advise(fmt.Errorf("application %s has %d sources", o.GetName(), len(many)), "say which by --revisions and --source-positions")
 	case f.revision != "":
-		asked = []any{f.revision}
+		return f.revision, nil, nil
 	case len(f.revisions) != len(f.positions):
-		return errors.New("--revisions and --source-positions must be as many")
+		return "", nil, errors.New("--revisions and --source-positions must be as many")
 	}
+	each = make([]string, max(len(many), 1))
 	for i, position := range f.positions {
-		if position < 1 || position > len(sources) {
-			return fmt.Errorf("--source-positions: there is no source %d, only %d", position, len(sources))
+		if position < 1 || position > len(each) {
+			return "", nil, fmt.Errorf("--source-positions: there is no source %d, only %d", position, len(each))
 		}
-		asked[position-1] = f.revisions[i]
+		each[position-1] = f.revisions[i]
 	}
-	if automated(o) && !f.dryRun {
-		for i, revision := range asked {
-			target, _ := sources[min(i, len(sources)-1)]["targetRevision"].(string)
-			if revision != "" && revision != target {
-				return advise(fmt.Errorf("cannot sync to %s: auto-sync currently set to %s", revision, target),
-					"go back to an earlier sync with: plumb rollback %s, or change the target revision", called(applications, o))
-			}
-		}
-	}
-	if len(many) > 0 {
-		sync["revisions"] = asked
-	} else {
-		sync["revision"] = asked[0]
-	}
-	return nil
+	return "", each, nil
 }
 
-func (f syncFlags) syncStrategy() (map[string]any, error) {
-	how := map[string]any{}
-	if f.force {
-		how["force"] = true
-	}
-	switch f.strategy {
-	case "apply":
-		return map[string]any{"apply": how}, nil
-	case "", "hook":
-		return map[string]any{"hook": how}, nil
-	}
-	return nil, fmt.Errorf("--strategy must be apply or hook, not %q", f.strategy)
-}
-
-// syncOptions are those of the Application, with what the flags say in place of
-// options of the same name.
-func (f syncFlags) syncOptions(o *unstructured.Unstructured) []any {
+// syncOptions are those that the flags say.
+func (f syncFlags) syncOptions() []string {
 	given := slices.Clone(f.options)
 	for option, set := range map[string]bool{"Replace=true": f.replace, "ServerSideApply=true": f.serverApp, "ApplyOutOfSyncOnly=true": f.changed} {
 		if set {
@@ -345,28 +281,13 @@ func (f syncFlags) syncOptions(o *unstructured.Unstructured) []any {
 		}
 	}
 	slices.Sort(given)
-	name := func(option string) string { name, _, _ := strings.Cut(option, "="); return name }
-	own, _, _ := unstructured.NestedStringSlice(o.Object, "spec", "syncPolicy", "syncOptions")
-	var out []any
-	for _, option := range own {
-		if !slices.ContainsFunc(given, func(g string) bool { return name(g) == name(option) }) {
-			out = append(out, option)
-		}
-	}
-	for _, option := range slices.Compact(given) {
-		out = append(out, option)
-	}
-	return out
+	return slices.Compact(given)
 }
 
-// retry is what the flags say, else what the Application says.
-func (f syncFlags) retry(o *unstructured.Unstructured) map[string]any {
+// retry is what the flags say; nil: nothing.
+func (f syncFlags) retry() map[string]any {
 	if f.retryLimit == 0 {
-		own, found, _ := unstructured.NestedMap(o.Object, "spec", "syncPolicy", "retry")
-		if !found {
-			return nil
-		}
-		return own
+		return nil
 	}
 	out := map[string]any{"limit": f.retryLimit, "backoff": map[string]any{
 		"duration": f.retryDuration.String(), "maxDuration": f.retryMax.String(), "factor": f.retryFactor,
@@ -406,10 +327,10 @@ func (r resourceFilter) matches(group, kind, namespace, name string) bool {
 	return is(r.group, group) && is(r.kind, kind) && is(r.name, name) && (r.namespace == "" || is(r.namespace, namespace))
 }
 
-// chosenResources writes which objects are synced. An operation can only name
+// chosenResources says which objects are synced. An operation can only name
 // what is in: where something is left out, it names everything else that the
 // Application has.
-func chosenResources(given []string, o *unstructured.Unstructured) ([]any, error) {
+func chosenResources(given []string, o *unstructured.Unstructured) ([]model.ObjectFilter, error) {
 	var filters []resourceFilter
 	for _, s := range given {
 		filter, err := parseResource(s)
@@ -418,20 +339,10 @@ func chosenResources(given []string, o *unstructured.Unstructured) ([]any, error
 		}
 		filters = append(filters, filter)
 	}
-	entry := func(group, kind, namespace, name string) map[string]any {
-		out := map[string]any{"kind": kind, "name": name}
-		if group != "" {
-			out["group"] = group
-		}
-		if namespace != "" {
-			out["namespace"] = namespace
-		}
-		return out
-	}
-	var out []any
+	var out []model.ObjectFilter
 	if !slices.ContainsFunc(filters, func(f resourceFilter) bool { return f.exclude }) {
 		for _, f := range filters {
-			out = append(out, entry(f.group, f.kind, f.namespace, f.name))
+			out = append(out, model.ObjectFilter{Group: f.group, Kind: f.kind, Namespace: f.namespace, Name: f.name})
 		}
 		return out, nil
 	}
@@ -448,7 +359,7 @@ func chosenResources(given []string, o *unstructured.Unstructured) ([]any, error
 			}
 		}
 		if in && !excluded {
-			out = append(out, entry(id.Group, id.Kind, id.Namespace, id.Name))
+			out = append(out, model.ObjectFilter{Group: id.Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
 		}
 	}
 	if len(out) == 0 {
@@ -560,8 +471,7 @@ func (a *app) terminateCommand() *cobra.Command {
 	return command
 }
 
-// terminate sets the phase of the operation that runs, as upstream's server
-// does.
+// terminate asks the operation to end, and waits for it.
 func (a *app) terminate(ctx context.Context, name string, async bool) error {
 	_, objects, err := a.applicationsHere()
 	if err != nil {
@@ -572,19 +482,11 @@ func (a *app) terminate(ctx context.Context, name string, async bool) error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case running(o):
-			return patchOnce(ctx, objects, name, map[string]any{
-				"metadata": map[string]any{"resourceVersion": o.GetResourceVersion()},
-				"status":   map[string]any{"operationState": map[string]any{"phase": string(model.OperationTerminating)}},
-			})
-		case o.Object["operation"] != nil: // nobody has begun it
-			return patchOnce(ctx, objects, name, map[string]any{
-				"metadata":  map[string]any{"resourceVersion": o.GetResourceVersion()},
-				"operation": nil,
-			})
+		patch, err := request.Terminate(o)
+		if err != nil {
+			return err
 		}
-		return errors.New("unable to terminate operation: no operation is in progress")
+		return patchOnce(ctx, objects, name, patch)
 	})
 	if err != nil {
 		return err
@@ -595,7 +497,7 @@ func (a *app) terminate(ctx context.Context, name string, async bool) error {
 	}
 	a.say.waiting("waiting for the operation to end")
 	_, err = await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
-		return o.Object["operation"] == nil && !running(o), nil
+		return o.Object["operation"] == nil && !request.Running(o), nil
 	})
 	if err != nil {
 		return a.waitedInVain(applications, a.namespaceOf(applications), name, err)

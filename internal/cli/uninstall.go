@@ -22,6 +22,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/argo/status"
 	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/request"
 )
 
 func (a *app) uninstallCommand() *cobra.Command {
@@ -231,7 +232,7 @@ func (a *app) releaseDeclared(ctx context.Context, c *cluster, release bool) err
 		for i := range list.Items {
 			o := &list.Items[i]
 			objects := c.objects.Resource(mapping.Resource).Namespace(o.GetNamespace())
-			if bad, set := o.GetAnnotations()[argo.AnnotationQuarantine]; set && automated(o) {
+			if bad, set := o.GetAnnotations()[argo.AnnotationQuarantine]; set && request.Automated(o) {
 				a.say.warning("%s, which %s %s/%s was rolled back from, may be synced automatically again", oneLine(bad), o.GetKind(), o.GetNamespace(), o.GetName())
 			}
 			if patch := ownMarks(o, release); patch != nil {

@@ -44,7 +44,11 @@ func (e *Engine) viewer(id object.ID) (*run, error) {
 		return nil, fmt.Errorf("%s: %w", id, errNoDelivery)
 	}
 	r := &run{e: e, d: d, spec: d.spec, facts: d.facts, version: d.version, report: &model.Report{Delivery: id}}
+	refusal := d.refusal
 	e.mu.Unlock()
+	if refusal != nil {
+		return nil, refusal // what it may not deliver to, it may not look at either
+	}
 	r.cluster = e.opts.Clusters.Local()
 	target := r.spec.Target.Cluster
 	if !target.Local() {
@@ -192,6 +196,12 @@ func (r *run) compareOne(ctx context.Context, w *model.Desired, veil differ.Veil
 		return r.d.masked(o, w, veil)
 	}
 	out.Desired = masked(wanted)
+	if owner := r.keeper(w.ID); !owner.IsZero() {
+		if !w.Handle.IfNotPresent {
+			out.Fault = keptFault(w.ID, owner, w.Origin)
+		}
+		return out
+	}
 	kind, err := r.served(ctx, w.ID, w.Version)
 	var unknown *cluster.UnknownKindError
 	if errors.As(err, &unknown) {
@@ -230,6 +240,21 @@ func (r *run) compareOne(ctx context.Context, w *model.Desired, veil differ.Veil
 		out.Fault = r.explained(err, "dry-run", w)
 	}
 	return out
+}
+
+// keeper is another delivery that has an object and goes on wanting it.
+func (r *run) keeper(id object.ID) object.ID {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.e.keeper(r.d, id)
+}
+
+// keptFault says why an object is not shown.
+func keptFault(id, owner object.ID, origin model.Origin) *model.Fault {
+	return &model.Fault{
+		Reason: "Conflict", Object: id, Origin: origin, Message: fmt.Sprintf("%s belongs to %s", id, owner),
+		Advice: "look at it there, or let one of the two no longer want it",
+	}
 }
 
 // judgePrediction says what an apply would do.
@@ -313,13 +338,16 @@ func (r *run) explained(err error, verb string, w *model.Desired) *model.Fault {
 }
 
 // Live reads one object of a delivery's target as the delivery; nil when it is
-// not there. Nothing in it is masked.
+// not there, and an error when another delivery has it. Nothing in it is masked.
 func (e *Engine) Live(ctx context.Context, id object.ID, gvk schema.GroupVersionKind, namespace, name string) (*unstructured.Unstructured, error) {
 	r, err := e.viewer(id)
 	if err != nil {
 		return nil, err
 	}
 	at := object.ID{Group: gvk.Group, Kind: gvk.Kind, Namespace: namespace, Name: name}
+	if owner := r.keeper(at); !owner.IsZero() {
+		return nil, keptFault(at, owner, model.Origin{})
+	}
 	kind, err := r.served(ctx, at, gvk.Version)
 	var unknown *cluster.UnknownKindError
 	if errors.As(err, &unknown) {

@@ -27,7 +27,8 @@ type hook struct {
 	uid     string
 	message string
 	phase   model.OperationPhase
-	spent   bool // of an operation, or a try of it, that has ended: the next one needs another
+	at      model.SyncPhase // that it runs in
+	spent   bool            // of an operation, or a try of it, that has ended: the next one needs another
 }
 
 // runHooks starts the hooks of a step that do not run yet, and keeps how all of
@@ -55,8 +56,8 @@ func (r *run) runHook(ctx context.Context, op *syncing, phase model.SyncPhase, w
 	res, known := op.results[resultKey{phase, want.ID}]
 	id := hookID(op, phase, want, r.trees)
 	running, spent := r.e.book.hooks[key{r.d.cluster, id}], ""
-	if running != nil && running.spent {
-		running, spent = nil, running.uid
+	if running != nil && (running.spent || running.at != phase && running.phase.Completed()) {
+		running, spent = nil, running.uid // of another operation, or of an earlier phase: it runs in each
 	}
 	if known && running != nil {
 		res.HookPhase, res.Message = running.phase, running.message
@@ -74,7 +75,7 @@ func (r *run) runHook(ctx context.Context, op *syncing, phase model.SyncPhase, w
 	if err != nil {
 		return res, err
 	}
-	r.listen(id, want.Version)
+	r.listen(id, want.Version, phase)
 	if live == nil {
 		r.e.mu.Lock()
 		if op.tried != nil {
@@ -187,11 +188,11 @@ func (r *run) start(ctx context.Context, kind cluster.Kind, id object.ID, want *
 }
 
 // listen watches a hook from before it exists.
-func (r *run) listen(id object.ID, version string) {
+func (r *run) listen(id object.ID, version string, phase model.SyncPhase) {
 	e := r.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.book.hooks[key{r.d.cluster, id}] = &hook{owner: r.spec.ID, phase: model.OperationRunning}
+	e.book.hooks[key{r.d.cluster, id}] = &hook{owner: r.spec.ID, phase: model.OperationRunning, at: phase}
 	e.follow(r.cluster, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind})
 }
 

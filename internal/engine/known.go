@@ -34,12 +34,15 @@ type KnownObject struct {
 	Stage    model.Stage
 	Wanted   bool
 	Owned    bool
-	Sensible bool   // it holds what nobody may see
-	UID      string // of the live object, as it was applied; "" when it is not known
-	Sync     model.SyncState
-	Health   model.Health // State is "" where it has none
-	Drift    string       // how it differs from what was applied, in words
-	Links    []string
+	Sensible bool // it holds what nobody may see
+	// Foreign is another delivery that has the object and goes on wanting it: it
+	// is none of this one's to show. Zero: there is none.
+	Foreign object.ID
+	UID     string // of the live object, as it was applied; "" when it is not known
+	Sync    model.SyncState
+	Health  model.Health // State is "" where it has none
+	Drift   string       // how it differs from what was applied, in words
+	Links   []string
 }
 
 // Known tells of a delivery; false when there is none of that name.
@@ -120,8 +123,11 @@ func (e *Engine) wantedObject(d *delivery, want *model.Desired) KnownObject {
 	compared, looked := d.compared[want.ID]
 	switch {
 	case en != nil:
-		o.Owned, o.UID = en.owner == d.spec.ID, en.base.UID
+		o.Owned, o.UID, o.Foreign = en.owner == d.spec.ID, en.base.UID, e.keeper(d, want.ID)
 		o.Health, o.Links = en.health, en.links
+		if !o.Foreign.IsZero() {
+			o.Health, o.Links, o.UID = model.Health{State: en.health.State}, nil, ""
+		}
 		if o.Owned && en.hasBase() && en.base.Inputs == want.Digest && en.drift == "" && !en.missing || en.handle.IfNotPresent && !en.missing {
 			o.Sync = model.Synced
 		}
@@ -140,6 +146,22 @@ func (e *Engine) wantedObject(d *delivery, want *model.Desired) KnownObject {
 		o.Health = model.Health{State: model.NotFound, Reason: "NotFound"}
 	}
 	return o
+}
+
+// keeper is another delivery that has an object on the target of d and goes on
+// wanting it, or may do so: what one tenant has is not to be looked at through a
+// delivery of another that names it too. Zero: there is none. The caller holds
+// e.mu.
+func (e *Engine) keeper(d *delivery, id object.ID) object.ID {
+	en := e.book.entries[key{d.cluster, id}]
+	if en == nil || en.owner.IsZero() || en.owner == d.spec.ID {
+		return object.ID{}
+	}
+	owner := e.book.deliveries[en.owner]
+	if owner == nil || owner.fault == nil && owner.report != nil && owner.desiredOf(id) == nil {
+		return object.ID{}
+	}
+	return en.owner
 }
 
 // ownedObject is what is known of an object that the last evaluation does not
@@ -212,13 +234,32 @@ type OwnedObject struct {
 	Health    model.Health
 }
 
-// FindObjects lists objects that deliveries own and in whose namespace, kind or
-// name every word occurs; at most limit of them, in order. Words are in lower
-// case.
-func (e *Engine) FindObjects(words []string, limit int) []OwnedObject {
+// FindObjects lists objects of deliveries that visible lets through, and in
+// whose namespace, kind or name every word occurs; at most limit of them, in
+// order. Words are in lower case.
+func (e *Engine) FindObjects(words []string, limit int, visible func(owner object.ID) bool) []OwnedObject {
 	if len(words) == 0 {
 		return nil
 	}
+	found := e.matching(words)
+	slices.SortFunc(found, func(a, b OwnedObject) int { return a.ID.Compare(b.ID) })
+	shown := found[:0]
+	judged := map[object.ID]bool{}
+	for _, o := range found {
+		seen, known := judged[o.Owner]
+		if !known {
+			seen = visible(o.Owner)
+			judged[o.Owner] = seen
+		}
+		if seen && len(shown) < limit {
+			shown = append(shown, o)
+		}
+	}
+	return shown
+}
+
+// matching are the objects that deliveries own, by words.
+func (e *Engine) matching(words []string) []OwnedObject {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var found []OwnedObject
@@ -231,8 +272,7 @@ func (e *Engine) FindObjects(words []string, limit int) []OwnedObject {
 			found = append(found, OwnedObject{ID: k.id, Owner: en.owner, Health: en.health})
 		}
 	}
-	slices.SortFunc(found, func(a, b OwnedObject) int { return a.ID.Compare(b.ID) })
-	return found[:min(limit, len(found))]
+	return found
 }
 
 // HealthOf judges a live object in the words of a delivery.

@@ -35,6 +35,7 @@ type releasing struct {
 	storage storage
 	acting  *acting // the action that is under way; nil: none
 	wanted  string  // record whose objects are the desired ones; "": none yet
+	looked  bool    // drift has been looked for since the start
 	untold  bool    // an action has ended of which the status may not tell yet
 	// unserved are kinds that the last action missed.
 	unserved []schema.GroupVersionKind
@@ -378,11 +379,21 @@ func (r *run) configured(digest string) bool {
 
 // drift says in which objects the cluster differs from the deployed release.
 func (r *run) drift(ctx context.Context) ([]string, error) {
-	if err := r.observe(ctx); err != nil {
-		return nil, err
-	}
+	// Drift that was told of before a start is looked for at once: until the
+	// watches have said so there is none, and it would be told again.
+	l := r.d.release
+	r.e.mu.Lock()
+	asked := r.d.recheck
+	r.d.recheck = asked || !l.looked && l.state.Report.Drift != nil && l.state.Report.Drift.OK
+	l.looked = true
+	r.e.mu.Unlock()
+	err := r.observe(ctx)
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
+	r.d.recheck = asked
+	if err != nil {
+		return nil, err
+	}
 	r.consent = r.corrections()
 	in := r.input()
 	var lines []string

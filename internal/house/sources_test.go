@@ -52,6 +52,16 @@ func (p goPackage) inMainModule() bool {
 	return true
 }
 
+// generated reports whether nobody wrote any of the package's files.
+func (p goPackage) generated() bool {
+	for _, file := range p.files {
+		if !file.generated {
+			return false
+		}
+	}
+	return true
+}
+
 // imports lists the import paths of the file.
 func (f *goFile) imports() []string {
 	paths := make([]string, 0, len(f.syntax.Imports))

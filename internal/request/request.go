@@ -30,9 +30,31 @@ var ErrBusy = errors.New("another operation is already in progress")
 // ErrSuspended refuses what a suspended object would not act on.
 var ErrSuspended = errors.New("it is suspended: resume it first")
 
-// deletionApproved confirms deletions that ask for a person, from the time that
+// ErrDeleting refuses an operation on an Application that is going.
+var ErrDeleting = errors.New("it is being deleted")
+
+// AutomatedError refuses a sync to a revision that automated sync would leave
+// again at once.
+type AutomatedError struct {
+	Asked  string
+	Target string // as declared
+}
+
+func (e *AutomatedError) Error() string {
+	return fmt.Sprintf("cannot sync to %s: auto-sync currently set to %s", e.Asked, e.Target)
+}
+
+// DeletionApproved confirms deletions that ask for a person, from the time that
 // it holds on (argo-cd, docs/user-guide/sync-options.md).
-const deletionApproved = "argocd.argoproj.io/deletion-approved"
+const DeletionApproved = "argocd.argoproj.io/deletion-approved"
+
+// AnnotationForceAt and AnnotationResetAt ask more of a release than a look,
+// where they have the value of the request for one (helm-controller api/v2,
+// annotations.go).
+const (
+	AnnotationForceAt = "reconcile.fluxcd.io/forceAt"
+	AnnotationResetAt = "reconcile.fluxcd.io/resetAt"
+)
 
 // generatorReconcile pauses an ArtifactGenerator (fluxcd/source-watcher).
 const generatorReconcile = "source.extensions.fluxcd.io/reconcile"
@@ -47,7 +69,7 @@ func Suspended(o *unstructured.Unstructured) bool {
 	case "Application":
 		return o.GetAnnotations()[argo.AnnotationSkipReconcile] == "true"
 	case "ArtifactGenerator":
-		return o.GetAnnotations()[generatorReconcile] == "disabled"
+		return strings.EqualFold(o.GetAnnotations()[generatorReconcile], "disabled")
 	}
 	on, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend")
 	return on
@@ -79,9 +101,16 @@ func Resume(o *unstructured.Unstructured) (Patch, error) {
 	return Patch{"spec": map[string]any{"suspend": nil}}, nil // upstream removes the field
 }
 
-// Refresh asks for a look at once. token differs with every request; hard:
-// nothing that is remembered counts.
-func Refresh(o *unstructured.Unstructured, token string, hard bool) (Patch, error) {
+// Look is a look at once that somebody asks for.
+type Look struct {
+	Token string // differs with every request
+	Hard  bool   // nothing that is remembered counts (Applications)
+	Force bool   // a release is installed or upgraded though nothing has changed
+	Reset bool   // the failures of a release count from zero
+}
+
+// Patch asks an object for the look.
+func (l Look) Patch(o *unstructured.Unstructured) (Patch, error) {
 	if Suspended(o) {
 		return nil, ErrSuspended
 	}
@@ -90,30 +119,43 @@ func Refresh(o *unstructured.Unstructured, token string, hard bool) (Patch, erro
 		return annotations(map[string]any{appset.RefreshAnnotation: "true"}), nil
 	case "Application":
 		how := "normal"
-		if hard {
+		if l.Hard {
 			how = "hard"
 		}
 		return annotations(map[string]any{status.AnnotationRefresh: how}), nil
 	}
-	return annotations(map[string]any{flux.AnnotationRequestedAt: token}), nil
+	asked := map[string]any{flux.AnnotationRequestedAt: l.Token}
+	if l.Force {
+		asked[AnnotationForceAt] = l.Token
+	}
+	if l.Reset {
+		asked[AnnotationResetAt] = l.Token
+	}
+	return annotations(asked), nil
+}
+
+// Refresh asks for a look at once. token differs with every request; hard:
+// nothing that is remembered counts.
+func Refresh(o *unstructured.Unstructured, token string, hard bool) (Patch, error) {
+	return Look{Token: token, Hard: hard}.Patch(o)
 }
 
 // Approve agrees to the deletions of a hold. seen is the token that was shown:
 // another set has another. "": the deletions that ask for a person one by one.
-func Approve(_ *unstructured.Unstructured, seen, now string) Patch {
+func Approve(seen, now string) Patch {
 	if seen != "" {
 		return annotations(map[string]any{flux.AnnotationApprove: seen})
 	}
-	return annotations(map[string]any{deletionApproved: now})
+	return annotations(map[string]any{DeletionApproved: now})
 }
 
-// free reports whether an Application can take an operation.
-func free(o *unstructured.Unstructured) error {
+// Free reports why an Application cannot take an operation now; nil: it can.
+func Free(o *unstructured.Unstructured) error {
 	switch {
 	case o.GetKind() != "Application":
 		return fmt.Errorf("%s takes no operations", o.GetKind())
 	case o.GetDeletionTimestamp() != nil:
-		return errors.New("it is being deleted")
+		return ErrDeleting
 	case o.Object["operation"] != nil || Running(o):
 		return ErrBusy
 	case Suspended(o):
@@ -144,25 +186,27 @@ func operation(o *unstructured.Unstructured, fields map[string]any, notes map[st
 
 // Sync is a sync of an Application that somebody asks for.
 type Sync struct {
-	Revision  string // "": as declared
+	Revision  string   // of its only source; "": as declared
+	Revisions []string // source by source, where it has several; "": as declared
 	Prune     bool
 	DryRun    bool
 	Force     bool
+	NoHooks   bool                 // apply only
 	Resources []model.ObjectFilter // only these; none: all
 	Options   []string             // besides those of the Application, which they go before
+	Retry     map[string]any       // as in syncPolicy.retry; nil: as the Application says
+	Info      [][2]string          // names and values to keep with the operation
 	By        string
 }
 
 // Operation asks an Application to sync.
 func (s Sync) Operation(o *unstructured.Unstructured) (Patch, error) {
-	if err := free(o); err != nil {
+	if err := Free(o); err != nil {
 		return nil, err
 	}
-	sync := map[string]any{"syncStrategy": map[string]any{"hook": strategy(s.Force)}}
-	if s.Revision != "" {
-		if err := s.putRevision(sync, o); err != nil {
-			return nil, err
-		}
+	sync := map[string]any{"syncStrategy": s.strategy()}
+	if err := s.putRevisions(sync, o); err != nil {
+		return nil, err
 	}
 	if s.Prune {
 		sync["prune"] = true
@@ -172,9 +216,11 @@ func (s Sync) Operation(o *unstructured.Unstructured) (Patch, error) {
 	}
 	var chosen []any
 	for _, r := range s.Resources {
-		one := map[string]any{"group": r.Group, "kind": r.Kind, "name": r.Name}
-		if r.Namespace != "" {
-			one["namespace"] = r.Namespace
+		one := map[string]any{"kind": r.Kind, "name": r.Name}
+		for field, value := range map[string]string{"group": r.Group, "namespace": r.Namespace} {
+			if value != "" {
+				one[field] = value
+			}
 		}
 		chosen = append(chosen, one)
 	}
@@ -193,6 +239,16 @@ func (s Sync) account(o *unstructured.Unstructured, sync map[string]any) map[str
 	if retry, found, _ := unstructured.NestedMap(o.Object, "spec", "syncPolicy", "retry"); found {
 		fields["retry"] = retry
 	}
+	if s.Retry != nil {
+		fields["retry"] = s.Retry
+	}
+	var info []any
+	for _, pair := range s.Info {
+		info = append(info, map[string]any{"name": pair[0], "value": pair[1]})
+	}
+	if len(info) > 0 {
+		fields["info"] = info
+	}
 	return fields
 }
 
@@ -203,33 +259,49 @@ func initiator(by string) map[string]any {
 	return map[string]any{"username": by}
 }
 
-func strategy(force bool) map[string]any {
-	if force {
-		return map[string]any{"force": true}
+func (s Sync) strategy() map[string]any {
+	how := map[string]any{}
+	if s.Force {
+		how["force"] = true
 	}
-	return map[string]any{}
+	if s.NoHooks {
+		return map[string]any{"apply": how}
+	}
+	return map[string]any{"hook": how}
 }
 
-// putRevision writes which revision to sync to. An Application that syncs by
-// itself would leave another one again at once.
-func (s Sync) putRevision(sync map[string]any, o *unstructured.Unstructured) error {
+// putRevisions writes which revisions to sync to. An Application that syncs by
+// itself would leave others again at once.
+func (s Sync) putRevisions(sync map[string]any, o *unstructured.Unstructured) error {
 	many, _, _ := unstructured.NestedSlice(o.Object, "spec", "sources")
-	target, _, _ := unstructured.NestedString(o.Object, "spec", "source", "targetRevision")
+	single, _, _ := unstructured.NestedString(o.Object, "spec", "source", "targetRevision")
+	asked := s.Revisions
 	switch {
-	case len(many) > 1:
+	case s.Revision == "" && len(asked) == 0:
+		return nil
+	case s.Revision != "" && len(many) > 1:
 		return fmt.Errorf("it has %d sources: a sync to one revision does not say of which", len(many))
-	case len(many) == 1:
-		if m, ok := many[0].(map[string]any); ok {
-			target, _ = m["targetRevision"].(string)
+	case s.Revision != "":
+		asked = []string{s.Revision}
+	case len(asked) != max(len(many), 1):
+		return fmt.Errorf("it has %d sources, and %d revisions are given", max(len(many), 1), len(asked))
+	}
+	list := make([]any, len(asked))
+	for i, revision := range asked {
+		target := single
+		if i < len(many) {
+			fields, _ := many[i].(map[string]any)
+			target, _ = fields["targetRevision"].(string)
 		}
+		if revision != "" && revision != target && Automated(o) && !s.DryRun {
+			return &AutomatedError{Asked: revision, Target: target}
+		}
+		list[i] = revision
 	}
-	if Automated(o) && !s.DryRun && s.Revision != target {
-		return fmt.Errorf("cannot sync to %s: auto-sync currently set to %s", s.Revision, target)
-	}
-	if len(many) == 1 {
-		sync["revisions"] = []any{s.Revision}
+	if len(many) > 0 {
+		sync["revisions"] = list
 	} else {
-		sync["revision"] = s.Revision
+		sync["revision"] = list[0]
 	}
 	return nil
 }
@@ -262,7 +334,7 @@ func mergedOptions(o *unstructured.Unstructured, given []string) []any {
 // revision that it leaves is put in quarantine where the Application would go
 // to it again by itself; left is that revision, or "".
 func Rollback(o *unstructured.Unstructured, id int64, prune, dryRun bool, by string) (p Patch, left string, err error) {
-	if err := free(o); err != nil {
+	if err := Free(o); err != nil {
 		return nil, "", err
 	}
 	entry, err := earlier(o, id)
@@ -323,14 +395,11 @@ func leaving(o *unstructured.Unstructured, entry map[string]any) string {
 }
 
 func firstRevision(fields map[string]any) string {
-	if revision, _ := fields["revision"].(string); revision != "" {
+	if list, _ := fields["revisions"].([]any); len(list) > 0 {
+		revision, _ := list[0].(string)
 		return revision
 	}
-	list, _ := fields["revisions"].([]any)
-	if len(list) == 0 {
-		return ""
-	}
-	revision, _ := list[0].(string)
+	revision, _ := fields["revision"].(string)
 	return revision
 }
 

@@ -19,6 +19,10 @@ import (
 // unsteady are kinds that tell what happened, not what is.
 var unsteady = map[string]bool{"Event": true, "Lease": true}
 
+// authorityMap is what every namespace has: the certificate of the cluster, which
+// differs from cluster to cluster.
+const authorityMap = "kube-root-ca.crt"
+
 // Dump prints objects without what differs from run to run: uids, times,
 // versions, addresses. Names in replace are exchanged, so that dumps of two
 // namespaces can be compared.
@@ -103,6 +107,9 @@ func Steady(o *unstructured.Unstructured) (string, error) {
 		{"spec", "clusterIP"}, {"spec", "clusterIPs"},
 	} {
 		unstructured.RemoveNestedField(o.Object, path...)
+	}
+	if o.GetKind() == "ConfigMap" && o.GetName() == authorityMap {
+		unstructured.RemoveNestedField(o.Object, "data")
 	}
 	inventory, owns, _ := unstructured.NestedFieldCopy(o.Object, "status", "inventory")
 	history, released, _ := unstructured.NestedSlice(o.Object, "status", "history")

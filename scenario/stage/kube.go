@@ -295,3 +295,17 @@ func Decode(text []byte) ([]*unstructured.Unstructured, error) {
 		}
 	}
 }
+
+// ServiceAccountToken asks the API server for a token of a service account.
+func (k *Kube) ServiceAccountToken(ctx context.Context, namespace, name string) (string, error) {
+	accounts := k.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}).Namespace(namespace)
+	answer, err := accounts.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{},
+	}}, metav1.CreateOptions{}, "token")
+	if err != nil {
+		return "", err
+	}
+	token, _, err := unstructured.NestedString(answer.Object, "status", "token")
+	return token, err
+}

@@ -26,6 +26,9 @@ type Shape[T any] struct {
 	Text func(row T) string
 	// Labels are those of the declared object.
 	Labels func(row T) map[string]string
+	// Gist is what remains of a row that has changed or gone: as much as says who
+	// may see it.
+	Gist func(row T) T
 	// Worse orders rows without an order of their own: below 0 where a comes
 	// first.
 	Worse func(a, b T) int
@@ -39,8 +42,8 @@ type Board[T any] struct {
 
 	mu   sync.RWMutex
 	rows map[object.ID]row[T]
-	seq  uint64   // counts changes
-	log  []change // the last ones, oldest first
+	seq  uint64      // counts changes
+	log  []change[T] // the last ones, oldest first
 	news chan struct{}
 }
 
@@ -49,9 +52,11 @@ type row[T any] struct {
 	text  string // in lower case
 }
 
-type change struct {
+type change[T any] struct {
 	seq uint64
 	id  object.ID
+	was T // gist of the row before; only where had
+	had bool
 }
 
 // kept bounds the log: who is further behind is sent everything.
@@ -68,19 +73,21 @@ func (b *Board[T]) Put(id object.ID, value T) {
 	text := strings.ToLower(b.shape.Text(value))
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	was, had := b.rows[id]
 	b.rows[id] = row[T]{value, text}
-	b.note(id)
+	b.note(id, was.value, had)
 }
 
 // Remove takes the row of an object away, if there is one.
 func (b *Board[T]) Remove(id object.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.rows[id]; !ok {
+	was, ok := b.rows[id]
+	if !ok {
 		return
 	}
 	delete(b.rows, id)
-	b.note(id)
+	b.note(id, was.value, true)
 }
 
 // Get is the row of an object; false when there is none.
@@ -92,12 +99,16 @@ func (b *Board[T]) Get(id object.ID) (T, bool) {
 }
 
 // note remembers a change and wakes whoever follows. The caller holds b.mu.
-func (b *Board[T]) note(id object.ID) {
+func (b *Board[T]) note(id object.ID, was T, had bool) {
 	b.seq++
+	c := change[T]{seq: b.seq, id: id, had: had}
+	if had {
+		c.was = b.shape.Gist(was)
+	}
 	if len(b.log) == kept {
 		b.log = slices.Delete(b.log, 0, kept/4)
 	}
-	b.log = append(b.log, change{b.seq, id})
+	b.log = append(b.log, c)
 	close(b.news)
 	b.news = make(chan struct{})
 }
@@ -297,7 +308,7 @@ func (b *Board[T]) revision(seq uint64) string {
 type Delta[T any] struct {
 	Reset    bool // Changed is all there is
 	Changed  []T
-	Removed  []object.ID // may name rows that were never sent
+	Removed  []object.ID // of rows that visible let through; some may never have been sent
 	Revision string
 }
 
@@ -326,9 +337,10 @@ func (b *Board[T]) Since(revision string, q Query, visible func(T) bool) (Delta[
 			continue
 		}
 		done[c.id] = true
+		// The first change of a row says how it was when the revision was told.
 		if r, ok := b.rows[c.id]; ok && passes(r) {
 			delta.Changed = append(delta.Changed, r.value)
-		} else {
+		} else if c.had && visible(c.was) {
 			delta.Removed = append(delta.Removed, c.id)
 		}
 	}

@@ -416,8 +416,8 @@ type Query struct {
 	Search string `protobuf:"bytes,1,opt,name=search,proto3" json:"search,omitempty"`
 	// Field by field the values that are wanted: any of those of one field, and all
 	// fields. The fields are those of the facets in the answer: dialect, kind,
-	// cluster, namespace, project, source, health, sync, suspended, and those
-	// that the list says besides.
+	// cluster, namespace, project, source, health, sync, suspended, made_by (as
+	// "Kind/namespace/name"), and those that the list says besides.
 	Where         map[string]*Values `protobuf:"bytes,2,rep,name=where,proto3" json:"where,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	LabelSelector string             `protobuf:"bytes,3,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"` // as kubectl takes it
 	// A field of the row, and " desc" for the other way round; "" puts what is wrong first.

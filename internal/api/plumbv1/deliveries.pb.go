@@ -2448,7 +2448,7 @@ func (x *HistoryEntry) GetCanRollback() *Permission {
 type GetObjectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`       // delivery
-	Object        *ObjectRef             `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"` // delivered by it, or made by the cluster of what it delivered
+	Object        *ObjectRef             `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"` // delivered by it, or made by the cluster of what it delivered; not set: the delivery itself, with the events of all of these
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

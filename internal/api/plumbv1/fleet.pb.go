@@ -975,7 +975,8 @@ func (x *Project) GetManifest() string {
 	return ""
 }
 
-// The fields to narrow by are kind, namespace, actor, result, delivery and action.
+// The fields to narrow by are kind, namespace, actor, result, delivery, action
+// and failed.
 type ListActivityRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Query         *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`

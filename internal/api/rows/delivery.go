@@ -51,10 +51,7 @@ func Delivery(d Declared, k *engine.Known, known bool) *plumbv1.Delivery {
 	if !d.MadeBy.IsZero() {
 		row.MadeBy = Ref(d.MadeBy, "")
 	}
-	if d.Dialect == "argo" {
-		row.Project, _, _ = unstructured.NestedString(d.Object.Object, "spec", "project")
-		row.Project = cmp.Or(row.Project, "default")
-	}
+	row.Project = Project(d.Object)
 	if !known {
 		row.Health, row.Sync, row.Cluster = undeclared(d.Object), string(model.SyncUnknown), InCluster
 		row.Reason, row.Message = row.Health.Reason, row.Health.Message
@@ -64,6 +61,20 @@ func Delivery(d Declared, k *engine.Known, known bool) *plumbv1.Delivery {
 	describe(row, k)
 	judge(row, k)
 	return row
+}
+
+// Project is the project that an Application belongs to, or that the
+// Applications of an ApplicationSet do; "" for other kinds.
+func Project(o *unstructured.Unstructured) string {
+	switch o.GetKind() {
+	case "Application":
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "project")
+		return cmp.Or(name, "default")
+	case "ApplicationSet":
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "template", "spec", "project")
+		return cmp.Or(name, "default")
+	}
+	return ""
 }
 
 // undeclared is the health of what is not understood: its own conditions say

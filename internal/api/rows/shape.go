@@ -14,7 +14,7 @@ import (
 
 // Deliveries is how lists of deliveries are read.
 var Deliveries = board.Shape[*plumbv1.Delivery]{
-	Facets: []string{"dialect", "kind", "cluster", "namespace", "project", "source", "health", "sync", "reason", "automation", "suspended", "held"},
+	Facets: []string{"dialect", "kind", "cluster", "namespace", "project", "source", "health", "sync", "reason", "automation", "suspended", "held", "made_by"},
 	Value:  deliveryValue,
 	Text: func(d *plumbv1.Delivery) string {
 		return strings.Join([]string{
@@ -23,6 +23,9 @@ var Deliveries = board.Shape[*plumbv1.Delivery]{
 		}, "\n")
 	},
 	Labels: (*plumbv1.Delivery).GetLabels,
+	Gist: func(d *plumbv1.Delivery) *plumbv1.Delivery {
+		return &plumbv1.Delivery{Ref: d.GetRef(), Project: d.GetProject()}
+	},
 	Worse: func(a, b *plumbv1.Delivery) int {
 		return cmp.Or(urgency(b)-urgency(a), byName(a.GetRef(), b.GetRef()))
 	},
@@ -72,6 +75,8 @@ func deliveryValue(d *plumbv1.Delivery, field string) (string, bool) {
 		return strconv.FormatBool(d.GetSuspended()), true
 	case "held":
 		return strconv.FormatBool(d.GetHold() != nil), true
+	case "made_by":
+		return refName(d.GetMadeBy()), true
 	case "revision":
 		return d.GetRevision(), true
 	case "changed":
@@ -91,10 +96,15 @@ func sourceName(s *plumbv1.SourceRef) string {
 	if s.GetUrl() != "" {
 		return s.GetUrl()
 	}
-	if ref := s.GetRef(); ref != nil {
-		return ref.GetKind() + "/" + ref.GetNamespace() + "/" + ref.GetName()
+	return refName(s.GetRef())
+}
+
+// refName is an object as a value of a field: "Kind/namespace/name".
+func refName(ref *plumbv1.ObjectRef) string {
+	if ref == nil {
+		return ""
 	}
-	return ""
+	return ref.GetKind() + "/" + ref.GetNamespace() + "/" + ref.GetName()
 }
 
 // Sources is how lists of sources are read.
@@ -107,6 +117,7 @@ var Sources = board.Shape[*plumbv1.Source]{
 		}, "\n")
 	},
 	Labels: (*plumbv1.Source).GetLabels,
+	Gist:   func(s *plumbv1.Source) *plumbv1.Source { return &plumbv1.Source{Ref: s.GetRef()} },
 	Worse: func(a, b *plumbv1.Source) int {
 		return cmp.Or(Severity(b.GetHealth().GetState())-Severity(a.GetHealth().GetState()), byName(a.GetRef(), b.GetRef()))
 	},
