@@ -283,6 +283,39 @@ func awaitAPI(ts *testscript.TestScript, s *story, args []string) error {
 	return nil
 }
 
+// rememberAPI keeps a part of an answer.
+func rememberAPI(ts *testscript.TestScript, s *story, args []string) error {
+	if len(args) < 3 {
+		return errUsage
+	}
+	user, call, body, rest, err := apiCall(s, args[1:])
+	if err != nil || len(rest) != 1 {
+		return errors.Join(errUsage, err)
+	}
+	pattern, err := regexp.Compile(rest[0])
+	if err != nil || pattern.NumSubexp() != 1 {
+		return errors.Join(errUsage, err)
+	}
+	ctx, done := limit(awaitLimit)
+	defer done()
+	api, err := s.server(ctx, user)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, func() error {
+		answer, err := api.Call(ctx, call, body)
+		if err != nil {
+			return err
+		}
+		found := pattern.FindSubmatch(answer)
+		if found == nil {
+			return fmt.Errorf("nothing in the answer matches %s", pattern)
+		}
+		s.learn(ts, args[0], string(found[1]))
+		return nil
+	})
+}
+
 // openStream begins a call that goes on while the story does.
 func openStream(_ *testscript.TestScript, s *story, args []string) error {
 	user, call, body, rest, err := apiCall(s, args)

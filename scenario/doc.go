@@ -83,6 +83,8 @@
 //	                       an account, or serviceaccount/NAME of the story
 //	await-api [as USER] CALL [JSON] PATTERN...
 //	                       makes it until the answer, or the refusal, has all of it
+//	remember-api NAME [as USER] CALL [JSON] PATTERN
+//	                       keeps what a group of the pattern matches in the answer as $NAME
 //	open-stream [as USER] CALL [JSON], await-stream PATTERN
 //	                       begins a call that goes on; waits for a message of it
 //	api-everything [as USER] TEXT...

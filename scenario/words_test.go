@@ -66,6 +66,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"policy":             plain(policyWord),
 		"api":                canFail(apiWord),
 		"await-api":          plain(awaitAPI),
+		"remember-api":       plain(rememberAPI),
 		"open-stream":        plain(openStream),
 		"await-stream":       plain(awaitStream),
 		"api-everything":     plain(apiEverything),

@@ -33,6 +33,11 @@ func cut(text string, limit int) string {
 	return text
 }
 
+// Record writes down what a person did by another protocol.
+func (s *Server) Record(ctx context.Context, actor, action string, on object.ID, note string) {
+	s.audit(ctx, entry{Actor: actor, Action: action, Object: on, Message: note})
+}
+
 // audit writes down what a person did, or tried to do, in the journal and in the
 // log. There is no secret in it.
 func (s *Server) audit(ctx context.Context, e entry) {

@@ -81,12 +81,17 @@ func changeOf(c *engine.Comparison) *plumbv1.Change {
 		verb = "apply"
 	}
 	diff := c.Diff
+	if live, predicted := veiled(c.Live), veiled(c.Predicted); diff != "" && (live != c.Live || predicted != c.Predicted) {
+		if diff = object.Diff(live, predicted); diff == "" {
+			diff = "  a secret value changes\n"
+		}
+	}
 	switch {
 	case diff != "":
 	case c.Predicted != nil || c.Verb == "delete":
-		diff = object.Diff(c.Live, c.Predicted)
+		diff = object.Diff(veiled(c.Live), veiled(c.Predicted))
 	case c.Verb == "create":
-		diff = object.Diff(nil, c.Desired)
+		diff = object.Diff(nil, veiled(c.Desired))
 	}
 	return &plumbv1.Change{Object: rows.Ref(c.Object, c.Version), Verb: verb, Diff: diff}
 }

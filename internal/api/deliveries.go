@@ -224,7 +224,7 @@ func (s deliveryService) GetDelivery(ctx context.Context, m *plumbv1.GetDelivery
 	if declared == nil || !ok {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
 	}
-	out := &plumbv1.GetDeliveryResponse{Delivery: row, Conditions: rows.Conditions(declared), Manifest: maskedYAML(declared)}
+	out := &plumbv1.GetDeliveryResponse{Delivery: row, Conditions: rows.Conditions(declared), Manifest: manifestOf(w, declared)}
 	out.Actions = s.permissions(ctx, callerOf(ctx), row)
 	k, ok := w.Engine.Known(id)
 	if !ok {

@@ -59,6 +59,11 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 		}
 	}
 	out.Parameters = parameters(&k.Delivery)
+	if w.Engine.Sealed(k.Delivery.ID) {
+		for _, p := range out.Parameters {
+			p.Value = object.Mask
+		}
+	}
 	if k.Operation != nil {
 		out.Operation = operationOf(k.Operation)
 	}
@@ -129,6 +134,9 @@ func sourceStates(w *World, k *engine.Known) []*plumbv1.SourceState {
 				state.Source.Ref = nil
 			}
 			state.Source.TargetRevision = targetRevision(&known.Source)
+			if state.Source.GetUrl() == "" && known.Source.Git != nil {
+				state.Source.Url = object.WithoutCredentials(known.Source.Git.URL)
+			}
 		}
 		out = append(out, state)
 	}
@@ -148,6 +156,9 @@ func targetRevision(s *model.Source) string {
 func parameters(d *model.Delivery) []*plumbv1.Parameter {
 	var out []*plumbv1.Parameter
 	add := func(name, value string) {
+		if value != "" && sensitive(name) {
+			value = object.Mask
+		}
 		if value != "" {
 			out = append(out, &plumbv1.Parameter{Name: name, Value: value})
 		}
@@ -208,7 +219,16 @@ func operationOf(op *model.OperationReport) *plumbv1.Operation {
 	return out
 }
 
-// maskedYAML prints a declared object without anything secret.
+// manifestOf prints a declared object without anything secret. One that another
+// delivery brought may have been decrypted on the way, as that one knows.
+func manifestOf(w *World, o *unstructured.Unstructured) string {
+	if owner, ok := w.Engine.OwnerOf(object.Of(o)); ok {
+		o = w.Engine.Mask(owner, o)
+	}
+	return maskedYAML(o)
+}
+
+// maskedYAML prints an object without what a Secret in it holds.
 func maskedYAML(o *unstructured.Unstructured) string { return printed(object.Redact(o)) }
 
 // printed is an object as YAML; "" where there is none.
@@ -216,7 +236,7 @@ func printed(o *unstructured.Unstructured) string {
 	if o == nil {
 		return ""
 	}
-	clean := o.DeepCopy()
+	clean := veiled(o).DeepCopy()
 	clean.SetManagedFields(nil)
 	text, err := json.Marshal(clean.Object)
 	if err != nil {

@@ -28,18 +28,18 @@ func (s deliveryService) whole(ctx context.Context, w *World, delivery object.ID
 	if declared == nil {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", delivery))
 	}
-	out := &plumbv1.GetObjectResponse{Live: maskedYAML(declared)}
+	out := &plumbv1.GetObjectResponse{Live: manifestOf(w, declared)}
 	own := eventReader{session: w.Local.As(model.Identity{}), of: map[types.UID]bool{declared.GetUID(): true}}
 	if err := own.read(ctx, delivery.Namespace, false); err != nil {
 		return nil, err
 	}
 	events := own.events
 	if k, ok := w.Engine.Known(delivery); ok {
+		objects, namespaces := belongings(&k)
 		session, err := w.Engine.Session(delivery)
 		if err != nil {
-			return nil, engineError(err)
+			namespaces = nil // its target cannot be looked at, and its own events say why
 		}
-		objects, namespaces := belongings(&k)
 		theirs := eventReader{session: session, of: objects}
 		for _, namespace := range namespaces {
 			if err := theirs.read(ctx, namespace, true); err != nil {

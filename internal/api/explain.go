@@ -111,7 +111,7 @@ func (e *explanation) delivery() {
 	case e.row.GetRunning() || e.row.GetHealth().GetState() == rows.Progressing:
 		e.say(name+" is at work: "+cmp.Or(e.row.GetMessage(), "it has not ended yet"), "working")
 	case e.row.GetSync() == "OutOfSync":
-		e.say(fmt.Sprintf("%s differs from its source in %d objects", name, max(e.row.GetOutOfSync(), 1)), "wrong")
+		e.say(fmt.Sprintf("%s differs from its source in %s", name, counted(max(e.row.GetOutOfSync(), 1), "object")), "wrong")
 		e.drifted()
 	default:
 		e.say(name+" is as its source wants it, and healthy", "ok")
@@ -228,6 +228,8 @@ func (e *explanation) drifted() {
 	}
 	if e.row.GetAutomation() == "manual" {
 		e.advise("nothing is changed until somebody syncs: see the diff, then sync")
+	} else if e.row.GetDialect() == "argo" {
+		e.advise("see the diff, then sync; with selfHeal it is put right by itself")
 	}
 }
 
@@ -244,6 +246,14 @@ func (e *explanation) sources() {
 			}
 		}
 	}
+}
+
+// counted is a number of things, in words for one and for many.
+func counted(n int32, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // object explains one object of the delivery.
@@ -264,6 +274,10 @@ func (e *explanation) object(ctx context.Context, ref *plumbv1.ObjectRef) error 
 	h := rows.HealthOf(o.Health)
 	e.out.File, e.out.Line = o.Origin.File, int32(o.Origin.Line)
 	switch {
+	case !o.Foreign.IsZero():
+		e.say(fmt.Sprintf("%s is wanted, and belongs to %s", o.ID, o.Foreign), "wrong")
+		e.advise("let one of the two no longer want it")
+		return nil
 	case !o.Wanted:
 		e.say(fmt.Sprintf("%s is owned by %s and not wanted any more", o.ID, e.row.GetRef().GetName()), "wrong")
 		e.advise("it is pruned where the delivery prunes, or by a sync with prune")

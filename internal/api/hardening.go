@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -54,7 +55,14 @@ type limiter struct {
 
 func newLimiter() limiter { return limiter{mu: &sync.Mutex{}, known: map[string]*rate.Limiter{}} }
 
+// allow reports whether an address may ask now. A customer has a network of
+// addresses of IPv6, which count as one.
 func (l limiter) allow(address string) bool {
+	if ip, err := netip.ParseAddr(address); err == nil && ip.Unmap().Is6() {
+		if network, err := ip.WithZone("").Prefix(64); err == nil {
+			address = network.String()
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	one := l.known[address]
@@ -66,6 +74,41 @@ func (l limiter) allow(address string) bool {
 		l.known[address] = one
 	}
 	return one.Allow()
+}
+
+// Bounds of streams that go on at a time: each of them may watch a lot.
+const (
+	callerStreams = 64
+	maxStreams    = 1024
+)
+
+// streams counts those that go on.
+type streams struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by caller
+}
+
+// begin counts a stream until end; false when there are too many.
+func (s *streams) begin(caller string) (end func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= maxStreams || s.of[caller] >= callerStreams {
+		return nil, false
+	}
+	if s.of == nil {
+		s.of = map[string]int{}
+	}
+	s.all++
+	s.of[caller]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all--
+		if s.of[caller]--; s.of[caller] == 0 {
+			delete(s.of, caller)
+		}
+	}, true
 }
 
 // bounded refuses who asks too much and bodies that are too large.

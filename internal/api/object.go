@@ -25,6 +25,7 @@ type found struct {
 	id    object.ID
 	known *engine.KnownObject        // nil for what the cluster made
 	live  *unstructured.Unstructured // nil when it is not there; nothing in it is masked
+	above object.ID                  // of what the cluster made: the object of the delivery that it made it of
 }
 
 // maxOwners bounds the way from a Pod up to what was delivered.
@@ -53,17 +54,17 @@ func (s *Server) find(ctx context.Context, w *World, delivery object.ID, ref *pl
 		version = out.known.Version
 	}
 	live, err := w.Engine.Live(ctx, delivery, schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind}, id.Namespace, id.Name)
-	if err != nil {
+	notFound := connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is no object of %s", id, delivery))
+	switch {
+	case out.known != nil && err != nil:
 		return nil, engineError(err)
+	case out.known != nil:
+		out.live = live
+		return out, nil
+	case err != nil || live == nil:
+		return nil, notFound // whether it exists, and whose it is, is not told
 	}
 	out.live = live
-	if out.known != nil {
-		return out, nil
-	}
-	notFound := connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is no object of %s", id, delivery))
-	if live == nil {
-		return nil, notFound
-	}
 	at := live
 	for range maxOwners {
 		owner := metav1.GetControllerOf(at)
@@ -80,6 +81,7 @@ func (s *Server) find(ctx context.Context, w *World, delivery object.ID, ref *pl
 			return nil, notFound
 		}
 		if slices.ContainsFunc(k.Objects, func(o engine.KnownObject) bool { return o.ID == above && o.Foreign.IsZero() }) {
+			out.above = above
 			return out, nil
 		}
 		at = next
@@ -101,7 +103,7 @@ func (s deliveryService) GetObject(ctx context.Context, m *plumbv1.GetObjectRequ
 	if err != nil {
 		return nil, err
 	}
-	out := &plumbv1.GetObjectResponse{Live: printed(w.Engine.Mask(delivery, f.live)), Actions: actionsOf(f.live)}
+	out := &plumbv1.GetObjectResponse{Live: printed(w.Engine.MaskBelow(delivery, f.live, f.above)), Actions: actionsOf(f.live)}
 	if f.known != nil {
 		out.Desired = printed(w.Engine.Desired(delivery, f.id))
 		out.Resource = resourceOf(f.known)

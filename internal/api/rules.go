@@ -93,7 +93,13 @@ func actRule(ctx context.Context, s *Server, caller *access.Caller, message any)
 	if !ok || actionOf(m) == "" {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("no action is given: set one of sync, refresh, suspend, resume, approve, rollback, terminate, delete, lift and object_action"))
 	}
-	return onRef(actionOf(m))(ctx, s, caller, message)
+	if err := onRef(actionOf(m))(ctx, s, caller, message); err != nil {
+		return err
+	}
+	if m.GetSync().GetRevision() != "" && s.guard.Policy().OverrideForRevision() {
+		return onRef(policy.Override)(ctx, s, caller, message) // upstream asks where it is not the declared one
+	}
+	return nil
 }
 
 // actionOf is the action of a policy that a request asks for; "" when it asks
@@ -234,6 +240,15 @@ func (g gatekeeper) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 		}
 		ctx, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
+		who := ""
+		if caller := callerOf(ctx); caller != nil {
+			who = string(caller.Principal.Kind) + " " + caller.Principal.Issuer + " " + caller.Principal.Subject
+		}
+		end, ok := g.s.streams.begin(who)
+		if !ok {
+			return connect.NewError(connect.CodeResourceExhausted, errors.New("too many streams go on: close some pages"))
+		}
+		defer end()
 		if caller := callerOf(ctx); caller != nil && !caller.Principal.Expires.IsZero() {
 			ctx, cancel = context.WithDeadline(ctx, caller.Principal.Expires)
 			defer cancel()

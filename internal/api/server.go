@@ -87,10 +87,13 @@ type Server struct {
 	woken    chan struct{}
 	settings settings // what is read of the cluster besides
 
-	open    sync.Once     // settings are known
-	started chan struct{} // closed once people can sign in
+	settling sync.Mutex    // held while settings are put in force, so that older ones never come last
+	open     sync.Once     // closes known
+	known    chan struct{} // closed once settings are known
+	started  chan struct{} // closed once people can sign in
 
 	limits    limiter
+	streams   streams
 	comparing chan struct{} // has room for as many comparisons as go on at a time
 	handler   http.Handler
 }
@@ -115,7 +118,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, log: opts.Log, kinds: map[schema.GroupKind]kindOf{}, dirty: map[object.ID]bool{}, woken: make(chan struct{}, 1),
-		feed: signin.NewFeed(), limits: newLimiter(), comparing: make(chan struct{}, comparisons), started: make(chan struct{}),
+		feed: signin.NewFeed(), limits: newLimiter(), comparing: make(chan struct{}, comparisons), known: make(chan struct{}), started: make(chan struct{}),
 	}
 	for _, d := range opts.Dialects {
 		for _, k := range d.Kinds() {
@@ -153,6 +156,9 @@ func (s *Server) control() string {
 const defaultControl = "argocd"
 
 // Guard, Door, World and the rest of what handlers of other protocols need.
+
+// Control is the namespace of Argo CD's own objects.
+func (s *Server) Control() string { return s.control() }
 
 // Guard decides who may do what.
 func (s *Server) Guard() *access.Guard { return s.guard }

@@ -10,6 +10,7 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -46,16 +47,21 @@ func (s sessionService) GetSignIn(ctx context.Context, _ *plumbv1.GetSignInReque
 	home, initial := s.settings.home, s.settings.initial
 	s.mu.Unlock()
 	if ways.Passwords && initial {
-		out.Hint = fmt.Sprintf("The first password of admin: kubectl -n %s get secret %s -o jsonpath='{.data.password}' | base64 -d", home, signin.InitialSecretName)
+		out.Hint = fmt.Sprintf("kubectl -n %s get secret %s -o jsonpath='{.data.password}' | base64 -d", home, signin.InitialSecretName)
 	}
 	return out, nil
 }
+
+// refusedSignIns is what the journal keeps attempts under that come to nothing.
+// Anybody can make them, under any name: together they have the room of one
+// account, and push out nothing of what others did.
+var refusedSignIns = object.ID{Kind: "Account", Name: "refused"}
 
 // SignIn checks a name and a password.
 func (s sessionService) SignIn(ctx context.Context, m *plumbv1.SignInRequest) (*plumbv1.SignInResponse, error) {
 	token, err := s.door.Login(ctx, m.GetUsername(), m.GetPassword())
 	if err != nil {
-		s.audit(ctx, entry{Actor: m.GetUsername(), Action: "login", Failed: true})
+		s.audit(ctx, entry{Actor: m.GetUsername(), Action: "login", Failed: true, Object: refusedSignIns})
 		return nil, connect.NewError(codeOf(err), err)
 	}
 	s.audit(ctx, entry{Actor: m.GetUsername(), Action: "login"})

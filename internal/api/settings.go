@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -47,17 +48,21 @@ type settings struct {
 // followSettings keeps sign-in and policy as the cluster has them, until ctx
 // ends.
 func (s *Server) followSettings(ctx context.Context, w *World) {
-	home, err := s.findHome(ctx, w)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.log.Error("the settings of sign-in cannot be read: nobody can sign in", "error", err)
-		}
+	home := ""
+	if !s.insist(ctx, "the settings of sign-in cannot be read: nobody can sign in", func(ctx context.Context) (err error) {
+		home, err = s.findHome(ctx, w)
+		return err
+	}) {
 		return
 	}
+	projects := schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}
 	s.mu.Lock()
 	s.settings = settings{
 		home: home, configs: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, labelled: map[string]bool{},
 		projects: map[object.ID]*unstructured.Unstructured{}, unread: map[string]bool{"configs": true, "secret": true, "labelled": true, "signedOut": true},
+	}
+	if s.kinds[projects].Versions != nil {
+		s.settings.unread["projects"] = true // what they deny is in force from the beginning
 	}
 	s.mu.Unlock()
 	named := func(name string) string { return "metadata.name=" + name }
@@ -73,10 +78,37 @@ func (s *Server) followSettings(ctx context.Context, w *World) {
 	} {
 		w.Local.Watch(ctx, spec.WatchSpec, settingsWatch{s, spec.what})
 	}
-	if gk := (schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}); s.kinds[gk].Versions != nil {
-		w.Local.Watch(ctx, cluster.WatchSpec{GVK: gk.WithVersion(s.kinds[gk].Versions[0]), Namespace: s.control()}, settingsWatch{s, "projects"})
+	if s.kinds[projects].Versions != nil {
+		w.Local.Watch(ctx, cluster.WatchSpec{GVK: projects.WithVersion(s.kinds[projects].Versions[0]), Namespace: s.control()}, settingsWatch{s, "projects"})
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-s.known:
+		s.start(ctx)
+		<-ctx.Done()
+	}
+}
+
+// insist does something until it works, less and less often; false when ctx
+// ended before.
+func (s *Server) insist(ctx context.Context, complaint string, do func(context.Context) error) bool {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		within, cancel := within(ctx)
+		err := do(within)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		s.log.Error(complaint, "error", err, "again in", pause)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+	}
 }
 
 // findHome is Argo CD's namespace where its settings lie there, and Plumb's own
@@ -147,11 +179,16 @@ func (w settingsWatch) Synced() {
 
 // Gone keeps what is known: who may do what does not get wider by it.
 func (w settingsWatch) Gone(err error) {
+	if w.what == "projects" {
+		w.Synced() // the kind is not served, or not ours to read: there are none
+	}
 	w.s.log.Warn("settings cannot be watched now", "what", w.what, "error", err)
 }
 
 // settle puts the settings in force, once all of them are known.
 func (s *Server) settle() {
+	s.settling.Lock()
+	defer s.settling.Unlock()
 	s.mu.Lock()
 	st := &s.settings
 	if len(st.unread) > 0 {
@@ -184,20 +221,26 @@ func (s *Server) settle() {
 	s.mu.Unlock()
 	s.guard.SetPolicy(compiled)
 	s.feed.Put(data)
-	s.open.Do(func() { go s.start() })
+	s.open.Do(func() { close(s.known) })
 }
 
 func compareProjects(a, b policy.Project) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-// start makes what the first start needs, once.
-func (s *Server) start() {
-	ctx, cancel := within(context.Background())
-	defer cancel()
-	first, err := s.door.Start(ctx)
-	if err != nil {
-		s.log.Error("sign-in could not be set up: restart to try again", "error", err)
+// start makes what the first start needs, once. It goes on until it works, since
+// nobody can sign in before.
+func (s *Server) start(ctx context.Context) {
+	select {
+	case <-s.started:
+		return // while this process led before
+	default:
+	}
+	var first signin.First
+	if !s.insist(ctx, "sign-in cannot be set up", func(ctx context.Context) (err error) {
+		first, err = s.door.Start(ctx)
+		return err
+	}) {
 		return
 	}
 	if !first.AdminPassword.IsZero() && s.opts.First != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"plumb.dev/plumb/internal/object"
@@ -17,7 +18,7 @@ var secretWords = []string{"secret", "password", "passwd", "token", "bindpw", "p
 // Secret, or an address for tokens, is not.
 func sensitive(name string) bool {
 	lower := strings.ToLower(name)
-	if strings.HasSuffix(lower, "url") || strings.HasSuffix(lower, "secretname") || strings.HasSuffix(lower, "secretref") {
+	if strings.HasSuffix(lower, "url") || strings.HasPrefix(lower, "existing") || strings.HasSuffix(lower, "secretname") || strings.HasSuffix(lower, "secretref") {
 		return false
 	}
 	for _, word := range secretWords {
@@ -88,4 +89,77 @@ func masked(value any, hide bool) any {
 		}
 	}
 	return value
+}
+
+// veiled copies a declared object with what its inline values say of passwords,
+// tokens and the like masked: they belong into a Secret, and are not shown
+// because somebody has put them elsewhere. Other objects come back as they are.
+func veiled(o *unstructured.Unstructured) *unstructured.Unstructured {
+	if o == nil {
+		return nil
+	}
+	switch o.GetKind() {
+	case "HelmRelease", "Kustomization", "Application", "ApplicationSet":
+	default:
+		return o
+	}
+	clean := o.DeepCopy()
+	if annotations := clean.GetAnnotations(); annotations[lastApplied] != "" {
+		annotations[lastApplied] = object.Mask // the same again
+		clean.SetAnnotations(annotations)
+	}
+	spec, _ := clean.Object["spec"].(map[string]any)
+	if values, ok := spec["values"]; ok {
+		spec["values"] = shownTree(values)
+	}
+	if postBuild, ok := spec["postBuild"].(map[string]any); ok {
+		postBuild["substitute"] = shownTree(postBuild["substitute"])
+	}
+	veilSources(clean.Object)
+	return clean
+}
+
+// lastApplied holds a copy of the whole object as kubectl sent it.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// veilSources masks what Helm and plugins are given, wherever a source of an
+// Application stands: in the spec, a template, an operation, the history.
+func veilSources(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		if helm, ok := v["helm"].(map[string]any); ok {
+			if text, ok := helm["values"].(string); ok {
+				helm["values"] = shownSetting("values", text)
+			}
+			if values, ok := helm["valuesObject"]; ok {
+				helm["valuesObject"] = shownTree(values)
+			}
+			veilPairs(helm["parameters"])
+		}
+		if plugin, ok := v["plugin"].(map[string]any); ok {
+			veilPairs(plugin["env"])
+			veilPairs(plugin["parameters"])
+		}
+		for _, child := range v {
+			veilSources(child)
+		}
+	case []any:
+		for _, child := range v {
+			veilSources(child)
+		}
+	}
+}
+
+// veilPairs masks the values of pairs whose name is secret.
+func veilPairs(list any) {
+	items, _ := list.([]any)
+	for _, item := range items {
+		pair, _ := item.(map[string]any)
+		name, _ := pair["name"].(string)
+		for _, field := range []string{"value", "string"} {
+			if text, ok := pair[field].(string); ok && sensitive(name) && !reference(text) {
+				pair[field] = object.Mask
+			}
+		}
+	}
 }

@@ -44,7 +44,7 @@ func (s fleetService) GetSource(ctx context.Context, m *plumbv1.GetSourceRequest
 	}
 	caller := callerOf(ctx)
 	out := &plumbv1.GetSourceResponse{
-		Source: row, Conditions: rows.Conditions(declared), Manifest: maskedYAML(declared), Verified: row.GetCommit().GetSignedBy(),
+		Source: row, Conditions: rows.Conditions(declared), Manifest: manifestOf(w, declared), Verified: row.GetCommit().GetSignedBy(),
 		Actions: s.sourcePermissions(ctx, caller, row),
 	}
 	known, ok := w.Engine.KnownSource(id)

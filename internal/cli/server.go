@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -73,7 +72,8 @@ func (a *app) withConsole(opts *control.Options, flags serverFlags, shown *pflag
 	}
 	server := api.New(api.Options{
 		Dialects: opts.Dialects, Settings: opts.Settings, Namespace: namespace, URL: flags.url, Version: buildVersion(),
-		Flags: shownFlags(shown), Console: web.Handler(), Log: log, First: first, Extend: extensions,
+		Flags: shownFlags(shown), Console: web.Handler(), Log: log, First: first,
+		Extend: argocdProtocol(opts.Settings, log),
 	})
 	opts.APIHandler, opts.Noticed = server, server.Noticed
 	opts.Console = func(ctx context.Context, w *control.World) {
@@ -81,9 +81,6 @@ func (a *app) withConsole(opts *control.Options, flags serverFlags, shown *pflag
 	}
 	return nil
 }
-
-// extensions are the other protocols that the server speaks.
-func extensions(*http.ServeMux, *api.Server) {}
 
 // sayFirstPassword prints the password of a first start, this once.
 func (a *app) sayFirstPassword(password model.Secret) {

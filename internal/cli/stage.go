@@ -29,6 +29,7 @@ import (
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/controlplane"
 	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/gitserve"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/signin"
@@ -440,7 +441,7 @@ func (s *stage) startEngine(starting, working context.Context) error {
 // standIn is a Deployment without replicas that tells those who look for
 // Plumb in the cluster, as flux check does, that it runs outside of it.
 func (s *stage) standIn(ctx context.Context, health string) error {
-	for _, o := range standInObjects(s.kube.namespace, health) {
+	for _, o := range append(standInObjects(s.kube.namespace, health), argocdObjects(s.kube.argoNamespace)...) {
 		if err := s.cluster.apply(ctx, o); err != nil {
 			return fmt.Errorf("%s/%s: %w", o.GetKind(), o.GetName(), err)
 		}
@@ -468,6 +469,22 @@ func standInObjects(namespace, health string) []*unstructured.Unstructured {
 						"name": deploymentName, "image": deploymentName + ":" + imageTag(buildVersion()),
 					}}},
 				},
+			},
+		}},
+	}
+}
+
+// argocdObjects are what an installation of Argo CD begins with, so that its
+// command line finds where to put an Application.
+func argocdObjects(namespace string) []*unstructured.Unstructured {
+	all := map[string]any{"group": "*", "kind": "*"}
+	return []*unstructured.Unstructured{
+		{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}}},
+		{Object: map[string]any{
+			"apiVersion": argo.Group + "/v1alpha1", "kind": "AppProject", "metadata": map[string]any{"name": "default", "namespace": namespace},
+			"spec": map[string]any{
+				"sourceRepos": []any{"*"}, "clusterResourceWhitelist": []any{all},
+				"destinations": []any{map[string]any{"namespace": "*", "server": "*"}},
 			},
 		}},
 	}

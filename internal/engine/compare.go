@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -84,13 +85,82 @@ func (e *Engine) Session(id object.ID) (*cluster.Session, error) {
 
 // Mask copies a live object of a delivery without anything secret.
 func (e *Engine) Mask(id object.ID, live *unstructured.Unstructured) *unstructured.Unstructured {
+	return e.MaskBelow(id, live, object.ID{})
+}
+
+// MaskBelow is Mask for what the cluster made of an object of the delivery, such
+// as a Pod of a Deployment: what is secret in the one is in the other too. Zero:
+// it is not known of which.
+func (e *Engine) MaskBelow(id object.ID, live *unstructured.Unstructured, above object.ID) *unstructured.Unstructured {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	d := e.book.deliveries[id]
 	if d == nil || live == nil {
 		return object.Redact(live)
 	}
-	return d.masked(live, d.desiredOf(object.Of(live)), d.veil())
+	want := d.wantOf(object.Of(live))
+	clean := d.masked(live, want, d.veil())
+	if want == nil && !object.IsSecret(live) && d.hides(live, above) {
+		clean = object.Conceal(clean)
+	}
+	return clean
+}
+
+// Sealed reports whether an object on the local cluster is owned by a delivery
+// that has secrets in it, though it is no Secret.
+func (e *Engine) Sealed(id object.ID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en := e.book.entries[key{id: id}]
+	if en == nil || e.book.deliveries[en.owner] == nil {
+		return false
+	}
+	d := e.book.deliveries[en.owner]
+	want := d.desiredOf(id)
+	return want != nil && want.Secret || want == nil && d.decrypts()
+}
+
+// hides reports whether an object that the delivery does not want may hold what
+// was decrypted, or what is not told from it: nothing marks that in the cluster.
+// The caller holds e.mu.
+func (d *delivery) hides(live *unstructured.Unstructured, above object.ID) bool {
+	sealed := func(w *model.Desired) bool {
+		return w != nil && w.Secret && (w.ID.Group != "" || w.ID.Kind != "Secret")
+	}
+	switch {
+	case d.desired == nil || metav1.GetControllerOf(live) == nil:
+		return d.decrypts()
+	case !above.IsZero():
+		return sealed(d.wantOf(above)) || d.wantOf(above) == nil && d.decrypts()
+	}
+	for _, list := range [][]model.Desired{d.desired, d.hooks} {
+		for i := range list {
+			if ns := list[i].ID.Namespace; sealed(&list[i]) && list[i].ID.Kind != "ConfigMap" && (ns == "" || ns == live.GetNamespace()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// decrypts reports whether anything that the delivery brings may have been
+// encrypted.
+func (d *delivery) decrypts() bool {
+	return slices.ContainsFunc(d.spec.Inputs, func(in model.Input) bool { return in.Render.Decryption != nil })
+}
+
+// wantOf is an object, or a hook, as the delivery wants it; nil: it does not.
+// The caller holds e.mu.
+func (d *delivery) wantOf(id object.ID) *model.Desired {
+	if want := d.desiredOf(id); want != nil {
+		return want
+	}
+	for i := range d.hooks {
+		if d.hooks[i].ID == id {
+			return &d.hooks[i]
+		}
+	}
+	return nil
 }
 
 // veil are the values that were secret where the delivery took them from. The
@@ -322,6 +392,9 @@ func (r *run) compareExtra(ctx context.Context, c model.Claim, veil differ.Veil)
 	}
 	r.e.mu.Lock()
 	out.Live = r.d.masked(live, nil, veil)
+	if !object.IsSecret(live) && r.d.hides(live, object.ID{}) {
+		out.Live = object.Conceal(out.Live)
+	}
 	r.e.mu.Unlock()
 	if !r.spec.Policy.Prune && !r.spec.Sync.Staged {
 		out.Verb = ""
@@ -379,12 +452,7 @@ func (e *Engine) Desired(delivery, id object.ID) *unstructured.Unstructured {
 	if d == nil {
 		return nil
 	}
-	want := d.desiredOf(id)
-	for i := range d.hooks {
-		if want == nil && d.hooks[i].ID == id {
-			want = &d.hooks[i]
-		}
-	}
+	want := d.wantOf(id)
 	if want == nil {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/plan"
 )
 
 // Known is what is known of a delivery at one moment, for people to see. What
@@ -141,6 +142,9 @@ func (e *Engine) wantedObject(d *delivery, want *model.Desired) KnownObject {
 		o.Health = compared.health
 		if compared.Same {
 			o.Sync = model.Synced
+		}
+		if compared.Presence == plan.Missing {
+			o.Health = model.Health{State: model.NotFound, Reason: "NotFound"}
 		}
 	default:
 		o.Health = model.Health{State: model.NotFound, Reason: "NotFound"}

@@ -385,7 +385,6 @@ func (r *run) drift(ctx context.Context) ([]string, error) {
 	r.e.mu.Lock()
 	asked := r.d.recheck
 	r.d.recheck = asked || !l.looked && l.state.Report.Drift != nil && l.state.Report.Drift.OK
-	l.looked = true
 	r.e.mu.Unlock()
 	err := r.observe(ctx)
 	r.e.mu.Lock()
@@ -394,6 +393,7 @@ func (r *run) drift(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.looked = true
 	r.consent = r.corrections()
 	in := r.input()
 	var lines []string

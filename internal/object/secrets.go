@@ -3,6 +3,7 @@ package object
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -111,7 +112,7 @@ func holdsSecret(value any) bool {
 }
 
 // Conceal copies an object with every value masked but its identity and
-// metadata: for objects that were decrypted, or made of what was, and are no
+// metadata, where only last-applied-configuration is masked: for objects that were decrypted, or made of what was, and are no
 // Secrets.
 func Conceal(o *unstructured.Unstructured) *unstructured.Unstructured {
 	if o == nil {
@@ -120,13 +121,28 @@ func Conceal(o *unstructured.Unstructured) *unstructured.Unstructured {
 	concealed := make(map[string]any, len(o.Object))
 	for key, value := range o.Object {
 		switch key {
-		case "apiVersion", "kind", "metadata":
+		case "apiVersion", "kind":
 			concealed[key] = value
+		case "metadata":
+			concealed[key] = withoutCopy(value)
 		default:
 			concealed[key] = conceal(value)
 		}
 	}
 	return &unstructured.Unstructured{Object: concealed}
+}
+
+// withoutCopy is metadata in which the copy of the whole object is masked that
+// kubectl's client-side apply keeps there.
+func withoutCopy(metadata any) any {
+	fields, _ := metadata.(map[string]any)
+	annotations, _ := fields["annotations"].(map[string]any)
+	if _, there := annotations[lastApplied]; !there {
+		return metadata
+	}
+	fields, annotations = maps.Clone(fields), maps.Clone(annotations)
+	annotations[lastApplied], fields["annotations"] = Mask, annotations
+	return fields
 }
 
 // conceal copies a value with its scalars masked.

@@ -69,6 +69,20 @@ func TestRedactLeavesTheRest(t *testing.T) {
 	}
 }
 
+func TestConcealHidesTheCopyOfKubectl(t *testing.T) {
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": canary},
+		"metadata": map[string]any{"name": "c", "annotations": map[string]any{"note": "kept", lastApplied: `{"kind":"ConfigMap","data":{"a":"` + canary + `"}}`}},
+	}}
+	got, err := Canonical(Conceal(o).Object)
+	if err != nil || strings.Contains(string(got), canary) || !strings.Contains(string(got), `"note":"kept"`) {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if o.GetAnnotations()[lastApplied] == Mask {
+		t.Error("the original was changed")
+	}
+}
+
 func TestHoldsSecret(t *testing.T) {
 	for text, want := range map[string]bool{
 		"apiVersion: v1\nkind: Secret\n":                                          true,

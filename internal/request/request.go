@@ -124,11 +124,15 @@ func (l Look) Patch(o *unstructured.Unstructured) (Patch, error) {
 		}
 		return annotations(map[string]any{status.AnnotationRefresh: how}), nil
 	}
+	if o.GetKind() == "AppProject" {
+		return nil, errors.New("AppProject is in force at any time: there is nothing to look at")
+	}
 	asked := map[string]any{flux.AnnotationRequestedAt: l.Token}
-	if l.Force {
+	release := o.GetKind() == "HelmRelease"
+	if l.Force && release {
 		asked[AnnotationForceAt] = l.Token
 	}
-	if l.Reset {
+	if l.Reset && release {
 		asked[AnnotationResetAt] = l.Token
 	}
 	return annotations(asked), nil

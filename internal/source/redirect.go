@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"path"
 	"strings"
 
 	"plumb.dev/plumb/internal/model"
@@ -90,8 +91,8 @@ func plainAddress(address string) string {
 		return address
 	}
 	p := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")
-	if p != "" && p[0] != '/' {
-		p = "/" + p
+	if p != "" { // cleaned: what climbs out of an address with ".." is not below it
+		p = strings.TrimSuffix(path.Clean("/"+p), "/")
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host) + p
 }

@@ -35,6 +35,8 @@ func TestRedirectOf(t *testing.T) {
 		"https://charts.example.com/stable/web-1.tgz":       "http://other.example.net/web-1.tgz",
 		"https://charts.example.com/stables":                "https://mirror.example.net/charts/stables",
 		"https://charts.example.com.evil.net/a":             "",
+		"https://charts.example.com/stable/../../web":       "https://mirror.example.net/charts/web",
+		"oci://ghcr.io/team/%2e%2e/secret/web":              "oci://registry.example.net/all/ghcr.io/secret/web",
 		"http://charts.example.com":                         "",
 		"oci://quay.io/charts/web":                          "oci://registry.example.net/all/quay.io/charts/web",
 		"oci://ghcr.io/team/web":                            "http://localhost:5000/team/web",

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -239,8 +241,9 @@ func SteadyJSON(answer []byte, known map[string]string) (string, error) {
 		return "", err
 	}
 	text := indented.String()
-	for value, name := range known {
-		text = strings.ReplaceAll(text, value, name)
+	longestFirst := slices.SortedFunc(maps.Keys(known), func(a, b string) int { return len(b) - len(a) })
+	for _, value := range longestFirst {
+		text = strings.ReplaceAll(text, value, known[value])
 	}
 	text = moments.ReplaceAllString(text, `"TIME"`)
 	text = digests.ReplaceAllString(text, "HASH")

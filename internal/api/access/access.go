@@ -173,6 +173,9 @@ func (c *Caller) MayUse(resource, action, name string) Permission {
 	return Permission{Reason: d.Reason()}
 }
 
+// Can decides a request in the words of the policy, by the policy alone.
+func (c *Caller) Can(r policy.Request) bool { return c.view.Can(r).Allowed() }
+
 // Any reports whether there may be an object of a resource that the caller may
 // do this with.
 func (c *Caller) Any(resource, action string) bool { return c.view.Any(resource, action) }

@@ -285,6 +285,11 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 			return
 		}
 		synced = true
+		if name != "" && since == 0 && !slices.ContainsFunc(order, func(o *unstructured.Unstructured) bool { return o.GetName() == name }) {
+			s.tellGone(ctx, c, kind, namespace, name, func() error {
+				return send(map[string]any{"type": string(watch.Deleted), field: map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace}}})
+			})
+		}
 		sort.Slice(order, func(i, j int) bool { return qualified(order[i]) < qualified(order[j]) })
 		for _, o := range order {
 			emit(watch.Added, o)
@@ -295,6 +300,22 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 		return nil // the caller has gone, or does not take what is sent
 	}
 	return err
+}
+
+// tellGone tells of an object that is not there any more, once somebody watches
+// for its end: deletions take milliseconds, and a command line that first asks
+// whether it is still there would wait for ever. It is told to those alone who
+// may see whatever is in the namespace.
+func (s *server) tellGone(ctx context.Context, c *call, kind Kind, namespace, name string, tell func() error) {
+	resource := policy.Applications
+	if kind == KindApplicationSet {
+		resource = policy.ApplicationSets
+	}
+	if s.can(ctx, c, resource, policy.Get, policy.ApplicationObject(s.Namespace, "*", namespace, name)) {
+		if err := tell(); err != nil {
+			s.Log.Debug("a watcher has gone", "name", name, "error", err.Error())
+		}
+	}
 }
 
 func qualified(o *unstructured.Unstructured) string { return o.GetNamespace() + "/" + o.GetName() }

@@ -174,12 +174,16 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 		ref.Version = ""
 		wanted[ref] = o
 	}
+	nodes, err := s.nodes(ctx, app)
+	if err != nil {
+		return nil, err
+	}
 	out, changed := []any{}, false
 	for _, live := range objects(c.value, "liveResources") {
 		ref := Ref{Group: text(live, "group"), Kind: text(live, "kind"), Namespace: text(live, "namespace"), Name: text(live, "name")}
 		m := Managed{Ref: ref, Desired: wanted[ref]}
 		delete(wanted, ref)
-		if err := s.predict(ctx, app, &m); err != nil {
+		if err := s.predict(ctx, app, nodes, &m); err != nil {
 			return nil, err
 		}
 		changed = changed || m.Modified
@@ -191,7 +195,7 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 	}
 	for ref, o := range wanted {
 		m := Managed{Ref: ref, Desired: o}
-		if err := s.predict(ctx, app, &m); err != nil {
+		if err := s.predict(ctx, app, nodes, &m); err != nil {
 			return nil, err
 		}
 		changed = changed || m.Modified
@@ -204,11 +208,21 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 	return map[string]any{"items": out, "modified": changed}, nil
 }
 
-// predict looks at what is there, and asks the cluster what it would be.
-func (s *server) predict(ctx context.Context, app *unstructured.Unstructured, m *Managed) error {
+// predict looks at what is there, and asks the cluster what it would be. What is
+// none of the Application's is neither looked at nor asked about: a right to an
+// Application is none to whatever its controller may read.
+func (s *server) predict(ctx context.Context, app *unstructured.Unstructured, nodes []map[string]any, m *Managed) error {
 	ref := m.Ref
 	if m.Desired != nil {
 		ref = refOf(m.Desired)
+	}
+	node := nodeOf(nodes, ref)
+	if node == nil {
+		m.Predicted, m.Modified = m.Desired, m.Desired != nil
+		return nil
+	}
+	if ref.Version == "" {
+		ref.Version = text(node, "version")
 	}
 	live, err := s.Deliveries.Live(ctx, app, ref)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -268,18 +282,30 @@ func (s *server) owned(ctx context.Context, c *call, action, child string) (*uns
 
 // node is an object of the tree that is there; nil for one that is not.
 func (s *server) node(ctx context.Context, app *unstructured.Unstructured, ref Ref) (map[string]any, error) {
+	nodes, err := s.nodes(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	return nodeOf(nodes, ref), nil
+}
+
+// nodes are the objects of the tree.
+func (s *server) nodes(ctx context.Context, app *unstructured.Unstructured) ([]map[string]any, error) {
 	tree, err := s.Deliveries.Tree(ctx, app)
 	if err != nil {
 		return nil, fmt.Errorf("error getting app resources: %w", err)
 	}
-	nodes := slices.Concat(objects(tree, "nodes"), objects(tree, "orphanedNodes"))
+	return slices.Concat(objects(tree, "nodes"), objects(tree, "orphanedNodes")), nil
+}
+
+func nodeOf(nodes []map[string]any, ref Ref) map[string]any {
 	i := slices.IndexFunc(nodes, func(n map[string]any) bool {
 		return text(n, "uid") != "" && text(n, "group") == ref.Group && text(n, "kind") == ref.Kind && text(n, "namespace") == ref.Namespace && text(n, "name") == ref.Name
 	})
 	if i < 0 {
-		return nil, nil
+		return nil
 	}
-	return nodes[i], nil
+	return nodes[i]
 }
 
 func childOf(ref Ref) string { return policy.ChildObject(ref.Group, ref.Kind, ref.Namespace, ref.Name) }

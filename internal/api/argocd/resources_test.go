@@ -104,6 +104,20 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
+func TestDiffShowsNothingThatIsNotOfTheApplication(t *testing.T) {
+	s := delivered(t)
+	s.world.live[argocd.Ref{Kind: "ConfigMap", Namespace: "other", Name: "theirs"}] = manifest(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: other}, data: {a: canary-3f9a1c}}`)
+	got := s.must("reader", apps+"ServerSideDiff", map[string]any{"appName": "shop",
+		"liveResources":   []any{map[string]any{"kind": "ConfigMap", "namespace": "other", "name": "theirs"}},
+		"targetManifests": []any{`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"theirs","namespace":"other"}}`}})
+	withoutCanary(t, "ServerSideDiff", got)
+	items, _ := got["items"].([]any)
+	one, _ := items[0].(map[string]any)
+	if len(items) != 1 || one["liveState"] != "null" || one["modified"] != true {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestManagedResources(t *testing.T) {
 	s := delivered(t)
 	got := s.must("reader", apps+"ManagedResources", map[string]any{"applicationName": "shop", "kind": "Deployment"})

@@ -381,6 +381,23 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchForTheEnd: what is gone already is told to whoever may see everything.
+func TestWatchForTheEnd(t *testing.T) {
+	s := setup(t, project, defaultProject, shop)
+	client, m := s.rpc(apps+"Watch", connect.WithGRPC())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	request := connect.NewRequest(&message{m.Input, map[string]any{"name": "gone"}})
+	request.Header().Set("token", "token-reader")
+	stream, err := client.CallServerStream(ctx, request)
+	if err != nil || !stream.Receive() {
+		t.Fatal(err)
+	}
+	if got := stream.Msg().value; got["type"] != "DELETED" || pick(got, "application", "metadata", "name") != "gone" {
+		t.Errorf("got %v", got)
+	}
+}
+
 // TestWebIsNotCompressed: argocd --grpc-web says that it takes compressed
 // messages, and does not.
 func TestWebIsNotCompressed(t *testing.T) {

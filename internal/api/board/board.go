@@ -26,9 +26,6 @@ type Shape[T any] struct {
 	Text func(row T) string
 	// Labels are those of the declared object.
 	Labels func(row T) map[string]string
-	// Gist is what remains of a row that has changed or gone: as much as says who
-	// may see it.
-	Gist func(row T) T
 	// Worse orders rows without an order of their own: below 0 where a comes
 	// first.
 	Worse func(a, b T) int
@@ -55,12 +52,12 @@ type row[T any] struct {
 type change[T any] struct {
 	seq uint64
 	id  object.ID
-	was T // gist of the row before; only where had
+	was row[T] // before; only where had
 	had bool
 }
 
 // kept bounds the log: who is further behind is sent everything.
-const kept = 16 << 10
+const kept = 4 << 10
 
 // New makes an empty board. epoch tells it from earlier ones of this process
 // and others.
@@ -75,7 +72,7 @@ func (b *Board[T]) Put(id object.ID, value T) {
 	defer b.mu.Unlock()
 	was, had := b.rows[id]
 	b.rows[id] = row[T]{value, text}
-	b.note(id, was.value, had)
+	b.note(id, was, had)
 }
 
 // Remove takes the row of an object away, if there is one.
@@ -87,7 +84,7 @@ func (b *Board[T]) Remove(id object.ID) {
 		return
 	}
 	delete(b.rows, id)
-	b.note(id, was.value, true)
+	b.note(id, was, true)
 }
 
 // Get is the row of an object; false when there is none.
@@ -99,16 +96,12 @@ func (b *Board[T]) Get(id object.ID) (T, bool) {
 }
 
 // note remembers a change and wakes whoever follows. The caller holds b.mu.
-func (b *Board[T]) note(id object.ID, was T, had bool) {
+func (b *Board[T]) note(id object.ID, was row[T], had bool) {
 	b.seq++
-	c := change[T]{seq: b.seq, id: id, had: had}
-	if had {
-		c.was = b.shape.Gist(was)
-	}
 	if len(b.log) == kept {
 		b.log = slices.Delete(b.log, 0, kept/4)
 	}
-	b.log = append(b.log, c)
+	b.log = append(b.log, change[T]{seq: b.seq, id: id, was: was, had: had})
 	close(b.news)
 	b.news = make(chan struct{})
 }
@@ -308,7 +301,7 @@ func (b *Board[T]) revision(seq uint64) string {
 type Delta[T any] struct {
 	Reset    bool // Changed is all there is
 	Changed  []T
-	Removed  []object.ID // of rows that visible let through; some may never have been sent
+	Removed  []object.ID // that the answer had at the revision, and has no more
 	Revision string
 }
 
@@ -340,7 +333,7 @@ func (b *Board[T]) Since(revision string, q Query, visible func(T) bool) (Delta[
 		// The first change of a row says how it was when the revision was told.
 		if r, ok := b.rows[c.id]; ok && passes(r) {
 			delta.Changed = append(delta.Changed, r.value)
-		} else if c.had && visible(c.was) {
+		} else if c.had && passes(c.was) {
 			delta.Removed = append(delta.Removed, c.id)
 		}
 	}

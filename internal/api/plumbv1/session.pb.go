@@ -64,7 +64,7 @@ type GetSignInResponse struct {
 	OidcName      string                 `protobuf:"bytes,2,opt,name=oidc_name,json=oidcName,proto3" json:"oidc_name,omitempty"` // what to call the identity provider; "" where there is none
 	OidcUrl       string                 `protobuf:"bytes,3,opt,name=oidc_url,json=oidcUrl,proto3" json:"oidc_url,omitempty"`    // where to send the browser, "/auth/login"
 	Anonymous     bool                   `protobuf:"varint,4,opt,name=anonymous,proto3" json:"anonymous,omitempty"`              // one may look without signing in
-	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`                         // where the first password is to be found, as long as nobody has signed in with it
+	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`                         // a command that prints the first password of admin, as long as nobody has signed in with it
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -23,9 +23,6 @@ var Deliveries = board.Shape[*plumbv1.Delivery]{
 		}, "\n")
 	},
 	Labels: (*plumbv1.Delivery).GetLabels,
-	Gist: func(d *plumbv1.Delivery) *plumbv1.Delivery {
-		return &plumbv1.Delivery{Ref: d.GetRef(), Project: d.GetProject()}
-	},
 	Worse: func(a, b *plumbv1.Delivery) int {
 		return cmp.Or(urgency(b)-urgency(a), byName(a.GetRef(), b.GetRef()))
 	},
@@ -117,7 +114,6 @@ var Sources = board.Shape[*plumbv1.Source]{
 		}, "\n")
 	},
 	Labels: (*plumbv1.Source).GetLabels,
-	Gist:   func(s *plumbv1.Source) *plumbv1.Source { return &plumbv1.Source{Ref: s.GetRef()} },
 	Worse: func(a, b *plumbv1.Source) int {
 		return cmp.Or(Severity(b.GetHealth().GetState())-Severity(a.GetHealth().GetState()), byName(a.GetRef(), b.GetRef()))
 	},

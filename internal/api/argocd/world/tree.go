@@ -16,7 +16,6 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/model"
-	"plumb.dev/plumb/internal/object"
 )
 
 // below are the kinds that the cluster makes of what is delivered, from the top.
@@ -47,7 +46,8 @@ func (w *world) Tree(ctx context.Context, app *unstructured.Unstructured) (map[s
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{engine: e, app: idOf(app), refs: map[types.UID]map[string]any{}}
+	id := idOf(app)
+	t := &tree{refs: map[types.UID]map[string]any{}, judge: func(o *unstructured.Unstructured) model.Health { return e.HealthOf(id, o) }}
 	var namespaces []string
 	for i := range known.Objects {
 		o := &known.Objects[i]
@@ -76,10 +76,9 @@ func (w *world) Tree(ctx context.Context, app *unstructured.Unstructured) (map[s
 
 // tree is being put together.
 type tree struct {
-	engine *engine.Engine
-	app    object.ID
-	nodes  []any
-	refs   map[types.UID]map[string]any // of what is in it
+	judge func(*unstructured.Unstructured) model.Health
+	nodes []any
+	refs  map[types.UID]map[string]any // of what is in it
 }
 
 // own adds an object that the Application delivers.
@@ -125,7 +124,7 @@ func (t *tree) child(o *unstructured.Unstructured) {
 		"createdAt": o.GetCreationTimestamp().UTC().Format(time.RFC3339),
 	}
 	t.refs[o.GetUID()] = refOf(node)
-	if health := healthOf(t.engine.HealthOf(t.app, o)); health != nil {
+	if health := healthOf(t.judge(o)); health != nil {
 		node["health"] = health
 	}
 	if gvk.Kind == "Pod" {

@@ -305,11 +305,20 @@ func (w *writer) edits() model.Edits {
 	_, refreshed := out.Annotations[AnnotationRefresh]
 	if w.news() || refreshed || out.Fields != nil {
 		if w.report.Compared || w.failed() || w.status["reconciledAt"] == nil {
-			w.status["reconciledAt"] = timestamp(w.report.At)
+			w.status["reconciledAt"] = timestamp(w.looked())
 		}
 		out.Status = w.status
 	}
 	return out
+}
+
+// looked is when the delivery was looked at: not before the end of its last
+// operation, since command lines that wait for a sync go on until then.
+func (w *writer) looked() time.Time {
+	if op := w.report.Operation; op != nil && op.Finished.After(w.report.At) {
+		return op.Finished
+	}
+	return w.report.At
 }
 
 // news reports whether the status tells anything new but when it was looked at.

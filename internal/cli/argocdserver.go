@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"plumb.dev/plumb/internal/api"
+	argoapi "plumb.dev/plumb/internal/api/argocd"
+	argoworld "plumb.dev/plumb/internal/api/argocd/world"
+	clusters "plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/argo"
+	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/signin"
+)
+
+// argocdProtocol is what Argo CD's own command line speaks, behind the same door
+// as everything else.
+func argocdProtocol(settings dialect.Settings, log *slog.Logger) func(*http.ServeMux, *api.Server) {
+	return func(mux *http.ServeMux, s *api.Server) {
+		local := func() *clusters.Cluster {
+			if w := s.World(); w != nil {
+				return w.Local
+			}
+			return nil
+		}
+		running := func() *engine.Engine {
+			if w := s.World(); w != nil {
+				return w.Engine
+			}
+			return nil
+		}
+		handler, err := argoapi.New(argoapi.Options{
+			Door: s.Door(), Guard: argocdGuard{s}, Objects: argoapi.InCluster(local),
+			Deliveries: argoworld.New(argoworld.Options{Engine: running, Local: local, Dialect: argo.New(), Settings: settings}),
+			Audit: func(ctx context.Context, deed argoapi.Deed) {
+				s.Record(ctx, deed.Who.Name, deed.Action, object.ID{
+					Group: deed.Kind.Group, Kind: deed.Kind.Kind, Namespace: deed.Namespace, Name: deed.Name,
+				}, deed.Detail)
+			},
+			Namespace: s.Control(), Version: buildVersion(), Log: log,
+		})
+		if err != nil {
+			panic(err) // the messages are embedded, and tested
+		}
+		paths, err := argoapi.Paths()
+		if err != nil {
+			panic(err)
+		}
+		for _, path := range paths {
+			mux.Handle(path, handler)
+		}
+	}
+}
+
+// argocdGuard asks the policy in Argo CD's own words. The cluster's RBAC is not
+// asked: upstream's server does not know it either.
+type argocdGuard struct{ server *api.Server }
+
+func (g argocdGuard) Can(_ context.Context, who signin.Principal, r policy.Request) bool {
+	return g.server.Guard().Caller(who).Can(r)
+}
