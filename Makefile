@@ -185,7 +185,7 @@ $(CHROMIUM):
 
 .PHONY: e2e
 e2e: build $(CHROMIUM) ## the console in Chromium against plumb up: a newcomer's story, and axe on every page
-	@$(call slowly,the console in a browser,cd web && npm run --silent e2e:cluster)
+	@mkdir -p $(OUT); $(call slowly,the console in a browser,cd web && PLUMB=$(BIN)/plumb PLUMB_E2E_OUT=$(OUT) npm run --silent e2e:cluster)
 
 .PHONY: scenario
 scenario: build ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)

@@ -85,11 +85,17 @@ func (s *story) signIn(ctx context.Context, api *stage.API, name, password strin
 	if err != nil {
 		return err
 	}
-	var answer []byte
-	err = poll(ctx, func() error {
+	// Each try before the server knows the account counts as a wrong password, of
+	// which it takes a few.
+	answer, err := api.Call(ctx, "SignIn", body)
+	for pause := apiPause; err != nil && pause < 4*time.Second; pause *= 4 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 		answer, err = api.Call(ctx, "SignIn", body)
-		return err
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("sign in as %s: %w", name, err)
 	}
@@ -126,6 +132,17 @@ func (th *theatre) firstPassword(ctx context.Context) (namespace, password strin
 			}
 			if o == nil {
 				continue
+			}
+			// It is written down before it is in force.
+			settings, err := th.kube.Get(ctx, stage.Name{Kind: "secret", Namespace: namespace, Name: "argocd-secret"})
+			if err != nil {
+				return err
+			}
+			if settings == nil {
+				return errors.New("there are no settings of sign-in yet")
+			}
+			if hashes, _ := settings.Object["data"].(map[string]any); hashes["admin.password"] == nil {
+				return errors.New("admin's first password is not in force yet")
 			}
 			data, _ := o.Object["data"].(map[string]any)
 			text, _ := data["password"].(string)

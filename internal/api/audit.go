@@ -34,8 +34,11 @@ func cut(text string, limit int) string {
 }
 
 // Record writes down what a person did by another protocol.
-func (s *Server) Record(ctx context.Context, actor, action string, on object.ID, note string) {
-	s.audit(ctx, entry{Actor: actor, Action: action, Object: on, Message: note})
+func (s *Server) Record(ctx context.Context, actor, action string, on object.ID, refused bool, note string) {
+	if refused && on.IsZero() {
+		on = refusedSignIns
+	}
+	s.audit(ctx, entry{Actor: actor, Action: action, Object: on, Message: note, Failed: refused})
 }
 
 // audit writes down what a person did, or tried to do, in the journal and in the

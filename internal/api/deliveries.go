@@ -170,7 +170,7 @@ func (s deliveryService) WatchDeliveries(ctx context.Context, m *plumbv1.WatchDe
 	if err != nil {
 		return err
 	}
-	q.Limit, q.Skip = 1, 0 // for the numbers alone
+	q.Numbers = true
 	since, inForce := m.GetSince(), s.guard.Policy()
 	caller := callerOf(ctx)
 	for first := true; ; first = false {

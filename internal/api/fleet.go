@@ -25,11 +25,11 @@ func (s fleetService) GetOverview(ctx context.Context, _ *plumbv1.GetOverviewReq
 		return nil, err
 	}
 	caller := callerOf(ctx)
-	page, err := s.deliveries.List(board.Query{Facets: true, Limit: 1}, s.visibleDeliveries(ctx, caller))
+	page, err := s.deliveries.List(board.Query{Facets: true, Numbers: true}, s.visibleDeliveries(ctx, caller))
 	if err != nil {
 		return nil, err
 	}
-	sources, err := s.sources.List(board.Query{Facets: true, Limit: 1}, s.visibleSources(ctx, caller))
+	sources, err := s.sources.List(board.Query{Facets: true, Numbers: true}, s.visibleSources(ctx, caller))
 	if err != nil {
 		return nil, err
 	}

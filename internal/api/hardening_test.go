@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"plumb.dev/plumb/internal/object"
@@ -28,7 +29,7 @@ func ask(s *Server, method, path, body string, change ...func(*http.Request)) *h
 
 func TestEveryAnswerIsHardened(t *testing.T) {
 	s := matrixServer(t)
-	for _, path := range []string{"/openapi.json", "/plumb.v1.SessionService/GetMe", "/nowhere", "/auth/login"} {
+	for _, path := range []string{"/openapi.json", "/plumb.v1.SessionService/GetMe", "/nowhere"} {
 		h := ask(s, http.MethodPost, path, "{}").Header()
 		for name, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
@@ -62,6 +63,19 @@ func TestNothingIsAnsweredWithoutASession(t *testing.T) {
 			t.Errorf("%s: %d %s", procedure, w.Code, w.Body)
 		}
 	}
+}
+
+// TestAReplicaThatDoesNotLeadAnswers: nobody is kept waiting for settings that
+// it has not been told.
+func TestAReplicaThatDoesNotLeadAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Namespace: "plumb-system"})
+		start := time.Now()
+		w := ask(s, http.MethodPost, "/plumb.v1.DeliveryService/ListDeliveries", "{}", func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") })
+		if w.Code != http.StatusServiceUnavailable || time.Since(start) > time.Minute {
+			t.Errorf("%d after %s: %s", w.Code, time.Since(start), w.Body)
+		}
+	})
 }
 
 func TestRequestsAreBounded(t *testing.T) {

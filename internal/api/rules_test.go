@@ -80,7 +80,7 @@ g, olga, role:operator
 
 // matrixServer has two deliveries of each dialect, in two projects and two
 // namespaces.
-func matrixServer(t *testing.T) *Server {
+func matrixServer(t testing.TB) *Server {
 	t.Helper()
 	s := New(Options{Dialects: []dialect.Dialect{flux.New(), argo.New()}, Namespace: "plumb-system"})
 	config, findings := policy.FromConfigMap(map[string]string{"policy.csv": matrixPolicy})
@@ -94,6 +94,7 @@ func matrixServer(t *testing.T) *Server {
 			{"system:serviceaccount:ci:robot", "get", "applications", ""},
 		},
 	})
+	s.feed.Put(signin.Data{Secret: map[string][]byte{"server.secretkey": []byte("a key that is long enough for tests")}})
 	s.guard.SetPolicy(policy.Compile(config, []policy.Project{{Namespace: "argocd", Name: "shop", Roles: []policy.Role{{
 		Name: "ci", Policies: []string{"p, proj:shop:ci, applications, sync, shop/web, allow", "p, proj:shop:ci, applications, get, shop/*, allow"},
 	}}}}))

@@ -134,7 +134,7 @@ func New(opts Options) *Server {
 		Plural: s.plural,
 	})
 	s.door = signin.New(signin.Options{
-		Settings: s.feed, Writer: secretWriter{s}, Projects: projectTokens{s}, Reviewer: reviewer{s},
+		Settings: promptly{s.feed}, Writer: secretWriter{s}, Projects: projectTokens{s}, Reviewer: reviewer{s},
 		Namespace: s.control(), URL: opts.URL, Log: s.log,
 	})
 	s.handler = s.handlers()

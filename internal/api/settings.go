@@ -249,6 +249,20 @@ func (s *Server) start(ctx context.Context) {
 	close(s.started)
 }
 
+// promptly gives up on settings that nobody has told yet, so that callers of a
+// replica that does not lead are not kept waiting.
+type promptly struct{ *signin.Feed }
+
+// settingsTime bounds the wait for settings.
+const settingsTime = 5 * time.Second
+
+// Settings are the newest ones.
+func (p promptly) Settings(ctx context.Context) (signin.Data, error) {
+	ctx, cancel := context.WithTimeout(ctx, settingsTime)
+	defer cancel()
+	return p.Feed.Settings(ctx)
+}
+
 // secretData decodes the data of a Secret.
 func secretData(o *unstructured.Unstructured) map[string][]byte {
 	data, _, _ := unstructured.NestedStringMap(o.Object, "data")

@@ -37,9 +37,8 @@ func argocdProtocol(settings dialect.Settings, log *slog.Logger) func(*http.Serv
 			Door: s.Door(), Guard: argocdGuard{s}, Objects: argoapi.InCluster(local),
 			Deliveries: argoworld.New(argoworld.Options{Engine: running, Local: local, Dialect: argo.New(), Settings: settings}),
 			Audit: func(ctx context.Context, deed argoapi.Deed) {
-				s.Record(ctx, deed.Who.Name, deed.Action, object.ID{
-					Group: deed.Kind.Group, Kind: deed.Kind.Kind, Namespace: deed.Namespace, Name: deed.Name,
-				}, deed.Detail)
+				on := object.ID{Group: deed.Kind.Group, Kind: deed.Kind.Kind, Namespace: deed.Namespace, Name: deed.Name}
+				s.Record(ctx, deed.Who.Name, deed.Action, on, deed.Refused, deed.Detail)
 			},
 			Namespace: s.Control(), Version: buildVersion(), Log: log,
 		})

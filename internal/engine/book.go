@@ -131,6 +131,7 @@ type delivery struct {
 	recheck  bool // a person asked: look at every object once
 	handled  string
 	report   *model.Report // last
+	recorded string        // result of the last entry in the history, since the start
 	health   *settling     // while health is awaited
 	failures int           // in a row, for backing off
 	timer    *time.Timer

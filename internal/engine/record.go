@@ -18,7 +18,7 @@ func (r *run) record(rep *model.Report) {
 			changes = append(changes, journal.Change{Verb: o.Verb, Object: o.Object, Why: o.Why})
 		}
 	}
-	if len(changes) == 0 && (rep.Fault == nil || rep.Fault.Waiting) {
+	if len(changes) == 0 && (rep.Fault == nil || rep.Fault.Waiting) && !r.mended(rep) {
 		return
 	}
 	entry := journal.History{
@@ -31,7 +31,18 @@ func (r *run) record(rep *model.Report) {
 	case rep.Running:
 		entry.Result, entry.Message = "Progressing", rep.Message
 	}
+	r.e.mu.Lock()
+	r.d.recorded = entry.Result
+	r.e.mu.Unlock()
 	r.e.opts.Journal.Record(entry)
+}
+
+// mended reports whether a run that changed nothing ends what the last entry of
+// the history told of: work under way, or a failure.
+func (r *run) mended(rep *model.Report) bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return rep.Phase == model.PhaseDone && rep.Fault == nil && r.d.recorded != "" && r.d.recorded != "Succeeded"
 }
 
 // awaitKind remembers how to stop waiting for a kind that is not served yet. A

@@ -4,11 +4,15 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"embed"
 	"io/fs"
+	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,6 +46,7 @@ func Handler() http.Handler {
 	if err != nil {
 		index = []byte(missing)
 	}
+	packed := &pack{files: map[string][]byte{}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			http.Error(w, "there is nothing like that here", http.StatusNotFound)
@@ -52,7 +57,9 @@ func Handler() http.Handler {
 			if strings.HasPrefix(name, "assets/") {
 				w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 			}
-			http.ServeFileFS(w, r, files, name)
+			if !packed.serve(w, r, files, name) {
+				http.ServeFileFS(w, r, files, name)
+			}
 			return
 		}
 		if strings.HasPrefix(name, "assets/") || strings.HasPrefix(name, "api/") {
@@ -63,4 +70,55 @@ func Handler() http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		http.ServeContent(w, r, page, time.Time{}, bytes.NewReader(index))
 	})
+}
+
+// pack holds files as gzip has them, once somebody has asked for them. They are
+// few, and never change.
+type pack struct {
+	mu    sync.Mutex
+	files map[string][]byte
+}
+
+// serve answers with the compressed form of a file; false where the client or
+// the file is better off without.
+func (p *pack) serve(w http.ResponseWriter, r *http.Request, files fs.FS, name string) bool {
+	kind := mime.TypeByExtension(path.Ext(name))
+	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") || !strings.HasPrefix(kind, "text/") && path.Ext(name) != ".svg" {
+		return false
+	}
+	body, err := p.get(files, name)
+	if err != nil {
+		return false
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Encoding", "gzip")
+	h.Add("Vary", "Accept-Encoding")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+	return true
+}
+
+func (p *pack) get(files fs.FS, name string) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if body, ok := p.files[name]; ok {
+		return body, nil
+	}
+	plain, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	p.files[name] = out.Bytes()
+	return p.files[name], nil
 }

@@ -174,6 +174,7 @@ type Deed struct {
 	Kind   Kind
 	// Namespace and Name are those of the declared object.
 	Namespace, Name string
+	Refused         bool   // it was tried, and not allowed
 	Detail          string // a sentence without its subject, such as "initiated sync to main (0a1b2c3)"
 }
 

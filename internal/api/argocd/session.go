@@ -21,6 +21,7 @@ func (s *server) signIn(ctx context.Context, c *call) (map[string]any, error) {
 		return nil, failed(connect.CodeUnauthenticated, "no credentials supplied")
 	}
 	token, err := s.Door.Login(ctx, name, password)
+	s.note(ctx, Deed{Who: signin.Principal{Name: name}, Action: "login", Refused: err != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -32,11 +33,21 @@ func (s *server) signIn(ctx context.Context, c *call) (map[string]any, error) {
 	return map[string]any{"token": string(token.Reveal())}, nil
 }
 
+// note hands a deed to whoever keeps account.
+func (s *server) note(ctx context.Context, deed Deed) {
+	if s.Audit != nil {
+		s.Audit(ctx, deed)
+	}
+}
+
 // signOut ends the session that the call was made with. The command line forgets
 // its token by itself; ours is void from then on.
 func (s *server) signOut(ctx context.Context, c *call) (map[string]any, error) {
 	if err := s.Door.Logout(ctx, c.request); err != nil {
 		return nil, err
+	}
+	if c.signedIn {
+		s.note(ctx, Deed{Who: c.who, Action: "logout"})
 	}
 	if c.response != nil {
 		http.SetCookie(c.response, &http.Cookie{Name: signin.CookieName, Path: "/", MaxAge: -1, HttpOnly: true})

@@ -115,6 +115,7 @@ type Query struct {
 	Limit    int             // rows of the page; 0: all
 	Skip     int
 	Facets   bool
+	Numbers  bool // of the answer, without rows
 }
 
 // Page is an answer.
@@ -167,8 +168,11 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 		}
 	}
 	b.mu.RUnlock()
-	slices.SortFunc(matching, order)
 	page.Total = len(matching)
+	if q.Numbers {
+		matching = nil
+	}
+	slices.SortFunc(matching, order)
 	start := min(max(q.Skip, 0), len(matching))
 	end := len(matching)
 	if q.Limit > 0 {

@@ -76,6 +76,7 @@ func TestList(t *testing.T) {
 		{"the other way round; equals in the shape's order", Query{OrderBy: "color desc"}, public, "crown dove anchor bear", 4},
 		{"the first page", Query{Limit: 2}, public, "anchor bear", 4},
 		{"the second", Query{Limit: 2, Skip: 2}, public, "crown dove", 4},
+		{"numbers alone", Query{Numbers: true}, public, "", 4},
 		{"behind the last", Query{Limit: 2, Skip: 9}, public, "", 4},
 		{"before the first", Query{Limit: 1, Skip: -3}, public, "anchor", 4},
 	} {

@@ -184,9 +184,11 @@ func raise(row *plumbv1.Delivery, state string, fault *model.Fault) {
 	}
 }
 
+var worstLast = []string{Healthy, Suspended, Progressing, Missing, Unknown, Degraded}
+
 // Severity ranks health: what is worst is what a delivery is.
 func Severity(state string) int {
-	return slices.Index([]string{Healthy, Suspended, Progressing, Missing, Unknown, Degraded}, state)
+	return slices.Index(worstLast, state)
 }
 
 // HealthOf puts a judgement into the words of rows. What has no health of its

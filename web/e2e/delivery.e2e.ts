@@ -1,0 +1,79 @@
+// The page of a delivery in a real browser: axe on all of its tabs, the graph by
+// keyboard and with 2,000 objects, the object panel.
+import { AxeBuilder } from "@axe-core/playwright";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deliveryPath, keyOf, refOf, type DeliveryTab } from "../src/api/refs";
+import type { Delivery } from "../src/gen/plumb/v1/deliveries_pb";
+import { openBrowser, sizes, startMock } from "./browser";
+
+let mock: Awaited<ReturnType<typeof startMock>>;
+beforeAll(async () => void (mock = await startMock({ signedIn: true, count: 1_500 })));
+afterAll(() => mock.stop());
+
+const find = (fits: (d: Delivery) => boolean) => mock.world.deliveries.find(fits)!;
+const failed = () => find((d) => d.reason === "HealthCheckFailed" && d.ref!.kind === "Kustomization" && d.objects > 8);
+const deployment = (d: Delivery) => keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: d.ref!.name }));
+const at = (d: Delivery, tab: DeliveryTab, query = "") => mock.url + deliveryPath(d.ref!, tab) + query;
+
+describe.each([["light", "desktop"], ["dark", "desktop"], ["light", "phone"]] as const)("in %s on a %s", (theme, size) => {
+  it("has nothing that axe finds serious", { timeout: 300_000 }, async () => {
+    const browser = await openBrowser({ colorScheme: theme, viewport: sizes[size] });
+    const page = await browser.newPage();
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(error.message));
+    const d = failed();
+    const object = `?object=${encodeURIComponent(deployment(d))}`;
+    const addresses = [...(["overview", "graph", "diff", "history", "events", "logs", "manifest"] as const).map((tab) => at(d, tab)), at(d, "graph", object), at(find((d) => !!d.hold), "overview")];
+    const serious: string[] = [];
+    for (const address of addresses) {
+      await page.goto(address);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.waitForLoadState("networkidle", { timeout: 1_500 }).catch(() => {});
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      serious.push(...violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${address}: ${v.id}: ${v.nodes[0]?.html}`));
+    }
+    await browser.quit();
+    expect(serious).toEqual([]);
+    expect(errors).toEqual([]);
+  });
+});
+
+describe("the graph", () => {
+  it("is walked through and opened by keyboard, and closed again", async () => {
+    const browser = await openBrowser();
+    const page = await browser.newPage();
+    const d = failed();
+    await page.goto(at(d, "graph"));
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute("data-item"));
+    await page.locator("[data-graph] [data-item][tabindex='0']").focus();
+    expect(await focused()).toBe(keyOf(d.ref));
+    await page.keyboard.press("ArrowRight");
+    await expect.poll(focused).toBe(deployment(d));
+    await page.keyboard.press("Enter");
+    const panel = page.getByRole("complementary", { name: `Deployment ${d.ref!.name}` });
+    await panel.waitFor();
+    expect(new URL(page.url()).searchParams.get("object")).toBe(deployment(d));
+    expect(await focused()).toBe(deployment(d));
+    await page.keyboard.press("Escape");
+    await panel.waitFor({ state: "detached" });
+    expect(await focused()).toBe(deployment(d));
+    await browser.quit();
+  });
+
+  it("renders only what is seen of 2,000 objects, near and from afar", async () => {
+    const browser = await openBrowser();
+    const page = await browser.newPage();
+    const big = find((d) => d.ref!.kind === "Kustomization" && d.health?.state === "Healthy");
+    mock.world.change(big, (d) => (d.objects = 3_000));
+    await page.goto(at(big, "graph", "?fold=no"));
+    const cards = page.locator("[data-graph] [data-item]");
+    await cards.first().waitFor();
+    expect(Number(/\d+/.exec((await page.getByText(/^\d+ objects$/).textContent())!)![0])).toBeGreaterThan(1_500);
+    const near = await cards.count();
+    expect(near).toBeGreaterThan(5);
+    expect(near).toBeLessThan(80);
+    await page.keyboard.press("f");
+    await expect.poll(() => cards.count()).toBeLessThan(5);
+    await browser.quit();
+  });
+});

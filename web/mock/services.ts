@@ -1,0 +1,156 @@
+// Plumb's services over the generated world.
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { keyOf, refOf } from "../src/api/refs";
+import type { ObjectRef } from "../src/gen/plumb/v1/common_pb";
+import { DeliveryService, ListDeliveriesResponseSchema, WatchDeliveriesResponseSchema, type WatchDeliveriesRequest, type WatchGraphRequest } from "../src/gen/plumb/v1/deliveries_pb";
+import { FleetService, type Hit } from "../src/gen/plumb/v1/fleet_pb";
+import { SessionService } from "../src/gen/plumb/v1/session_pb";
+import { act } from "./actions";
+import { detailOf, diffOf, explain, historyOf, objectOf } from "./details";
+import { activityFields, clustersOf, projectsOf, settings, sourceFields } from "./fleet";
+import { logLines } from "./logs";
+import { nodesOf } from "./objects";
+import { deliveryFields, facetsOf, matches, page } from "./query";
+import type { World } from "./world";
+
+export interface MockOptions {
+  signedIn?: boolean; // no sign-in page: everybody is admin
+}
+
+const passwords: Record<string, string> = { admin: "plumb", viewer: "plumb" };
+const allPages = ["deliveries", "sources", "clusters", "projects", "activity", "settings"];
+
+export function routes(world: World, { signedIn = false }: MockOptions = {}) {
+  const who = (context: HandlerContext): string => {
+    const name = /plumb_mock=(\w+)/.exec(context.requestHeader.get("Cookie") ?? "")?.[1];
+    if (name && passwords[name]) return name;
+    if (signedIn) return "admin";
+    throw new ConnectError("sign in first", Code.Unauthenticated);
+  };
+  const found = (ref: ObjectRef | undefined) => {
+    const delivery = world.delivery(ref);
+    if (!delivery) throw new ConnectError(`${ref?.kind} ${ref?.namespace}/${ref?.name} is not there`, Code.NotFound);
+    return delivery;
+  };
+
+  return (router: ConnectRouter) => {
+    router.service(SessionService, {
+      getSignIn: () => ({ local: true, oidcName: "Example Corp", oidcUrl: "/auth/login", hint: "The first password of admin: kubectl -n plumb-system get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d", version: settings.version }),
+      signIn({ username, password }, context) {
+        if (passwords[username] !== password) throw new ConnectError("the name or the password is wrong", Code.Unauthenticated);
+        context.responseHeader.set("Set-Cookie", `plumb_mock=${username}; Path=/; HttpOnly; SameSite=Lax`);
+        return { expires: timestampFromMs(Date.now() + 86_400_000) };
+      },
+      signOut(_, context) {
+        context.responseHeader.set("Set-Cookie", "plumb_mock=; Path=/; Max-Age=0");
+        return {};
+      },
+      getMe(_, context) {
+        const name = who(context);
+        return { name, groups: name === "viewer" ? ["readers"] : ["admins"], kind: "account", pages: name === "viewer" ? allPages.slice(0, 5) : allPages };
+      },
+    });
+
+    router.service(DeliveryService, {
+      listDeliveries({ query, facets }, context) {
+        who(context);
+        const { rows, total, next } = page(deliveryFields, query, world.deliveries);
+        return create(ListDeliveriesResponseSchema, { deliveries: rows, totalSize: total, nextPageToken: next, facets: facets ? facetsOf(deliveryFields, query, world.deliveries) : [], revision: String(world.revision) });
+      },
+      watchDeliveries: (request, context) => (who(context), watchDeliveries(world, request, context)),
+      getDelivery: ({ ref }, context) => detailOf(world, found(ref), who(context) === "viewer"),
+      watchGraph: (request, context) => (who(context), watchGraph(world, request, context)),
+      getDiff: ({ ref, object, all }, context) => (who(context), diffOf(found(ref), object, all)),
+      explain: ({ ref, object }, context) => (who(context), explain(world, found(ref), object)),
+      getHistory: ({ ref }, context) => historyOf(found(ref), who(context) === "viewer"),
+      getObject: ({ ref, object }, context) => (who(context), objectOf(found(ref), object)),
+      streamLogs: (request, context) => (who(context), logLines(found(request.ref), request, context.signal)),
+      act: (request, context) => act(world, found(request.ref), request, who(context), who(context) === "viewer"),
+    });
+
+    router.service(FleetService, {
+      getOverview: (_, context) => (who(context), { deliveries: world.deliveries.length, facets: facetsOf(deliveryFields, undefined, world.deliveries, ["dialect", "health", "sync", "cluster", "project"]), sources: world.sources.length, sourcesFailing: world.sources.filter((s) => s.health?.state === "Degraded").length, clusters: clustersOf([]).length, held: world.deliveries.filter((d) => d.hold).length }),
+      listSources({ query, facets }, context) {
+        who(context);
+        const { rows, total, next } = page(sourceFields, query, world.sources);
+        return { sources: rows, totalSize: total, nextPageToken: next, facets: facets ? facetsOf(sourceFields, query, world.sources) : [] };
+      },
+      getSource({ ref }, context) {
+        const readOnly = who(context) === "viewer";
+        const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
+        if (!source) throw new ConnectError(`${ref?.kind} ${ref?.namespace}/${ref?.name} is not there`, Code.NotFound);
+        const broken = source.health?.state === "Degraded";
+        const permission = (allowed: boolean, reason: string) => ({ allowed: allowed && !readOnly, reason: readOnly ? "viewer may only look." : allowed ? "" : reason });
+        return { source, fault: broken ? { reason: source.reason, message: source.message, advice: "Renew the credential in Secret flux-system/logistics-git.", severity: "error" } : undefined, conditions: [{ type: "Ready", status: broken ? "False" : "True", reason: source.reason, message: source.message, since: source.fetched }], readers: world.deliveries.filter((d) => (d.source?.ref ? keyOf(d.source.ref) === keyOf(ref) : source.ref!.kind === "Secret" && d.source?.url === source.url)).slice(0, 200), manifest: `apiVersion: source.toolkit.fluxcd.io/v1\nkind: ${source.ref!.kind}\nmetadata:\n  name: ${source.ref!.name}\n  namespace: ${source.ref!.namespace}\nspec:\n  interval: 1m\n  url: ${source.url}\n  ref:\n    branch: main\n  secretRef:\n    name: git-credentials\n`, actions: { refresh: permission(true, ""), suspend: permission(!source.suspended, "It is suspended already."), resume: permission(source.suspended, "It is not suspended.") }, verified: source.commit && !broken ? "Ann Lee <ann@example.org>" : "" };
+      },
+      actOnSource({ ref, action }, context) {
+        if (who(context) === "viewer") throw new ConnectError(`viewer may not ${action} ${ref?.kind} ${ref?.name}`, Code.PermissionDenied);
+        const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
+        if (source && action !== "refresh") Object.assign(source, { suspended: action === "suspend", health: { ...source.health!, state: action === "suspend" ? "Suspended" : "Healthy" } });
+        return { message: action === "refresh" ? `Looking at ${ref?.name}` : `${ref?.name}: ${action} done` };
+      },
+      listClusters: (_, context) => (who(context), { clusters: clustersOf(world.deliveries) }),
+      listProjects: (_, context) => (who(context), { projects: projectsOf(world.deliveries) }),
+      listActivity({ query, since, until }, context) {
+        who(context);
+        const between = world.activities.filter((a) => (!since || a.time!.seconds >= since.seconds) && (!until || a.time!.seconds < until.seconds));
+        const { rows, next } = page(activityFields, query, between);
+        return { activities: rows, nextPageToken: next };
+      },
+      search({ text, limit }, context) {
+        who(context);
+        return { hits: search(world, text, limit || 20) as Hit[] };
+      },
+      getSettings(_, context) {
+        if (who(context) === "viewer") throw new ConnectError("viewer may not see settings: this needs the right to get the object “settings”", Code.PermissionDenied);
+        return settings;
+      },
+    });
+  };
+}
+
+async function* watchDeliveries(world: World, request: WatchDeliveriesRequest, context: HandlerContext) {
+  let revision = Number(request.since || -1);
+  let first = revision < 0;
+  if (first) revision = world.revision;
+  while (!context.signal.aborted) {
+    const { changed, removed } = world.changedSince(revision);
+    revision = world.revision;
+    const inside = first ? world.deliveries.filter((d) => matches(deliveryFields, request.query, d)) : changed.filter((d) => matches(deliveryFields, request.query, d));
+    const outside = first ? [] : changed.filter((d) => !matches(deliveryFields, request.query, d)).map((d) => d.ref!);
+    const gone = removed.map((key) => { const [group, kind, namespace, name] = key.split("/"); return refOf({ group, kind, namespace, name }); });
+    const facets = request.facets ? facetsOf(deliveryFields, request.query, world.deliveries) : [];
+    yield create(WatchDeliveriesResponseSchema, { reset: first, changed: inside, removed: [...outside, ...gone], totalSize: world.deliveries.filter((d) => matches(deliveryFields, request.query, d)).length, facets, revision: String(revision) });
+    first = false;
+    if (world.revision === revision) await world.changes(context.signal);
+  }
+}
+
+async function* watchGraph(world: World, request: WatchGraphRequest, context: HandlerContext) {
+  let seen = "";
+  let first = true;
+  while (!context.signal.aborted) {
+    const delivery = world.delivery(request.ref);
+    if (!delivery) throw new ConnectError("it was deleted", Code.NotFound);
+    const now = `${delivery.health?.state}${delivery.sync}${delivery.message}`;
+    if (now !== seen) yield { reset: first, changed: nodesOf(delivery), removed: [], note: "" };
+    seen = now;
+    first = false;
+    await world.changes(context.signal);
+  }
+}
+
+function search(world: World, text: string, limit: number) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const has = (s: string) => words.every((word) => s.toLowerCase().includes(word));
+  const deliveries = world.deliveries.filter((d) => has(`${d.ref!.namespace}/${d.ref!.name} ${d.ref!.kind}`)).slice(0, limit);
+  const sources = world.sources.filter((s) => has(`${s.ref!.namespace}/${s.ref!.name} ${s.ref!.kind} ${s.url}`)).slice(0, 5);
+  const objects = deliveries.slice(0, 3).flatMap((d) => nodesOf(d).filter((n) => n.delivered && has(n.object!.name)).slice(0, 3).map((n) => ({ type: "object", ref: n.object, delivery: d.ref, health: n.health, detail: "" })));
+  return [
+    ...deliveries.map((d) => ({ type: "delivery", ref: d.ref, health: d.health, detail: d.cluster })),
+    ...sources.map((s) => ({ type: "source", ref: s.ref, health: s.health, detail: s.url })),
+    ...objects,
+  ].slice(0, limit);
+}

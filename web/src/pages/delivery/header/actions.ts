@@ -1,0 +1,67 @@
+// What may be done to a delivery, in the order in which it is offered.
+import type { Permission } from "~/gen/plumb/v1/common_pb";
+import type { ActRequest, Delivery, GetDeliveryResponse } from "~/gen/plumb/v1/deliveries_pb";
+import type { IconName } from "~/parts/icon/Icon";
+
+export type ActionName = NonNullable<ActRequest["action"]["case"]>;
+
+export interface Offer {
+  name: ActionName;
+  label: string;
+  icon: IconName;
+  danger?: boolean;
+  permission: Permission | undefined; // not set as long as it is not known
+}
+
+export interface Offers {
+  buttons: Offer[]; // always in sight
+  more: Offer[]; // in the menu beside them
+}
+
+// wordOf is what an action is called by users of a dialect.
+export function wordOf(name: ActionName, delivery: Pick<Delivery, "dialect" | "ref">): string {
+  const set = delivery.ref?.kind === "ApplicationSet";
+  const words: Record<ActionName, string> = {
+    sync: delivery.dialect === "argo" && !set ? "Sync" : "Reconcile",
+    refresh: "Refresh",
+    suspend: delivery.dialect === "argo" ? "Stop syncing by itself" : "Suspend",
+    resume: delivery.dialect === "argo" ? "Sync by itself again" : "Resume",
+    approve: "Approve deletions",
+    rollback: "Roll back",
+    terminate: "Terminate",
+    delete: "Delete",
+    lift: "Lift quarantine",
+    objectAction: "Restart",
+  };
+  return words[name];
+}
+
+const icons: Record<ActionName, IconName> = { sync: "sync", refresh: "refresh", suspend: "pause", resume: "play", approve: "check", rollback: "rollback", terminate: "stop", delete: "trash", lift: "check", objectAction: "refresh" };
+
+// offersOf decides what is offered. What makes no sense for the delivery as it
+// is now is left out; what is not allowed stays, with the reason.
+export function offersOf(delivery: Delivery, detail: Pick<GetDeliveryResponse, "actions" | "quarantined" | "operation"> | undefined): Offers {
+  const offer = (name: ActionName, danger?: boolean): Offer => ({ name, label: wordOf(name, delivery), icon: icons[name], danger, permission: detail?.actions[permissionKey(name, detail)] });
+  const application = delivery.ref?.kind === "Application";
+  const running = detail?.operation?.phase === "Running" || detail?.operation?.phase === "Terminating";
+  return {
+    buttons: [offer("sync"), offer("refresh")],
+    more: [
+      ...(delivery.suspended ? [offer("resume")] : [offer("suspend")]),
+      ...(application && (running || delivery.running) ? [offer("terminate")] : []),
+      ...(delivery.hold ? [offer("approve", true)] : []),
+      ...(detail?.quarantined ? [offer("lift")] : []),
+      offer("delete", true),
+    ],
+  };
+}
+
+// permissionKey is how the server names the permission of an action: as the
+// field of ActRequest is called, in JSON or in the definition.
+export function permissionKey(name: ActionName | "logs", detail: Pick<GetDeliveryResponse, "actions">): string {
+  return name in detail.actions ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+export function permissionOf(name: ActionName | "logs", detail: Pick<GetDeliveryResponse, "actions"> | undefined): Permission | undefined {
+  return detail?.actions[permissionKey(name, detail)];
+}

@@ -1,0 +1,19 @@
+import { useEffect, useState } from "react";
+import { announce } from "../announce/announce";
+import { IconButton } from "../button/Button";
+
+// CopyButton puts text onto the clipboard; what says what it is: "Copy revision".
+export function CopyButton({ text, what = "Copy" }: { text: string; what?: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 1_500);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setCopied(true);
+    announce("Copied");
+  };
+  return <IconButton icon={copied ? "check" : "copy"} size="s" label={copied ? "Copied" : what} onPress={() => void copy()} />;
+}

@@ -1,0 +1,12 @@
+import { cleanup, configure } from "@testing-library/react";
+import { afterEach, beforeEach } from "vitest";
+
+// happy-dom lays nothing out: lists get the room of a small window.
+for (const [property, size] of [["offsetHeight", 700], ["offsetWidth", 1200], ["clientWidth", 1200], ["clientHeight", 700]] as const)
+  Object.defineProperty(HTMLElement.prototype, property, { configurable: true, get: () => size });
+
+// A busy machine is slow; a test that waits for what never comes may take its time.
+configure({ asyncUtilTimeout: 10_000, getElementError: (message) => new Error(message ?? "not found") });
+
+beforeEach(() => localStorage.clear());
+afterEach(cleanup);
