@@ -28,10 +28,10 @@ var helmReleaseFields = of(kindHelmRelease, slices.Concat(
 	releasingFields("spec.install", "createNamespace", "replace", "crds"),
 	[]Field{{Path: "spec.install.skipCRDs", Support: Works, Note: "as crds: Skip where crds is left out; Flux no longer looks at it"}},
 	releasingFields("spec.upgrade", "remediation.strategy", "chartNameChangeStrategy", "cleanupOnFail", "preserveValues"),
-	[]Field{{Path: "spec.upgrade.force", Support: Differs, Note: forceDiffers}},
+	[]Field{{Path: "spec.upgrade.force", Support: Works, Note: noteForce}},
 	[]Field{{Path: "spec.upgrade.crds", Support: Works, Note: "Create where it is left out, as in Flux, whose documents say Skip"}},
 	waitingFields("spec.rollback", "cleanupOnFail"),
-	[]Field{{Path: "spec.rollback.force", Support: Differs, Note: forceDiffers}},
+	[]Field{{Path: "spec.rollback.force", Support: Works, Note: noteForce}},
 	[]Field{{Path: "spec.rollback.recreate", Support: Differs, Note: "has no effect, as in Flux since its Helm 4: Pods are not deleted by a rollback"}},
 	worksBelow("spec.uninstall", "timeout", "disableHooks", "disableWait", "deletionPropagation", "keepHistory"),
 	worksBelow("spec.test", "enable", "timeout", "ignoreFailures", "filters[].name", "filters[].exclude"),
@@ -47,7 +47,7 @@ var helmReleaseFields = of(kindHelmRelease, slices.Concat(
 
 const (
 	postRendererPath = "spec.postRenderers[].kustomize"
-	forceDiffers     = "an object that the API server refuses to change is deleted and created again; Flux ignores it with server-side apply, and replaces objects without"
+	noteForce        = "an object that the API server refuses to change is deleted and created again; Flux ignores it with server-side apply, and replaces objects without"
 	otherNamespace   = "another one is refused with --no-cross-namespace-refs (AccessDenied)"
 )
 
