@@ -179,14 +179,15 @@ func accountWord(_ *testscript.TestScript, s *story, args []string) error {
 		config["accounts."+name+"-"+s.known["NS"]] = "login, apiKey"
 		secret["accounts."+name+"-"+s.known["NS"]+".password"] = string(hash)
 	}
-	if err := th.configure(ctx, home, "argocd-cm", config); err != nil {
-		return err
-	}
 	patch, err := json.Marshal(map[string]any{"stringData": secret})
 	if err != nil {
 		return err
 	}
-	return th.kube.Patch(ctx, stage.Name{Kind: "secret", Namespace: home, Name: "argocd-secret"}, patch)
+	// The passwords first: an account without one would be closed by those who try.
+	if err := th.kube.Patch(ctx, stage.Name{Kind: "secret", Namespace: home, Name: "argocd-secret"}, patch); err != nil {
+		return err
+	}
+	return th.configure(ctx, home, "argocd-cm", config)
 }
 
 // policyWord adds lines to the policy in force.

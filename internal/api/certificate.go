@@ -62,7 +62,7 @@ func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
 		if f.loaded != nil {
-			return f.loaded, nil //nolint:nilerr // a half-written pair is read again at the next handshake
+			return f.loaded, nil // a half-written pair is read again at the next handshake
 		}
 		return nil, fmt.Errorf("read the certificate in %s and its key in %s: %w", f.cert, f.key, err)
 	}

@@ -62,6 +62,8 @@ type Options struct {
 	// First is told admin's first password, once, when this process has set it;
 	// nil: it lies in its Secret only.
 	First func(model.Secret)
+	// Limits bound attempts to sign in; the zero value is Argo CD's defaults.
+	Limits signin.Limits
 	// Extend adds handlers for other protocols behind the same door; nil: none.
 	Extend func(mux *http.ServeMux, s *Server)
 }
@@ -135,7 +137,7 @@ func New(opts Options) *Server {
 	})
 	s.door = signin.New(signin.Options{
 		Settings: promptly{s.feed}, Writer: secretWriter{s}, Projects: projectTokens{s}, Reviewer: reviewer{s},
-		Namespace: s.control(), URL: opts.URL, Log: s.log,
+		Namespace: s.control(), URL: opts.URL, Limits: opts.Limits, Log: s.log,
 	})
 	s.handler = s.handlers()
 	return s

@@ -42,7 +42,6 @@ type settings struct {
 	projects map[object.ID]*unstructured.Unstructured
 	unread   map[string]bool // watches that have not told everything yet
 	findings []model.Finding // of the policy
-	door     []model.Finding // of sign-in
 }
 
 // followSettings keeps sign-in and policy as the cluster has them, until ctx

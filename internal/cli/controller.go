@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -109,9 +110,17 @@ plumb-system.`,
 	return command
 }
 
+// garbagePercent is how much garbage, in percent of what is in use, waits for
+// collection: a controller is there to be small, and mostly rests. GOGC says
+// otherwise.
+const garbagePercent = 60
+
 // controller runs the engine until ctx ends.
 func (a *app) controller(ctx context.Context, opts control.Options) error {
 	sendClientLogs(opts.Log)
+	if a.streams.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	remember := func(string) {}
 	if opts.StorageAddr == "" && opts.DataDir != "" {
 		opts.StorageAddr, remember = rememberedAddr(filepath.Join(opts.DataDir, "storage-addr"))

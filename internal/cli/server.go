@@ -12,6 +12,7 @@ import (
 	"plumb.dev/plumb/internal/api"
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/signin"
 	"plumb.dev/plumb/internal/web"
 )
 
@@ -73,7 +74,7 @@ func (a *app) withConsole(opts *control.Options, flags serverFlags, shown *pflag
 	server := api.New(api.Options{
 		Dialects: opts.Dialects, Settings: opts.Settings, Namespace: namespace, URL: flags.url, Version: buildVersion(),
 		Flags: shownFlags(shown), Console: web.Handler(), Log: log, First: first,
-		Extend: argocdProtocol(opts.Settings, log),
+		Limits: signin.LimitsFrom(a.streams.Getenv), Extend: argocdProtocol(opts.Settings, log),
 	})
 	opts.APIHandler, opts.Noticed = server, server.Noticed
 	opts.Console = func(ctx context.Context, w *control.World) {

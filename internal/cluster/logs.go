@@ -43,7 +43,7 @@ func (s *Session) Logs(ctx context.Context, namespace, pod string, opts LogOptio
 		}
 	}
 	r := &request{method: http.MethodGet, path: path, query: q.Encode(), accept: "*/*", who: s.who, call: Call{Verb: "get", Kind: kind, Namespace: namespace, Name: pod, Identity: s.who}}
-	resp, err := s.c.roundTrip(ctx, r)
+	resp, err := s.c.roundTrip(ctx, r) //nolint:bodyclose // the caller closes it, as a log
 	if err != nil {
 		return nil, err
 	}

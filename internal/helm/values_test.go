@@ -1,6 +1,7 @@
 package helm
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 )
@@ -32,10 +33,10 @@ func TestValuesThatAreNone(t *testing.T) {
 	if values, err := DecodeValues(nil); err != nil || values != nil {
 		t.Errorf("%v %v", values, err)
 	}
-	if _, err := EncodeValues(map[string]any{"a": func() {}}); err != errValues {
+	if _, err := EncodeValues(map[string]any{"a": func() {}}); !errors.Is(err, errValues) {
 		t.Error(err)
 	}
-	if _, err := DecodeValues([]byte(`{"password": `)); err != errValues {
+	if _, err := DecodeValues([]byte(`{"password": `)); !errors.Is(err, errValues) {
 		t.Error(err)
 	}
 }

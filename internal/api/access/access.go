@@ -150,10 +150,10 @@ func (g *Guard) view(s policy.Subject) *policy.View {
 // internal/policy's.
 func (c *Caller) May(ctx context.Context, action string, t Target) Permission {
 	d := c.view.Can(c.guard.request(action, t))
-	switch {
-	case d.Effect == policy.Allowed:
+	switch d.Effect {
+	case policy.Allowed:
 		return Permission{Allowed: true}
-	case d.Effect == policy.Denied:
+	case policy.Denied:
 		return Permission{Reason: d.Reason()}
 	}
 	access, ok := c.guard.access(action, t)

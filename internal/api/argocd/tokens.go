@@ -129,7 +129,7 @@ func (s *server) deleteProjectToken(ctx context.Context, c *call) (map[string]an
 		mergeTokens(o)
 		role, err := s.roleAs(ctx, c, o)
 		if codeOf(err) == connect.CodeNotFound && err != nil {
-			return nothing(), nil // without the role there is no token
+			return nothing(), nil //nolint:nilerr // without the role there is no token
 		}
 		if err != nil {
 			return nil, err

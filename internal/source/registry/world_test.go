@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -188,13 +187,4 @@ func wantFault(t *testing.T, err error, reason, part string) *model.Fault {
 func quick(t *testing.T, limits Limits) *Client {
 	t.Helper()
 	return New(Options{Dir: t.TempDir(), Limits: limits})
-}
-
-func readAll(t *testing.T, image v1.Image) []byte {
-	t.Helper()
-	raw, err := image.RawManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bytes.Clone(raw)
 }
