@@ -24,6 +24,7 @@ type listener struct {
 
 func (l *listener) SetSource(model.Source, []model.Finding) {}
 func (l *listener) DropSource(object.ID)                    {}
+func (l *listener) Queued() int                             { return 0 }
 func (l *listener) Refuse(object.ID, *model.Fault)          {}
 func (l *listener) SetDelivery(d model.Delivery, _ []model.Source, _ model.Facts, _ []model.Finding) {
 	l.deliveries[d.ID] = true

@@ -21,7 +21,7 @@ import (
 
 // makers keeps the declared objects that are there because of other declared
 // objects (model.Edits.Makes), such as the HelmChart of a HelmRelease. They only
-// show what is delivered without them, so they come behind statuses, in the
+// show what is delivered without them, so they come behind deliveries and statuses, in the
 // background lane. Whether one is as it should be is read from what the watch
 // says its maker asked for in it: at rest nothing is written, and a restart has
 // nothing to remember.
@@ -38,7 +38,7 @@ type makers struct {
 // Bounds of the work.
 const (
 	makersAtOnce  = 4
-	makersPause   = 2 * time.Second // at the longest, behind a stream of statuses
+	makersPause   = 5 * time.Second // at the longest, behind deliveries and statuses
 	makerPatience = 5 * time.Second // while the delivery is at work
 	makerLongest  = 5 * time.Minute // between two tries
 )
@@ -243,7 +243,8 @@ func (ms *makers) gone(d *declared) {
 	}
 }
 
-// run makes what is due while no status waits, and after a pause even then.
+// run makes what is due while no delivery and no status waits, and after a pause
+// even then.
 func (ms *makers) run(ctx context.Context) {
 	for {
 		select {
@@ -264,11 +265,12 @@ func (ms *makers) pending() bool {
 	return len(ms.due) > 0
 }
 
-// hold waits until no status waits, for a while.
+// hold waits until no delivery and no status waits, for a while. What a delivery
+// has come to ends in a status, and the end of those nudges.
 func (ms *makers) hold(ctx context.Context) {
 	timer := time.NewTimer(makersPause)
 	defer timer.Stop()
-	for !ms.w.events.quiet() {
+	for ms.w.ds.engine.Queued() > 0 || !ms.w.events.quiet() {
 		select {
 		case <-ctx.Done():
 			return

@@ -17,7 +17,7 @@ func (r *run) account() {
 	d, rep := r.d, r.report
 	rep.Operation = d.last
 	if d.sync != nil {
-		rep.Operation = d.sync.account()
+		rep.Operation = d.sync.tell()
 	}
 	if r.plan == nil || d.fault != nil || r.own() {
 		// Nothing was compared: what is known of the objects stands, not that
@@ -67,6 +67,43 @@ func (r *run) account() {
 	}
 	sort.Slice(resources, func(i, j int) bool { return resources[i].ID.Less(resources[j].ID) })
 	rep.Resources = resources
+}
+
+// account is what there is to tell of an operation now.
+func (s *syncing) account() *model.OperationReport {
+	rep := &model.OperationReport{Operation: s.op, Phase: model.OperationRunning, Message: s.waiting, Started: s.started, Retries: s.retries}
+	if s.op.Terminate {
+		rep.Phase = model.OperationTerminating
+	}
+	for _, tree := range s.trees {
+		rep.Revisions = append(rep.Revisions, tree.Revision())
+	}
+	for _, res := range s.results {
+		rep.Results = append(rep.Results, res)
+	}
+	order := map[model.SyncPhase]int{model.PreSync: 0, model.Sync: 1, model.PostSync: 2, model.SyncFail: 3, model.PreDelete: 4, model.PostDelete: 5}
+	sort.Slice(rep.Results, func(i, j int) bool {
+		a, b := &rep.Results[i], &rep.Results[j]
+		if a.Phase != b.Phase {
+			return order[a.Phase] < order[b.Phase]
+		}
+		return a.Object.Less(b.Object)
+	})
+	return rep
+}
+
+// tell keeps the account of now for those who ask, and returns it. The caller
+// holds e.mu.
+func (s *syncing) tell() *model.OperationReport {
+	s.told = s.account()
+	return s.told
+}
+
+// progress tells how far an operation has come.
+func (r *run) progress(op *syncing) *model.OperationReport {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return op.tell()
 }
 
 // severity ranks health as Argo CD does: the worst of an application's objects

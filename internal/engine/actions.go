@@ -21,7 +21,9 @@ import (
 // the action: the next run goes on with it.
 func (r *run) carryOut(ctx context.Context, a *acting) (done bool, outcome release.Outcome, err error) {
 	r.e.mu.Lock()
-	r.d.sync = a.op
+	if r.d.sync = a.op; a.op != nil {
+		a.op.tell()
+	}
 	r.e.mu.Unlock()
 	switch a.action.Kind {
 	case release.Install, release.Upgrade, release.Rollback:
@@ -120,6 +122,7 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 	}
 	r.e.mu.Lock()
 	r.d.sync = a.op
+	a.op.tell()
 	if !a.action.Resume {
 		a.op.tried = map[object.ID]bool{}
 		r.e.spendHooks(r.spec.ID)
@@ -497,6 +500,7 @@ func (r *run) carryTest(ctx context.Context, a *acting) (bool, release.Outcome, 
 		a.op = &syncing{started: time.Now().Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, checked: true, tried: map[object.ID]bool{}}
 		r.e.mu.Lock()
 		r.d.sync = a.op
+		a.op.tell()
 		r.e.spendHooks(r.spec.ID)
 		wanted := r.d.release.wanted
 		r.e.mu.Unlock()

@@ -64,7 +64,7 @@ func (e *Engine) Known(id object.ID) (Known, bool) {
 		k.Fault = d.badRules
 	}
 	if d.sync != nil {
-		k.Operation = d.sync.account()
+		k.Operation = d.sync.told
 	}
 	for _, on := range d.spec.DependsOn {
 		if !e.opts.Declared.Ready(on.On) {

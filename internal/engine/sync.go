@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -52,6 +51,9 @@ type syncing struct {
 	waits   bool      // of a release: for the health of objects
 	jobs    bool      // of a release: for Jobs to be complete, too
 	eager   bool      // the next try begins with the next event, whatever retryAt says
+	// told is what was last said of it to those who ask. The run alone may look at
+	// the rest, but for op, under e.mu.
+	told *model.OperationReport
 }
 
 type resultKey struct {
@@ -259,6 +261,7 @@ func (r *run) begins(op model.Operation) *syncing {
 	}
 	r.e.spendHooks(r.spec.ID)
 	r.d.sync = s
+	s.tell()
 	return s
 }
 
@@ -372,6 +375,7 @@ func (r *run) climb(ctx context.Context, op *syncing) (waiting string, err error
 			return waiting, nil
 		}
 		op.reached = step.at
+		r.progress(op)
 		if d := r.spec.Sync.WaveDelay; d > 0 && i < len(steps)-1 && step.busy() {
 			op.delayed = time.Now().Add(d)
 		}
@@ -387,7 +391,7 @@ func (r *run) prepare(ctx context.Context, op *syncing, steps []step) error {
 	}
 	hooked := slices.ContainsFunc(steps, func(s step) bool { return len(s.hooks) > 0 })
 	if hooked && !op.saved {
-		r.report.Running, r.report.Operation = true, op.account()
+		r.report.Running, r.report.Operation = true, r.progress(op)
 		r.report.At = time.Now()
 		if err := r.e.opts.Reporter.Persist(ctx, r.report); err != nil {
 			return asFault(err, "SyncError")
@@ -754,29 +758,6 @@ func (r *run) abandon(ctx context.Context, why error) error {
 	op.failed = f.Error()
 	r.e.mu.Unlock()
 	return r.complete(ctx, op, model.OperationError, f.Error())
-}
-
-// account is what there is to tell of an operation now.
-func (s *syncing) account() *model.OperationReport {
-	rep := &model.OperationReport{Operation: s.op, Phase: model.OperationRunning, Message: s.waiting, Started: s.started, Retries: s.retries}
-	if s.op.Terminate {
-		rep.Phase = model.OperationTerminating
-	}
-	for _, tree := range s.trees {
-		rep.Revisions = append(rep.Revisions, tree.Revision())
-	}
-	for _, res := range s.results {
-		rep.Results = append(rep.Results, res)
-	}
-	order := map[model.SyncPhase]int{model.PreSync: 0, model.Sync: 1, model.PostSync: 2, model.SyncFail: 3, model.PreDelete: 4, model.PostDelete: 5}
-	sort.Slice(rep.Results, func(i, j int) bool {
-		a, b := &rep.Results[i], &rep.Results[j]
-		if a.Phase != b.Phase {
-			return order[a.Phase] < order[b.Phase]
-		}
-		return a.Object.Less(b.Object)
-	})
-	return rep
 }
 
 // ended reports whether an operation is over.

@@ -72,6 +72,7 @@ func (r *run) beginUninstall(ctx context.Context, a *acting, act *model.ReleaseA
 	a.op = &syncing{started: record.Info.Deleted.Truncate(time.Second), trees: r.trees, results: map[resultKey]model.SyncResult{}, saved: true, op: model.Operation{NoHooks: !act.Hooks}}
 	r.e.mu.Lock()
 	r.d.sync = a.op
+	a.op.tell()
 	if !a.action.Resume {
 		a.op.tried = map[object.ID]bool{}
 		r.e.spendHooks(r.spec.ID)
