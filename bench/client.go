@@ -63,6 +63,23 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	return errors.Join(fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, text), err)
 }
 
+// get decodes one object.
+func (c *client) get(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", path, answer.Status)
+	}
+	return json.NewDecoder(answer.Body).Decode(into)
+}
+
 // create posts an object written as YAML.
 func (c *client) create(ctx context.Context, collection, object string) error {
 	body, err := yaml.YAMLToJSON([]byte(object))

@@ -18,6 +18,11 @@
 //
 //	go run ./bench -dialect helm -n 100,300 -interval 10m -brief -flux DIR -flux-flags "--concurrent=20"
 //
+// With -console what people wait for in the console is measured too:
+//
+//	go run ./bench -console -brief -n 5000 -interval 10m
+//
+//	console.go        somebody who looks at the console
 //	idiom.go          what differs between the dialects
 //	applications.go   the repository: generating it, and committing to it
 //	client.go         the API server: few allocations, since the driver shares the machine

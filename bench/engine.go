@@ -86,11 +86,18 @@ func (b *bench) startPlumb(ctx context.Context) (*engine, error) {
 		return e, err
 	}
 	b.webhooks = webhooks
+	command := "controller"
+	if b.console {
+		command = "server"
+		if err := b.namespace(ctx, plumbNamespace); err != nil { // keeps accounts
+			return e, err
+		}
+	}
 	args := []string{
-		b.plumb, "controller", "--kubeconfig", b.plane.Kubeconfig(), "--data-dir", filepath.Join(b.dir, "plumb"),
+		b.plumb, command, "--kubeconfig", b.plane.Kubeconfig(), "--data-dir", filepath.Join(b.dir, "plumb"),
 		"--health-addr", health, "--api-addr", webhooks,
 	}
-	return e, e.start(ctx, "plumb controller", health, nil, append(args, b.extra...)...)
+	return e, e.start(ctx, "plumb "+command, health, nil, append(args, b.extra...)...)
 }
 
 // startFlux starts the controllers of Flux that the dialect needs.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -27,6 +28,7 @@ type settings struct {
 	flux      string // directory of its controllers; empty: Plumb alone
 	fluxFlags []string
 	brief     bool
+	console   bool // served and measured too
 }
 
 func main() {
@@ -72,6 +74,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.idiom, "dialect", "flux", "declare the applications in the words of flux or argo, or as releases of helm")
 	flags.DurationVar(&s.interval, "interval", time.Minute, "interval of what is declared")
 	flags.BoolVar(&s.brief, "brief", false, "only measure creation and rest")
+	flags.BoolVar(&s.console, "console", false, "serve the console too, and measure its list and its news (dialects flux and helm)")
 	flags.StringVar(&s.flux, "flux", "", "a directory with the controllers of Flux, which are measured next to Plumb: creation and rest")
 	fluxFlags := flags.String("flux-flags", "", "flags for each controller of Flux, separated by spaces")
 	extra := flags.String("controller-flags", "", "flags for plumb controller, separated by spaces")
@@ -82,6 +85,9 @@ func parse(args []string) (settings, error) {
 		return s, fmt.Errorf("-dialect %q: flux, argo or helm is wanted", s.idiom)
 	}
 	s.extra, s.fluxFlags = strings.Fields(*extra), strings.Fields(*fluxFlags)
+	if s.console && s.idiom == "argo" {
+		return s, errors.New("-console: the changes that are measured are those of Flux's objects: flux or helm is wanted")
+	}
 	if s.flux != "" && idioms[s.idiom].controllers == nil {
 		return s, fmt.Errorf("-flux: Flux does not know the dialect %s", s.idiom)
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"plumb.dev/plumb/internal/kinds"
@@ -49,28 +51,32 @@ type bench struct {
 
 // figures are what one run found.
 type figures struct {
-	n          int
-	engine     string
-	partly     bool // only what is measured of every engine
-	raw        time.Duration
-	ready      time.Duration
-	readyCPU   time.Duration
-	readyPeak  float64 // MiB
-	settled    sample  // one commit at a time
-	unsettled  sample  // the next as soon as the object has changed
-	others     float64 // API requests per commit beside status writes and watches
-	statuses   float64 // status writes per commit
-	otherCPU   time.Duration
-	all        time.Duration // a commit to all applications
-	healed     sample
-	restCPU    time.Duration
-	restCalls  map[string]int
-	restMemory float64
-	chain      time.Duration
-	restart    time.Duration // until the drift made meanwhile is healed
-	writes     map[string]int
-	peak       float64
-	plane      time.Duration // how long the control plane took to start
+	n           int
+	engine      string
+	partly      bool // only what is measured of every engine
+	raw         time.Duration
+	ready       time.Duration
+	readyCPU    time.Duration
+	readyPeak   float64 // MiB
+	readyCalls  float64 // API requests per application, without watches
+	settled     sample  // one commit at a time
+	unsettled   sample  // the next as soon as the object has changed
+	others      float64 // API requests per commit beside status writes and watches
+	statuses    float64 // status writes per commit
+	otherCPU    time.Duration
+	all         time.Duration // a commit to all applications
+	healed      sample
+	restCPU     time.Duration
+	restCalls   map[string]int
+	restMemory  float64
+	chain       time.Duration
+	restart     time.Duration // until the drift made meanwhile is healed
+	writes      map[string]int
+	peak        float64
+	lists       sample        // of the console: a page of the list
+	told        sample        // of the console: from the change in the cluster to a viewer
+	consolePeak float64       // MiB, with viewers
+	plane       time.Duration // how long the control plane took to start
 }
 
 // sample is a set of latencies.
@@ -110,6 +116,7 @@ func measure(ctx context.Context, s settings, n int, flux bool) (f figures, err 
 		name  string
 		do    func(context.Context, *figures) error
 		every bool // of every engine
+		only  bool // where the console is asked for
 	}{
 		{name: "the baseline", do: b.measureRaw, every: true},
 		{name: "creating the applications", do: b.measureCreate, every: true},
@@ -118,9 +125,10 @@ func measure(ctx context.Context, s settings, n int, flux bool) (f figures, err 
 		{name: "a commit to all", do: b.measureAll},
 		{name: "hand edits", do: b.measureDrift},
 		{name: "rest", do: b.measureRest, every: true},
+		{name: "the console", do: b.measureConsole, every: !flux, only: true},
 		{name: "a restart", do: b.measureRestart},
 	} {
-		if f.partly && !phase.every {
+		if f.partly && !phase.every || phase.only && !s.console {
 			continue
 		}
 		b.step("measuring %s", phase.name)
@@ -307,6 +315,10 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 	if err != nil {
 		return err
 	}
+	mark, err := stage.AuditEnd(b.plane.AuditLog())
+	if err != nil {
+		return err
+	}
 	memory := watchMemory(b.engine.pids()...)
 	done := b.deliveries.want(b.names(), b.dialect.at(head))
 	began := time.Now()
@@ -326,6 +338,18 @@ func (b *bench) measureCreate(ctx context.Context, f *figures) error {
 	after, err := cpu(b.engine.pids()...)
 	f.readyCPU = after - before
 	b.step("all ready after %s", f.ready.Round(time.Millisecond))
+	if err != nil {
+		return err
+	}
+	calls, err := b.calls(mark)
+	for what, n := range calls {
+		if strings.HasPrefix(what, "watch ") {
+			delete(calls, what)
+			continue
+		}
+		f.readyCalls += float64(n) / float64(b.n)
+	}
+	b.step("asked of the API server: %s", counts(calls))
 	return err
 }
 
@@ -494,11 +518,36 @@ func (b *bench) edit(ctx context.Context, marker string) error {
 	return b.api.merge(ctx, path, map[string]any{"data": map[string]string{"value": "edited by hand"}})
 }
 
-// afterglow is how long work that was put off may come after the last status.
-const afterglow = 5 * time.Second
+// Work that was put off comes after the last status: rest begins when nothing has
+// been written for afterglow, or else after longestGlow.
+const (
+	afterglow   = 5 * time.Second
+	longestGlow = 3 * time.Minute
+)
+
+// settleDown waits for the work that was put off.
+func (b *bench) settleDown(ctx context.Context) error {
+	for began := time.Now(); time.Since(began) < longestGlow; {
+		mark, err := stage.AuditEnd(b.plane.AuditLog())
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, afterglow); err != nil {
+			return err
+		}
+		calls, err := b.calls(mark)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(calls)), isWrite) {
+			return nil
+		}
+	}
+	return nil
+}
 
 func (b *bench) measureRest(ctx context.Context, f *figures) error {
-	if err := pause(ctx, afterglow); err != nil {
+	if err := b.settleDown(ctx); err != nil {
 		return err
 	}
 	pids := b.engine.pids()

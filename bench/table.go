@@ -47,6 +47,7 @@ func table(w io.Writer, s settings, columns []figures, busy string) error {
 	every("created → all Ready", func(f figures) string { return seconds(f.ready) })
 	every("… as a multiple of raw", func(f figures) string { return fmt.Sprintf("%.2f", f.ready.Seconds()/f.raw.Seconds()) })
 	every("… CPU of the engine", func(f figures) string { return seconds(f.readyCPU) })
+	every("… API requests per application", func(f figures) string { return fmt.Sprintf("%.1f", f.readyCalls) })
 	row("commit to one → object changed, statuses settled: p50 / p99", func(f figures) string { return percentiles(f.settled) })
 	row("commit to one → object changed, statuses under way: p50 / p99", func(f figures) string { return percentiles(f.unsettled) })
 	row("a commit to one costs all: CPU of the engine", func(f figures) string { return millis(f.otherCPU) })
@@ -59,6 +60,11 @@ func table(w io.Writer, s settings, columns []figures, busy string) error {
 	row(fmt.Sprintf("a chain of %d dependsOn → all Ready", s.links), func(f figures) string { return seconds(f.chain) })
 	row("restart → drift made meanwhile is healed", func(f figures) string { return seconds(f.restart) })
 	row("… all that was written", func(f figures) string { return counts(f.writes) })
+	if s.console {
+		every(fmt.Sprintf("console: a page of %d rows with facets: p50 / p95", consolePage), func(f figures) string { return wider(f.lists) })
+		every("… changed in the cluster → a viewer is told: p50 / p95", func(f figures) string { return wider(f.told) })
+		every(fmt.Sprintf("… anonymous memory with %d viewers of the whole list", consoleViewers), func(f figures) string { return fmt.Sprintf("%.0f MiB", f.consolePeak) })
+	}
 	every("peak anonymous memory", func(f figures) string { return fmt.Sprintf("%.0f MiB", f.peak) })
 	_, err := io.WriteString(w, out.String())
 	return err
@@ -79,6 +85,9 @@ func millis(d time.Duration) string {
 }
 
 func percentiles(s sample) string { return millis(s.at(50)) + " / " + millis(s.at(99)) }
+
+// wider is what the console's answers are judged by.
+func wider(s sample) string { return millis(s.at(50)) + " / " + millis(s.at(95)) }
 
 // counts lists requests, most first.
 func counts(calls map[string]int) string {

@@ -30,8 +30,8 @@ type Engine interface {
 	Heard()
 	// Touched tells that a declared object changed in any way, its status included.
 	Touched(object.ID)
-	// Queued is the number of deliveries that wait for a worker.
-	Queued() int
+	// AtRest is closed once no delivery is at work or waits to be.
+	AtRest() <-chan struct{}
 	// Refuse tells that a declared object, as it stands, may not be acted on.
 	Refuse(object.ID, *model.Fault)
 }

@@ -17,6 +17,13 @@ import (
 )
 
 // listener is an engine that only listens.
+// atRest is an engine's that has nothing to do.
+var atRest = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 type listener struct {
 	deliveries map[object.ID]bool
 	heard      int
@@ -24,7 +31,7 @@ type listener struct {
 
 func (l *listener) SetSource(model.Source, []model.Finding) {}
 func (l *listener) DropSource(object.ID)                    {}
-func (l *listener) Queued() int                             { return 0 }
+func (l *listener) AtRest() <-chan struct{}                 { return atRest }
 func (l *listener) Refuse(object.ID, *model.Fault)          {}
 func (l *listener) SetDelivery(d model.Delivery, _ []model.Source, _ model.Facts, _ []model.Finding) {
 	l.deliveries[d.ID] = true

@@ -38,7 +38,8 @@ type makers struct {
 // Bounds of the work.
 const (
 	makersAtOnce  = 4
-	makersPause   = 5 * time.Second // at the longest, behind deliveries and statuses
+	makersPause   = time.Minute     // at the longest, behind deliveries and statuses
+	makersCalm    = time.Second     // nothing has been done for so long: a burst is over
 	makerPatience = 5 * time.Second // while the delivery is at work
 	makerLongest  = 5 * time.Minute // between two tries
 )
@@ -49,6 +50,7 @@ type maker struct {
 	busy   sync.Mutex // held while something is written for it
 	makes  []making
 	queued bool
+	since  time.Time // in the queue
 	later  *time.Timer
 	failed int
 }
@@ -147,7 +149,7 @@ func (ms *makers) queue(m *maker) {
 	if m.queued || ms.of[m.about] != m {
 		return
 	}
-	m.queued = true
+	m.queued, m.since = true, time.Now()
 	ms.due = append(ms.due, m)
 	ms.nudge()
 }
@@ -243,8 +245,8 @@ func (ms *makers) gone(d *declared) {
 	}
 }
 
-// run makes what is due while no delivery and no status waits, and after a pause
-// even then.
+// run makes what is due while there is nothing else to do, and after a pause even
+// then.
 func (ms *makers) run(ctx context.Context) {
 	for {
 		select {
@@ -265,20 +267,51 @@ func (ms *makers) pending() bool {
 	return len(ms.due) > 0
 }
 
-// hold waits until no delivery and no status waits, for a while. What a delivery
-// has come to ends in a status, and the end of those nudges.
+// hold waits until there has been nothing else to do for a moment, or until the
+// first that is due has waited long enough.
 func (ms *makers) hold(ctx context.Context) {
-	timer := time.NewTimer(makersPause)
-	defer timer.Stop()
-	for ms.w.ds.engine.Queued() > 0 || !ms.w.events.quiet() {
+	enough := time.After(makersPause - ms.waited())
+	for {
+		rest, calm := ms.w.ds.engine.AtRest(), (<-chan time.Time)(nil)
+		busy := rest
+		if closed(rest) {
+			busy = nil
+			if ms.w.events.quiet() {
+				calm = time.After(makersCalm)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-enough:
 			return
-		case <-ms.changed:
+		case <-calm:
+			if rest == ms.w.ds.engine.AtRest() && ms.w.events.quiet() {
+				return
+			}
+		case <-ms.changed: // something more is due, or the last status has been written
+		case <-busy:
 		}
 	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// waited is how long the first that is due has been so.
+func (ms *makers) waited() time.Duration {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if len(ms.due) == 0 {
+		return 0
+	}
+	return time.Since(ms.due[0].since)
 }
 
 // makeSome makes the first that are due, a few at a time.

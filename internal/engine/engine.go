@@ -200,6 +200,10 @@ func (e *Engine) Run() {
 // Queued is the number of deliveries that wait for a worker.
 func (e *Engine) Queued() int { return e.queue.depth() }
 
+// AtRest is closed once no delivery waits for a worker or has one. What begins
+// afterwards has another channel.
+func (e *Engine) AtRest() <-chan struct{} { return e.queue.atRest() }
+
 // SetDelivery declares a delivery, or changes what is declared of it. implied
 // are the sources that it reads and that nobody declares.
 func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts model.Facts, findings []model.Finding) {

@@ -27,6 +27,7 @@ type queue struct {
 	again   map[object.ID]urgency // asked for while running
 	seq     uint64
 	closed  bool
+	rest    chan struct{} // closed while nothing waits and nothing runs
 }
 
 type queued struct {
@@ -38,7 +39,8 @@ type queued struct {
 
 func newQueue() *queue {
 	q := &queue{waiting: map[object.ID]*queued{}, running: map[object.ID]bool{}, again: map[object.ID]urgency{}}
-	q.ready = sync.NewCond(&q.mu)
+	q.ready, q.rest = sync.NewCond(&q.mu), make(chan struct{})
+	close(q.rest)
 	return q
 }
 
@@ -51,6 +53,9 @@ func (q *queue) add(id object.ID, how urgency) {
 			q.again[id] = how
 		}
 		return
+	}
+	if len(q.heap) == 0 && len(q.running) == 0 {
+		q.rest = make(chan struct{})
 	}
 	q.push(id, how)
 }
@@ -95,6 +100,16 @@ func (q *queue) done(id object.ID) {
 		delete(q.again, id)
 		q.push(id, how)
 	}
+	if len(q.heap) == 0 && len(q.running) == 0 {
+		close(q.rest)
+	}
+}
+
+// atRest is closed once nothing waits and nothing runs.
+func (q *queue) atRest() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.rest
 }
 
 func (q *queue) close() {

@@ -71,3 +71,42 @@ func TestCloseWakesWhoeverWaits(t *testing.T) {
 		t.Fatal("a closed queue handed something out")
 	}
 }
+
+func TestAQueueIsAtRestWhenNothingWaitsAndNothingRuns(t *testing.T) {
+	rests := func(q *queue) bool {
+		select {
+		case <-q.atRest():
+			return true
+		default:
+			return false
+		}
+	}
+	q, id := newQueue(), object.ID{Kind: "Kustomization", Name: "apps"}
+	if !rests(q) {
+		t.Fatal("a new queue is at rest")
+	}
+	q.add(id, routine)
+	before := q.atRest()
+	if rests(q) {
+		t.Fatal("one waits")
+	}
+	q.next()
+	q.add(id, routine)
+	q.done(id)
+	if rests(q) {
+		t.Fatal("it was asked for while it ran")
+	}
+	q.next()
+	if rests(q) {
+		t.Fatal("one runs")
+	}
+	q.done(id)
+	if !rests(q) {
+		t.Fatal("nothing is left")
+	}
+	select {
+	case <-before:
+	default:
+		t.Fatal("who waited since the first was not told")
+	}
+}
