@@ -80,7 +80,7 @@ test("rows are walked, chosen, suspended and opened by the keyboard alone", asyn
   await page.getByText("1 selected").waitFor();
   await page.keyboard.press("p");
   const dialog = page.getByRole("dialog", { name: /^Suspend/ });
-  await dialog.getByText("Nothing would be delivered until it is resumed.").waitFor();
+  await dialog.getByText(/^Nothing is delivered, and nothing is corrected/).waitFor();
   expect(await violationsOf(page)).toEqual([]);
   const before = mock.world.deliveries.filter((d) => d.suspended).length;
   await dialog.getByRole("button", { name: "Suspend", exact: true }).click();

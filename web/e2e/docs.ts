@@ -8,17 +8,22 @@ import { openBrowser, sizes, startMock } from "./browser";
 
 const folder = fileURLToPath(new URL("../../docs/images", import.meta.url));
 // A picture that is larger than this makes the repository heavy.
-const most = 300 * 1024;
+const most = 250 * 1024;
 
 const mock = await startMock({ signedIn: true });
 // One that is broken, and has much to tell.
 const broken = mock.world.deliveries.find((d) => d.health?.state === "Degraded" && d.reason === "HealthCheckFailed" && d.ref?.kind === "Kustomization") ?? mock.world.deliveries[0]!;
+const application = mock.world.deliveries.find((d) => d.ref?.kind === "Application" && d.sync === "OutOfSync" && d.outOfSync > 1 && !d.running && !d.hold) ?? broken;
 const link = (name: RegExp) => (page: Page) => page.getByRole("link", { name }).first().waitFor();
 const pictures: Record<string, { path: string; whole: (page: Page) => Promise<unknown> }> = {
   deliveries: { path: "/deliveries", whole: (page) => page.locator('[role=row] a[href^="/deliveries/"]').nth(8).waitFor() },
   delivery: { path: deliveryPath(broken.ref!), whole: (page) => page.getByRole("region", { name: "Why" }).getByRole("heading").first().waitFor() },
   graph: { path: deliveryPath(broken.ref!, "graph"), whole: (page) => page.locator("[data-graph] [data-item]").nth(3).waitFor() },
   history: { path: deliveryPath(broken.ref!, "history"), whole: (page) => page.getByRole("heading", { level: 2 }).first().waitFor() },
+  sync: { path: deliveryPath(application.ref!), whole: async (page) => {
+    await page.getByRole("group", { name: "Actions" }).getByRole("button", { name: "Sync" }).click();
+    await page.getByRole("dialog").locator("summary").nth(2).waitFor();
+  } },
   sources: { path: "/sources", whole: link(/deploy/) },
   applicationsets: { path: "/applicationsets?open=ApplicationSet%2Fargocd%2Fpayments-fleet&health=Degraded&health=Healthy&q=fleet", whole: link(/payments-/) },
   activity: { path: "/activity", whole: (page) => page.getByText("delivered").first().waitFor() },
@@ -33,6 +38,7 @@ try {
       await page.goto(mock.url + path);
       await whole(page);
       await page.locator("[aria-busy=true]").first().waitFor({ state: "detached" });
+      await page.locator("header [data-state=connecting]").waitFor({ state: "detached" });
       await page.evaluate(() => document.fonts.ready);
       const file = join(folder, `console-${name}-${theme}.png`);
       await page.screenshot({ path: file, animations: "disabled" });

@@ -28,7 +28,8 @@ export function act(world: World, d: Delivery, request: ActRequest, actor: strin
   const permission = permissions(d, readOnly)[kind];
   if (permission && !permission.allowed) throw new ConnectError(permission.reason, readOnly ? Code.PermissionDenied : Code.FailedPrecondition);
   const [will, did] = said[kind];
-  const answer = create(ActResponseSchema, { message: request.preview ? will : `${did}: ${d.ref!.name}`, changes: request.preview ? changesOf(d, kind) : [], warnings: request.preview && kind === "delete" && d.labels.env === "prod" ? ["This is labelled env=prod."] : [] });
+  const changes = request.preview ? changesOf(d, kind) : [];
+  const answer = create(ActResponseSchema, { message: request.preview ? (kind === "sync" ? `${changes.length} ${changes.length === 1 ? "object" : "objects"} would change` : will) : `${did}: ${d.ref!.name}`, changes, warnings: request.preview && kind === "delete" && d.labels.env === "prod" ? ["This is labelled env=prod."] : [] });
   if (request.preview) return answer;
   world.record(actor, kind, d, did);
   effect(world, d, kind);

@@ -70,6 +70,8 @@ export function detailOf(world: World, d: Delivery, readOnly: boolean) {
     urls: d.labels.env === "prod" ? [`https://${d.ref!.name}.example.org`] : [],
     lastRun: since,
     identity: d.dialect === "flux" ? "reconciler" : "",
+    windows: d.project && d.labels.env === "prod" ? { automatic: true, manual: true, why: "the allow window “0 8 * * 1-5” is active", next: timestampFromMs(Date.now() + 3 * 3_600_000), windows: [{ schedule: "0 8 * * 1-5", duration: "9h0m0s", timeZone: "Europe/Berlin", description: "office hours" }, { deny: true, schedule: "0 0 24 12 *", duration: "72h0m0s", manual: true }] } : undefined,
+    orphans: d.project && new Random(`orphans${keyOf(d.ref)}`).chance(0.3) ? [refOf({ kind: "ConfigMap", namespace: d.targetNamespace, name: "left-behind" }), refOf({ group: "batch", kind: "Job", namespace: d.targetNamespace, name: "import-once" })] : [],
     namespaceOfIdentity: d.dialect === "flux" ? d.ref!.namespace : "",
   });
 }
@@ -121,7 +123,7 @@ export function explain(world: World, d: Delivery, object: ObjectRef | undefined
 
 export function historyOf(d: Delivery, readOnly: boolean) {
   const random = new Random(`history${keyOf(d.ref)}`);
-  const start = timestampDate(d.changed!).getTime();
+  let at = timestampDate(d.changed!).getTime();
   return create(GetHistoryResponseSchema, {
     entries: Array.from({ length: 4 + random.upTo(16) }, (_, i) => {
       const hash = i === 0 ? (d.commit?.hash ?? random.hex(40)) : random.hex(40);
@@ -129,7 +131,7 @@ export function historyOf(d: Delivery, readOnly: boolean) {
       const object = refOf({ group: "apps", version: "v1", kind: "Deployment", namespace: d.targetNamespace, name: d.ref!.name });
       return {
         id: `h${i}`,
-        time: timestampFromMs(start - i * 3_600_000 * (3 + random.upTo(40))),
+        time: timestampFromMs((at -= i === 0 ? 0 : 3_600_000 * (3 + random.upTo(40)))),
         revision: d.dialect === "flux" ? `main@sha1:${hash}` : hash,
         commit: create(CommitSchema, { hash, subject: random.pick(subjects), author: random.pick(people) }),
         result: failed ? "ReconciliationFailed" : "ReconciliationSucceeded",
@@ -141,6 +143,16 @@ export function historyOf(d: Delivery, readOnly: boolean) {
         canRollback: { allowed: i > 0 && !failed && !readOnly, reason: i === 0 ? "It is what runs now." : failed ? "It failed." : readOnly ? "viewer may not roll back." : "" },
       };
     }),
+  });
+}
+
+// podsOf are the Pods whose logs an object has.
+function podsOf(d: Delivery, object: ObjectRef) {
+  const pods = nodesOf(d).filter((n) => n.object!.kind === "Pod" && (object.kind !== "Pod" || n.object!.name === object.name));
+  return pods.map((pod) => {
+    const broken = pod.health?.state === "Degraded";
+    const container = (name: string, kind: string, more: object = {}) => ({ name, kind, image: `registry.example.org/${name}:2.14.3`, state: kind === "init" ? "Terminated" : "Running", reason: kind === "init" ? "Completed" : "", ready: true, ...more });
+    return { object: pod.object, status: broken ? "CrashLoopBackOff" : "Running", created: pod.created, node: "node-1", containers: [container("migrate", "init"), container("app", "container", { default: true, ...(broken && { reason: "CrashLoopBackOff", restarts: 9, previous: true, ready: false }) }), container("proxy", "sidecar")] };
   });
 }
 
@@ -161,6 +173,7 @@ export function objectOf(d: Delivery, object: ObjectRef | undefined) {
     events: eventsOf(object, d, node?.health?.state === "Degraded"),
     resource,
     containers: node?.logs ? ["app", "proxy"] : [],
+    pods: node?.logs ? podsOf(d, object) : [],
     actions: object.kind === "Deployment" || object.kind === "StatefulSet" ? ["restart"] : [],
   });
 }

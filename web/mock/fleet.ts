@@ -37,7 +37,7 @@ export const sourceFields: Fields<Source> = {
 export function clustersOf(deliveries: readonly Delivery[]) {
   return clusters.map((c) => {
     const mine = deliveries.filter((d) => d.cluster === c.name);
-    return create(ClusterSchema, { name: c.name, server: c.server, version: c.version, project: c.project, labels: { region: c.region }, deliveries: mine.length, unhealthy: mine.filter((d) => d.health?.state === "Degraded" || d.health?.state === "Missing").length, health: c.name === "edge-fleet" ? { state: "Degraded", reason: "Unreachable", message: "dial tcp 198.51.100.7:443: i/o timeout" } : { state: "Healthy" } });
+    return create(ClusterSchema, { name: c.name, server: c.server, version: c.version, project: c.project, labels: { region: c.region }, annotations: { "example.org/owner": "platform" }, secret: c.name === "in-cluster" ? "" : `argocd/cluster-${c.name}`, reachable: c.name !== "edge-fleet", since: timestampFromMs(Date.UTC(2026, 0, 1)), watchedKinds: 24, watchedBy: "plumb-0", objects: mine.reduce((sum, d) => sum + d.objects, 0), deliveries: mine.length, unhealthy: mine.filter((d) => d.health?.state === "Degraded" || d.health?.state === "Missing").length, health: c.name === "edge-fleet" ? { state: "Degraded", reason: "Unreachable", message: "dial tcp 198.51.100.7:443: i/o timeout" } : { state: "Healthy" } });
   });
 }
 
@@ -51,13 +51,13 @@ export function projectsOf(deliveries: readonly Delivery[]) {
 export function generateActivities(deliveries: readonly Delivery[], now: number): Activity[] {
   const random = new Random("activity");
   let time = now;
-  return Array.from({ length: 600 }, () => {
+  return Array.from({ length: 600 }, (_, index) => {
     time -= random.upTo(400_000);
     const d = random.pick(deliveries);
     const person = random.chance(0.3);
     const failed = random.chance(0.08);
     const action = person ? random.pick(["sync", "refresh", "suspend", "resume", "rollback", "approve", "login"]) : "run";
-    return create(ActivitySchema, { time: timestampFromMs(time), actor: person ? random.pick(people).replace(/.*<(.*)>/, "$1") : "", action, object: action === "login" ? undefined : d.ref, revision: action === "login" ? "" : d.revision, result: failed ? "Failed" : "Succeeded", failed, message: failed ? "a health check failed after 5m" : action === "login" ? "signed in by OIDC" : `applied ${1 + random.upTo(5)} objects`, changes: action === "login" ? 0 : random.upTo(6), address: person ? "192.0.2.17" : "" });
+    return create(ActivitySchema, { id: String(600 - index), time: timestampFromMs(time), actor: person ? random.pick(people).replace(/.*<(.*)>/, "$1") : "", action, object: action === "login" ? undefined : d.ref, revision: action === "login" ? "" : d.revision, result: failed ? "Failed" : "Succeeded", failed, message: failed ? "a health check failed after 5m" : action === "login" ? "signed in by OIDC" : `applied ${1 + random.upTo(5)} objects`, changes: action === "login" ? 0 : random.upTo(6), address: person ? "192.0.2.17" : "" });
   });
 }
 

@@ -1,11 +1,11 @@
 // Plumb's services over the generated world.
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { keyOf, refOf } from "../src/api/refs";
-import type { ObjectRef } from "../src/gen/plumb/v1/common_pb";
+import type { ObjectRef, Query } from "../src/gen/plumb/v1/common_pb";
 import { DeliveryService, ListDeliveriesResponseSchema, WatchDeliveriesResponseSchema, type WatchDeliveriesRequest, type WatchGraphRequest } from "../src/gen/plumb/v1/deliveries_pb";
-import { FleetService, type Hit } from "../src/gen/plumb/v1/fleet_pb";
+import { FleetService, type GetSourceResponseSchema, type Hit, type WatchActivityRequest, type WatchSourcesRequest } from "../src/gen/plumb/v1/fleet_pb";
 import { SessionService } from "../src/gen/plumb/v1/session_pb";
 import { act } from "./actions";
 import { detailOf, diffOf, explain, historyOf, objectOf } from "./details";
@@ -75,30 +75,29 @@ export function routes(world: World, { signedIn = false }: MockOptions = {}) {
       listSources({ query, facets }, context) {
         who(context);
         const { rows, total, next } = page(sourceFields, query, world.sources);
-        return { sources: rows, totalSize: total, nextPageToken: next, facets: facets ? facetsOf(sourceFields, query, world.sources) : [] };
+        return { sources: rows, totalSize: total, nextPageToken: next, facets: facets ? facetsOf(sourceFields, query, world.sources) : [], revision: sourcesRevision(world, query) };
       },
-      getSource({ ref }, context) {
-        const readOnly = who(context) === "viewer";
-        const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
-        if (!source) throw new ConnectError(`${ref?.kind} ${ref?.namespace}/${ref?.name} is not there`, Code.NotFound);
-        const broken = source.health?.state === "Degraded";
-        const permission = (allowed: boolean, reason: string) => ({ allowed: allowed && !readOnly, reason: readOnly ? "viewer may only look." : allowed ? "" : reason });
-        return { source, fault: broken ? { reason: source.reason, message: source.message, advice: "Renew the credential in Secret flux-system/logistics-git.", severity: "error" } : undefined, conditions: [{ type: "Ready", status: broken ? "False" : "True", reason: source.reason, message: source.message, since: source.fetched }], readers: world.deliveries.filter((d) => (d.source?.ref ? keyOf(d.source.ref) === keyOf(ref) : source.ref!.kind === "Secret" && d.source?.url === source.url)).slice(0, 200), manifest: `apiVersion: source.toolkit.fluxcd.io/v1\nkind: ${source.ref!.kind}\nmetadata:\n  name: ${source.ref!.name}\n  namespace: ${source.ref!.namespace}\nspec:\n  interval: 1m\n  url: ${source.url}\n  ref:\n    branch: main\n  secretRef:\n    name: git-credentials\n`, actions: { refresh: permission(true, ""), suspend: permission(!source.suspended, "It is suspended already."), resume: permission(source.suspended, "It is not suspended.") }, verified: source.commit && !broken ? "Ann Lee <ann@example.org>" : "" };
-      },
+      watchSources: (request, context) => (who(context), watchSources(world, request, context)),
+      getSource: ({ ref }, context) => sourceOf(world, ref, who(context) === "viewer"),
+      watchSource: ({ ref }, context) => whenever(world, context, () => sourceOf(world, ref, who(context) === "viewer")),
       actOnSource({ ref, action }, context) {
         if (who(context) === "viewer") throw new ConnectError(`viewer may not ${action} ${ref?.kind} ${ref?.name}`, Code.PermissionDenied);
         const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
-        if (source && action !== "refresh") Object.assign(source, { suspended: action === "suspend", health: { ...source.health!, state: action === "suspend" ? "Suspended" : "Healthy" } });
+        if (source && action !== "refresh") world.changeSource(source, { suspended: action === "suspend", health: { ...source.health!, state: action === "suspend" ? "Suspended" : "Healthy" } });
         return { message: action === "refresh" ? `Looking at ${ref?.name}` : `${ref?.name}: ${action} done` };
       },
-      listClusters: (_, context) => (who(context), { clusters: clustersOf(world.deliveries) }),
-      listProjects: (_, context) => (who(context), { projects: projectsOf(world.deliveries) }),
+      listClusters: (_, context) => (who(context), { clusters: clustersOf(world.deliveries), revision: String(world.revision) }),
+      getCluster: ({ name }, context) => (who(context), { cluster: clustersOf(world.deliveries).find((c) => c.name === name) }),
+      watchClusters: (_, context) => (who(context), whenever(world, context, () => ({ reset: true, changed: clustersOf(world.deliveries), revision: String(world.revision) }))),
+      listProjects: (_, context) => (who(context), { projects: projectsOf(world.deliveries), revision: String(world.revision) }),
+      watchProjects: (_, context) => (who(context), whenever(world, context, () => ({ reset: true, changed: projectsOf(world.deliveries), revision: String(world.revision) }))),
       listActivity({ query, since, until }, context) {
         who(context);
         const between = world.activities.filter((a) => (!since || a.time!.seconds >= since.seconds) && (!until || a.time!.seconds < until.seconds));
         const { rows, next } = page(activityFields, query, between);
-        return { activities: rows, nextPageToken: next };
+        return { activities: rows, nextPageToken: next, revision: String(world.activities.length) };
       },
+      watchActivity: (request, context) => (who(context), watchActivity(world, request, context)),
       search({ text, limit }, context) {
         who(context);
         return { hits: search(world, text, limit || 20) as Hit[] };
@@ -153,4 +152,46 @@ function search(world: World, text: string, limit: number) {
     ...sources.map((s) => ({ type: "source", ref: s.ref, health: s.health, detail: s.url })),
     ...objects,
   ].slice(0, limit);
+}
+
+// sourceOf is all that is known of a source.
+function sourceOf(world: World, ref: ObjectRef | undefined, readOnly: boolean): MessageInitShape<typeof GetSourceResponseSchema> {
+  const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
+  if (!source) throw new ConnectError(`${ref?.kind} ${ref?.namespace}/${ref?.name} is not there`, Code.NotFound);
+  const broken = source.health?.state === "Degraded";
+  const permission = (allowed: boolean, reason: string) => ({ allowed: allowed && !readOnly, reason: readOnly ? "viewer may only look." : allowed ? "" : reason });
+  return { source, fault: broken ? { reason: source.reason, message: source.message, advice: "Renew the credential in Secret flux-system/logistics-git.", severity: "error" } : undefined, conditions: [{ type: "Ready", status: broken ? "False" : "True", reason: source.reason, message: source.message, since: source.fetched }], readers: world.deliveries.filter((d) => (d.source?.ref ? keyOf(d.source.ref) === keyOf(ref) : source.ref!.kind === "Secret" && d.source?.url === source.url)).slice(0, 200), manifest: `apiVersion: source.toolkit.fluxcd.io/v1\nkind: ${source.ref!.kind}\nmetadata:\n  name: ${source.ref!.name}\n  namespace: ${source.ref!.namespace}\nspec:\n  interval: 1m\n  url: ${source.url}\n  ref:\n    branch: main\n  secretRef:\n    name: git-credentials\n`, actions: { refresh: permission(true, ""), suspend: permission(!source.suspended, "It is suspended already."), resume: permission(source.suspended, "It is not suspended.") }, verified: source.commit && !broken ? "Ann Lee <ann@example.org>" : "" };
+}
+
+// whenever answers anew whenever something changed.
+async function* whenever<T>(world: World, context: HandlerContext, answer: () => T) {
+  while (!context.signal.aborted) {
+    yield answer();
+    await world.changes(context.signal);
+  }
+}
+
+function sourcesRevision(world: World, query: Query | undefined): string {
+  return JSON.stringify(page(sourceFields, query, world.sources).rows.map((s) => [keyOf(s.ref), s.health?.state, s.suspended]));
+}
+
+// watchSources sends every source again whenever one is another.
+async function* watchSources(world: World, request: WatchSourcesRequest, context: HandlerContext) {
+  let seen = request.since;
+  for await (const revision of whenever(world, context, () => sourcesRevision(world, request.query))) {
+    const rows = world.sources.filter((s) => matches(sourceFields, request.query, s));
+    // The first message opens the stream, whatever there is to tell.
+    if (revision === seen) yield { totalSize: rows.length, revision };
+    else yield { changed: rows, totalSize: rows.length, facets: facetsOf(sourceFields, request.query, world.sources), revision };
+    seen = revision;
+  }
+}
+
+async function* watchActivity(world: World, request: WatchActivityRequest, context: HandlerContext) {
+  let seen = request.after ? Number(request.after) : world.activities.length;
+  for await (const now of whenever(world, context, () => world.activities.length)) {
+    const activities = world.activities.slice(0, now - seen).filter((a) => matches(activityFields, request.query, a));
+    seen = now;
+    yield { activities, revision: String(now) };
+  }
 }

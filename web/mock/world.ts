@@ -67,7 +67,13 @@ export class World {
   }
 
   record(actor: string, action: string, delivery: Delivery, message: string) {
-    this.activities.unshift(create(ActivitySchema, { time: timestampFromMs(Date.now()), actor, action, object: delivery.ref, revision: delivery.revision, result: "Succeeded", message, address: "192.0.2.17" }));
+    this.activities.unshift(create(ActivitySchema, { id: String(this.activities.length + 1), time: timestampFromMs(Date.now()), actor, action, object: delivery.ref, revision: delivery.revision, result: "Succeeded", message, address: "192.0.2.17" }));
+    this.tell();
+  }
+
+  changeSource(source: Source, edit: Partial<Source>) {
+    Object.assign(source, edit);
+    this.tell();
   }
 
   // live makes something happen every so often.

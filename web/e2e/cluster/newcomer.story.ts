@@ -54,8 +54,8 @@ test("breaks it by a commit, and sees why", async () => {
   up.repository.edit("overlays/local/kustomization.yaml", /newTag: .*/, "newTag: missing");
   up.repository.commit("Try the next version");
   const why = page.getByRole("region", { name: "Why" });
-  await why.getByRole("heading", { name: /hello/ }).waitFor();
-  await why.getByText("Try the next version").waitFor();
+  await why.getByText(/image/i).first().waitFor();
+  await why.getByText("Try the next version").first().waitFor();
   expect(await why.textContent()).toMatch(/image/i);
   expect(await why.textContent()).toContain("base/deployment.yaml");
   expect(await violationsOf(page)).toEqual([]);

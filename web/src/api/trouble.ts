@@ -28,6 +28,9 @@ export function troubleOf(error: unknown): Trouble | undefined {
   // fetch() tells of a server that is not there by a TypeError of no other meaning.
   if (error instanceof ConnectError && error.cause instanceof TypeError && code === Code.Unknown)
     return { kind: "offline", title: "Plumb cannot be reached", detail: "" };
+  // A refusal without words comes from before the API: it takes calls from pages of its own address only.
+  if (code === Code.PermissionDenied && /^HTTP \d+/.test(rawMessage))
+    return { kind: "broken", title: "The server takes this page for another site’s", detail: "It is reached by another address than it knows, as through a proxy: name this one as url in argocd-cm." };
   // With words of its own it is the server that answers, and something behind it that does not.
   if (code === Code.Unavailable && rawMessage && !/^HTTP \d+/.test(rawMessage)) return { kind: "busy", title: "It cannot be had now", detail: rawMessage };
   const [kind, title] = kinds[code] ?? ["broken", "Something broke"];

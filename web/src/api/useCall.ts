@@ -2,8 +2,9 @@
 // what was there at once while it is asked for again.
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useApi, type Api } from "./api";
-import { sessionLost } from "./session";
+import { sessionLost, whenSessionEnds } from "./session";
 import { troubleOf, type Trouble } from "./trouble";
+import { useAgain } from "./useAgain";
 
 export interface Answer<T> {
   data?: T;
@@ -48,8 +49,9 @@ class Entry {
   }
 }
 
-const remembered = new WeakMap<Api, Map<string, Entry>>();
+let remembered = new WeakMap<Api, Map<string, Entry>>();
 const bound = 60;
+whenSessionEnds(() => (remembered = new WeakMap()));
 
 function entryOf(api: Api, key: string): Entry {
   let entries = remembered.get(api);
@@ -83,6 +85,7 @@ export function useCall<T>(
   const snapshot = useSyncExternalStore(current?.subscribe ?? never, () => current?.snapshot ?? nothing);
   const refresh = useCallback(async () => current?.run((signal) => latest.current(api, signal)), [api, current]);
   useEffect(() => void refresh(), [refresh]);
+  useAgain(snapshot.trouble, refresh);
 
   const before = useRef<unknown>(undefined);
   if (snapshot.data !== undefined) before.current = snapshot.data;

@@ -1,31 +1,24 @@
-import { useEffect, useMemo } from "react";
-import { I18nProvider, RouterProvider } from "react-aria-components";
+import { useEffect } from "react";
 import { Redirect, useLocation, useSearch } from "wouter";
-import { ApiProvider, browserTransport, createApi, type Api } from "~/api/api";
+import { ApiProvider, type Api } from "~/api/api";
 import { SessionProvider, useSession } from "~/api/session";
 import { LiveRegion } from "~/parts/announce/announce";
-import { Bone, TroubleState } from "~/parts/states/States";
+import { TroubleState } from "~/parts/states/States";
 import { Toasts } from "~/parts/toast/toast";
 import { listenForKeys } from "./keys";
 import { Pages } from "./Pages";
 import { Shell } from "./Shell";
 import styles from "./Shell.module.css";
 
-export function App({ api }: { api?: Api }) {
-  const [, navigate] = useLocation();
-  const clients = useMemo(() => api ?? createApi(browserTransport()), [api]);
+export function App({ api }: { api: Api }) {
   useEffect(listenForKeys, []);
   return (
-    <ApiProvider api={clients}>
-      <I18nProvider locale="en-US">
-        <RouterProvider navigate={navigate}>
-          <SessionProvider>
-            <Gate />
-          </SessionProvider>
-          <Toasts />
-          <LiveRegion />
-        </RouterProvider>
-      </I18nProvider>
+    <ApiProvider api={api}>
+      <SessionProvider>
+        <Gate />
+      </SessionProvider>
+      <Toasts />
+      <LiveRegion />
     </ApiProvider>
   );
 }
@@ -44,15 +37,5 @@ function Gate() {
     <Shell>
       <Pages />
     </Shell>
-  );
-}
-
-export function PageBones() {
-  return (
-    <div className={styles.bones} role="status" aria-label="Loading">
-      <Bone width={180} height={20} />
-      <Bone height={56} />
-      <Bone height={320} />
-    </div>
   );
 }

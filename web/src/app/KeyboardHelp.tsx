@@ -1,5 +1,5 @@
 import { Dialog } from "~/parts/dialog/Dialog";
-import { useShortcuts } from "./keys";
+import { keyName, useShortcuts } from "./keys";
 import styles from "./KeyboardHelp.module.css";
 
 const lists = [
@@ -11,7 +11,7 @@ const lists = [
 ];
 
 // KeyboardHelp lists the shortcuts of what is shown at this moment.
-export function KeyboardHelp({ onClose }: { onClose: () => void }) {
+export default function KeyboardHelp({ onClose }: { onClose: () => void }) {
   const areas = byArea([...useShortcuts(), { area: "Lists", shortcuts: lists }]);
   return (
     <Dialog title="Keyboard" onClose={onClose} size="m">
@@ -46,9 +46,4 @@ function byArea(entries: readonly { area: string; shortcuts: readonly Line[] }[]
     if (free.length > 0) areas.set(area, [...(areas.get(area) ?? []), ...free]);
   }
   return [...areas];
-}
-
-function keyName(key: string): string {
-  if (key.startsWith("mod+")) return `Ctrl ${key.slice(4).toUpperCase()}`;
-  return key === "Escape" ? "Esc" : key.length === 1 ? key.toUpperCase() : key;
 }

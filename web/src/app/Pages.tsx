@@ -3,7 +3,8 @@ import { Route, Switch, useLocation } from "wouter";
 import { pages } from "~/pages/registry";
 import { Button } from "~/parts/button/Button";
 import { Empty } from "~/parts/states/States";
-import { PageBones } from "./App";
+import { NoSuchPage } from "./NoSuchPage";
+import { PageBones } from "./PageBones";
 
 // Pages shows the page of the address.
 export function Pages() {
@@ -15,7 +16,7 @@ export function Pages() {
         <Switch>
           {pages.flatMap(({ routes, page: PageOf }) => routes.map((route) => <Route key={route} path={route}><PageOf /></Route>))}
           <Route>
-            <Empty title="There is no such page"><p>The address may be mistyped, or what it was about is gone.</p></Empty>
+            <NoSuchPage />
           </Route>
         </Switch>
       </Suspense>
@@ -35,18 +36,28 @@ function FocusOnArrival({ path }: { path: string }) {
   return null;
 }
 
+const notFetched = /preload|dynamically imported|importing a module/i;
+
 class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
   state: { error?: Error } = {};
   static getDerivedStateFromError(error: Error) {
     return { error };
   }
+  override componentDidUpdate() {
+    if (this.state.error) window.addEventListener("online", again, { once: true });
+  }
   render() {
-    if (!this.state.error) return this.props.children;
-    // Usually the server was updated, and files of the version before are gone.
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    const away = notFetched.test(error.message);
     return (
-      <Empty icon="warning" title="This page could not be shown" action={<Button icon="refresh" onPress={() => window.location.reload()}>Load again</Button>}>
-        <p>{this.state.error.message}</p>
+      <Empty icon={away ? "link" : "warning"} title={away ? "This page could not be fetched" : "This page could not be shown"} action={<Button icon="refresh" onPress={again}>Load again</Button>}>
+        <p>{away ? "Plumb cannot be reached, or it was upgraded while you looked." : error.message}</p>
       </Empty>
     );
   }
+}
+
+function again() {
+  window.location.reload();
 }

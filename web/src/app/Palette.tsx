@@ -1,13 +1,15 @@
 import { useEffect, useId, useMemo, useRef, useState, type KeyboardEvent } from "react";
-import { Dialog as AriaDialog, Modal, ModalOverlay } from "react-aria-components";
 import { useLocation } from "wouter";
 import { useCall } from "~/api/useCall";
 import { deliveryPath, pathOf, sourcePath, titleOf } from "~/api/refs";
 import type { Hit } from "~/gen/plumb/v1/fleet_pb";
+import { Modal } from "~/parts/dialog/Modal";
 import { Icon, type IconName } from "~/parts/icon/Icon";
 import { HealthMark } from "~/parts/state/State";
+import { builtIn, useViews } from "~/pages/deliveries/views";
 import { chooseTheme } from "~/theme/theme";
-import { useRail } from "./Shell";
+import { keyName, useShortcuts } from "./keys";
+import { useRail } from "./rail";
 import styles from "./Palette.module.css";
 
 interface Line {
@@ -16,11 +18,15 @@ interface Line {
   detail: string;
   icon?: IconName;
   health?: string;
+  keys?: string;
   run: () => void;
 }
 
+// Areas whose shortcuts make sense only where they are pressed.
+const silent = ["Everywhere", "Lists", "List", "Search", "Graph search"];
+
 // Palette finds whatever the server knows, and does what the console can do.
-export function Palette({ onClose }: { onClose: () => void }) {
+export default function Palette({ onClose }: { onClose: () => void }) {
   const [words, setWords] = useState("");
   const [asked, setAsked] = useState("");
   const [at, setAt] = useState(0);
@@ -28,6 +34,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const list = useRef<HTMLUListElement>(null);
   const id = useId();
   const rail = useRail();
+  const views = useViews();
+  const shortcuts = useShortcuts();
 
   // The server is asked when somebody stops writing for a moment.
   useEffect(() => {
@@ -38,16 +46,20 @@ export function Palette({ onClose }: { onClose: () => void }) {
 
   const lines = useMemo((): Line[] => {
     const go = (path: string) => () => (onClose(), navigate(path));
+    const here = shortcuts.filter(({ area }) => !silent.includes(area)).flatMap(({ area, shortcuts }) => shortcuts.filter(({ keys }) => keys !== "/").map(({ keys, label, run }): Line => ({ id: `here:${keys}`, title: label, detail: area, icon: "keyboard", keys, run: () => (onClose(), setTimeout(run)) })));
     const commands: Line[] = [
+      // Tabs have digits: they are found by their names, and would hide the rest.
+      ...here.filter(({ keys }) => words.trim() || !/^\d$/.test(keys!)),
       ...rail.map(({ rail: { label, icon, href } }) => ({ id: `page:${href}`, title: label, detail: "Page", icon, run: go(href) })),
-      { id: "wrong", title: "What is wrong", detail: "Deliveries that are degraded or missing", icon: "warning", run: go("/deliveries?health=Degraded&health=Missing") },
+      ...[...builtIn.slice(1), ...views].map(({ name, search }): Line => ({ id: `view:${name}`, title: name, detail: "View of deliveries", icon: "star", run: go(`/deliveries?${search}`) })),
       ...(["light", "dark", "system"] as const).map((theme): Line => ({ id: `theme:${theme}`, title: `Theme: ${theme}`, detail: "Appearance", icon: theme === "dark" ? "moon" : theme === "light" ? "sun" : "screen", run: () => (chooseTheme(theme), onClose()) })),
     ];
     const text = words.trim().toLowerCase();
     if (!text) return commands;
     const hits = asked && found.data ? found.data.hits.flatMap((hit) => hitLine(hit, go)) : [];
-    return [...hits, ...commands.filter((c) => c.title.toLowerCase().includes(text))];
-  }, [words, asked, found.data, rail, navigate, onClose]);
+    const parts = text.split(/\s+/);
+    return [...hits, ...commands.filter((c) => parts.every((part) => `${c.title} ${c.detail}`.toLowerCase().includes(part)))];
+  }, [words, asked, found.data, rail, views, shortcuts, navigate, onClose]);
 
   useEffect(() => setAt(0), [words]);
   useEffect(() => void list.current?.children[at]?.scrollIntoView({ block: "nearest" }), [at]);
@@ -61,28 +73,27 @@ export function Palette({ onClose }: { onClose: () => void }) {
   };
 
   return (
-    <ModalOverlay className={styles.veil} isOpen isDismissable onOpenChange={(open) => !open && onClose()}>
-      <Modal className={styles.modal}>
-        <AriaDialog aria-label="Search everything" className={styles.dialog}>
-          <div className={styles.input}>
-            <Icon name="search" />
-            <input autoFocus role="combobox" aria-expanded="true" aria-controls={id} aria-activedescendant={lines[at] ? `${id}-${at}` : undefined} aria-label="Search everything" placeholder="Deliveries, sources, objects, pages…" value={words} onChange={(e) => setWords(e.target.value)} onKeyDown={onKeyDown} spellCheck={false} autoComplete="off" />
-            <kbd>Esc</kbd>
-          </div>
-          <ul ref={list} id={id} role="listbox" aria-label="Results" className={styles.list}>
-            {lines.map((line, i) => (
-              <li key={line.id} id={`${id}-${i}`} role="option" aria-selected={i === at} onMouseMove={() => setAt(i)} onClick={line.run}>
-                {line.health !== undefined ? <HealthMark state={line.health} /> : <Icon name={line.icon ?? "right"} />}
-                <span className={styles.title}>{line.title}</span>
-                <span className={styles.detail}>{line.detail}</span>
-              </li>
-            ))}
-          </ul>
-          {lines.length === 0 && <p className={styles.none}>{found.loading || asked !== words.trim() ? "Searching…" : `Nothing is called “${words.trim()}”.`}</p>}
-          {found.trouble && <p className={styles.none}>{found.trouble.title}</p>}
-        </AriaDialog>
-      </Modal>
-    </ModalOverlay>
+    <Modal label="Search everything" className={styles.modal} onClose={onClose}>
+      <div className={styles.dialog}>
+        <div className={styles.input}>
+          <Icon name="search" />
+          <input data-autofocus="" role="combobox" aria-expanded="true" aria-controls={id} aria-activedescendant={lines[at] ? `${id}-${at}` : undefined} aria-label="Search everything" placeholder="Deliveries, sources, objects, pages…" value={words} onChange={(e) => setWords(e.target.value)} onKeyDown={onKeyDown} spellCheck={false} autoComplete="off" />
+          <kbd>Esc</kbd>
+        </div>
+        <ul ref={list} id={id} role="listbox" aria-label="Results" className={styles.list}>
+          {lines.map((line, i) => (
+            <li key={line.id} id={`${id}-${i}`} role="option" aria-selected={i === at} onMouseMove={() => setAt(i)} onClick={line.run}>
+              {line.health !== undefined ? <HealthMark state={line.health} /> : <Icon name={line.icon ?? "right"} />}
+              <span className={styles.title}>{line.title}</span>
+              <span className={styles.detail}>{line.detail}</span>
+              {line.keys && <kbd>{keyName(line.keys)}</kbd>}
+            </li>
+          ))}
+        </ul>
+        {lines.length === 0 && <p className={styles.none}>{found.loading || asked !== words.trim() ? "Searching…" : `Nothing is called “${words.trim()}”.`}</p>}
+        {found.trouble && <p className={styles.none}>{found.trouble.title}</p>}
+      </div>
+    </Modal>
   );
 }
 

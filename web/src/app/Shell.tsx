@@ -1,25 +1,21 @@
-import { useState, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useState, type ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import { useConnection } from "~/api/connection";
 import { useSession } from "~/api/session";
-import { pages, type PageEntry } from "~/pages/registry";
+import { pages } from "~/pages/registry";
 import { Button } from "~/parts/button/Button";
 import { Dialog } from "~/parts/dialog/Dialog";
 import { Icon } from "~/parts/icon/Icon";
 import { ChoiceMenu, Menu } from "~/parts/menu/Menu";
 import { chooseTheme, useTheme, type Choice } from "~/theme/theme";
 import { useShownCrumbs } from "./crumbs";
-import { KeyboardHelp } from "./KeyboardHelp";
 import { useKeys } from "./keys";
-import { Palette } from "./Palette";
+import { useRail, type RailEntry } from "./rail";
 import styles from "./Shell.module.css";
 
-type RailEntry = PageEntry & { rail: NonNullable<PageEntry["rail"]> };
-
-export function useRail(): RailEntry[] {
-  const { me } = useSession();
-  return pages.filter((page): page is RailEntry => !!page.rail && (!me || !page.rail.open || me.pages.includes(page.rail.open)));
-}
+const loadPalette = () => import("./Palette");
+const Palette = lazy(loadPalette);
+const KeyboardHelp = lazy(() => import("./KeyboardHelp"));
 
 // Shell is what surrounds every page but the sign-in page.
 export function Shell({ children }: { children: ReactNode }) {
@@ -31,9 +27,10 @@ export function Shell({ children }: { children: ReactNode }) {
     { keys: "mod+k", label: "Search everything", run: () => setPalette(true) },
     { keys: "?", label: "Show this help", run: () => setHelp(true) },
     ...rail.map(({ rail: { key, label, href } }) => ({ keys: `g ${key}`, label: `Go to ${label}`, run: () => navigate(href) })),
-  ]);
+  ], { surrounding: true });
   // Pages with a search of their own take "/" for it.
-  useKeys("Search", [{ keys: "/", label: "Search", run: () => setPalette(true) }]);
+  useKeys("Search", [{ keys: "/", label: "Search", run: () => setPalette(true) }], { surrounding: true });
+  useEffect(fetchPages, []);
   return (
     <div className={styles.shell}>
       <a className={styles.skip} href="#content" onClick={(event) => (event.preventDefault(), document.getElementById("content")?.focus())}>Skip to content</a>
@@ -51,10 +48,19 @@ export function Shell({ children }: { children: ReactNode }) {
       </header>
       <main id="content" className={styles.main} tabIndex={-1}>{children}</main>
       <BottomBar entries={rail} />
-      {palette && <Palette onClose={() => setPalette(false)} />}
-      {help && <KeyboardHelp onClose={() => setHelp(false)} />}
+      <Suspense fallback={null}>
+        {palette && <Palette onClose={() => setPalette(false)} />}
+        {help && <KeyboardHelp onClose={() => setHelp(false)} />}
+      </Suspense>
     </div>
   );
+}
+
+// fetchPages fetches the code of all pages when the first has long been shown: they
+// open at once then, also when the server is upgraded or away meanwhile.
+function fetchPages() {
+  const timer = setTimeout(() => void Promise.allSettled([...pages.map(({ load }) => load()), loadPalette()]), 4_000);
+  return () => clearTimeout(timer);
 }
 
 function Rail({ entries, onHelp }: { entries: RailEntry[]; onHelp: () => void }) {

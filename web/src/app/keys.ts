@@ -15,20 +15,21 @@ function tell() {
 }
 
 // useKeys makes shortcuts work as long as the caller is shown; those of what is
-// shown last come first. area is their heading in the help.
-export function useKeys(area: string, shortcuts: readonly Shortcut[]) {
+// shown last come first, and those of what surrounds it after all others. area is
+// their heading in the help.
+export function useKeys(area: string, shortcuts: readonly Shortcut[], { surrounding = false } = {}) {
   const latest = useRef(shortcuts);
   latest.current = shortcuts;
   const names = shortcuts.map((s) => `${s.keys}:${s.label}`).join("|");
   useEffect(() => {
     const entry = { area, shortcuts: latest.current.map((s, i) => ({ ...s, run: () => latest.current[i]?.run() })) };
-    registered = [entry, ...registered];
+    registered = surrounding ? [...registered, entry] : [entry, ...registered];
     tell();
     return () => {
       registered = registered.filter((e) => e !== entry);
       tell();
     };
-  }, [area, names]);
+  }, [area, names, surrounding]);
 }
 
 export function useShortcuts() {
@@ -41,6 +42,12 @@ export function useShortcuts() {
   );
 }
 
+// keyName is a key as people read it.
+export function keyName(key: string): string {
+  if (key.startsWith("mod+")) return `Ctrl ${key.slice(4).toUpperCase()}`;
+  return key === "Escape" ? "Esc" : key.length === 1 ? key.toUpperCase() : key;
+}
+
 let prefix = "";
 let prefixTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -50,7 +57,7 @@ function onKeyDown(event: KeyboardEvent) {
   const key = modified ? `mod+${event.key.toLowerCase()}` : event.key;
   if (event.altKey || event.isComposing || event.defaultPrevented) return;
   // Whoever writes, or is in a dialog or menu, is left alone.
-  if (!modified && target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable], [role=dialog], [role=menu], [role=listbox]")) return;
+  if (!modified && target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable], dialog, [role=menu], [role=listbox]")) return;
   const pressed = prefix ? `${prefix} ${key}` : key;
   prefix = "";
   clearTimeout(prefixTimer);

@@ -1,8 +1,9 @@
 // Every page: its addresses, and where its code is. Code comes when a page is
-// first shown; what the rail lists has an icon, and is hidden from people to whom
+// first shown, but for deliveries, where most people begin; what the rail lists has an icon, and is hidden from people to whom
 // the server does not open it (GetMe.pages).
 import { lazy, type ComponentType } from "react";
 import type { IconName } from "~/parts/icon/Icon";
+import Deliveries from "./deliveries/Deliveries";
 
 export interface PageEntry {
   id: string;
@@ -17,7 +18,7 @@ function entry(id: string, routes: string[], load: () => Promise<{ default: Comp
 }
 
 export const pages: readonly PageEntry[] = [
-  entry("deliveries", ["/deliveries"], () => import("./deliveries/Deliveries"), { label: "Deliveries", icon: "deliveries", href: "/deliveries", open: "deliveries", key: "d" }),
+  { id: "deliveries", routes: ["/deliveries"], page: Deliveries, load: async () => {}, rail: { label: "Deliveries", icon: "deliveries", href: "/deliveries", open: "deliveries", key: "d" } },
   entry("delivery", ["/deliveries/:kind/:namespace/:name/:tab?"], () => import("./delivery/Delivery")),
   entry("applicationsets", ["/applicationsets"], () => import("./applicationsets/ApplicationSets"), { label: "ApplicationSets", icon: "sets", href: "/applicationsets", open: "deliveries", key: "a" }),
   entry("sources", ["/sources"], () => import("./sources/Sources"), { label: "Sources", icon: "sources", href: "/sources", open: "sources", key: "s" }),
@@ -26,5 +27,6 @@ export const pages: readonly PageEntry[] = [
   entry("projects", ["/projects"], () => import("./projects/Projects"), { label: "Projects", icon: "projects", href: "/projects", open: "projects", key: "p" }),
   entry("activity", ["/activity"], () => import("./activity/Activity"), { label: "Activity", icon: "activity", href: "/activity", open: "activity", key: "t" }),
   entry("settings", ["/settings"], () => import("./settings/Settings"), { label: "Settings", icon: "settings", href: "/settings", open: "settings", key: "e" }),
+  entry("argocd", ["/applications", "/applications/*", "/applicationsets/*", "/settings/*", "/resources", "/user-info", "/help", "/login"], () => import("./argocd/ArgoLink")),
   entry("signin", ["/signin"], () => import("./signin/SignIn")),
 ];

@@ -1,20 +1,19 @@
 // Entries of the journal, newest first: what was looked at so far, and what came
 // since. Older ones are asked for when somebody scrolls down to them.
-import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import { useApi, type Api } from "~/api/api";
 import { queryForServer, type ListQuery } from "~/api/query";
-import { keyOf } from "~/api/refs";
 import { sessionLost } from "~/api/session";
 import { troubleOf, type Trouble } from "~/api/trouble";
-import type { Activity } from "~/gen/plumb/v1/fleet_pb";
+import { useAgain } from "~/api/useAgain";
+import { useStream } from "~/api/useStream";
+import type { Activity, WatchActivityResponse } from "~/gen/plumb/v1/fleet_pb";
 
 export const spans = { "1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "30d": 2_592_000_000 } as const;
 export type Span = keyof typeof spans | "";
 
 const size = 60;
-// How often it is asked for newer entries.
-const every = 5_000;
 
 export interface FeedState {
   ready: boolean;
@@ -23,9 +22,9 @@ export interface FeedState {
   more: boolean; // there are older ones
 }
 
-// entryKey tells entries apart: they have no name of their own.
+// entryKey tells entries apart.
 export function entryKey(a: Activity): string {
-  return [a.time ? timestampDate(a.time).getTime() + "." + (a.time.nanos % 1_000_000) : "", a.actor, a.action, keyOf(a.object), a.result].join("|");
+  return a.id;
 }
 
 class Feed {
@@ -33,6 +32,7 @@ class Feed {
   private listeners = new Set<() => void>();
   private token = "";
   private older = false; // older ones are under way
+  after = ""; // what is held is of this revision
   private stop = new AbortController();
 
   constructor(
@@ -54,13 +54,23 @@ class Feed {
     if (this.stop.signal.aborted) this.stop = new AbortController();
     const answer = await this.ask("");
     if (!answer) return;
-    const { activities, nextPageToken } = answer;
+    const { activities, nextPageToken, revision } = answer;
+    this.after = revision;
     const known = new Set(this.state.entries.map(entryKey));
     const fresh = activities.filter((a) => !known.has(entryKey(a)));
     if (!this.state.ready || fresh.length === activities.length) {
       this.token = nextPageToken;
       this.tell({ ready: true, entries: activities, more: nextPageToken !== "" });
     } else if (fresh.length > 0 || this.state.trouble) this.tell({ ...this.state, trouble: undefined, entries: [...fresh, ...this.state.entries] });
+  };
+
+  // take puts what has been done since on top.
+  take = ({ reset, activities, revision }: WatchActivityResponse) => {
+    this.after = revision;
+    if (reset) return void this.look();
+    const known = new Set(this.state.entries.map(entryKey));
+    const fresh = activities.filter((a) => !known.has(entryKey(a)));
+    if (fresh.length > 0) this.tell({ ...this.state, entries: [...fresh, ...this.state.entries] });
   };
 
   // down asks for older ones.
@@ -106,8 +116,9 @@ export function useFeed(query: ListQuery, span: Span) {
   if (nextState.ready || nextState.trouble) shown.current = next;
   useEffect(() => {
     void next.look();
-    const timer = setInterval(() => document.visibilityState === "visible" && void next.look(), every);
-    return () => (clearInterval(timer), next.end());
+    return next.end;
   }, [next]);
+  useAgain(nextState.trouble, next.look);
+  useStream(nextState.ready ? key : null, (client, options) => client.fleet.watchActivity({ query: queryForServer(query), after: next.after }, options), next.take);
   return { state: shown.current.state, down: shown.current.down, look: next.look, pending: shown.current !== next };
 }

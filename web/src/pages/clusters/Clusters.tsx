@@ -1,12 +1,13 @@
 import { useMemo } from "react";
 import { Link } from "wouter";
-import { useCall } from "~/api/useCall";
+import { useListed, type Listing } from "~/api/useListed";
 import { useCrumbs } from "~/app/crumbs";
 import type { Cluster } from "~/gen/plumb/v1/fleet_pb";
 import { List } from "~/parts/list/List";
 import { useListQuery } from "~/parts/list/useListQuery";
 import { Page } from "~/parts/page/Page";
 import { HealthBadge, HealthMark } from "~/parts/state/State";
+import { TimeAgo } from "~/parts/time/TimeAgo";
 import { VirtualTable, type Column } from "~/parts/table/VirtualTable";
 import { ordered } from "./order";
 import styles from "./Clusters.module.css";
@@ -14,11 +15,20 @@ import styles from "./Clusters.module.css";
 const fields: readonly string[] = [];
 const skeletonRows = 6;
 
+const listing: Listing<Cluster> = {
+  name: (c) => c.name,
+  list: async (api, signal) => {
+    const { clusters, revision } = await api.fleet.listClusters({}, { signal });
+    return { items: clusters, revision };
+  },
+  watch: (api, since, options) => api.fleet.watchClusters({ since }, options),
+};
+
 export default function Clusters() {
   useCrumbs({ label: "Clusters" });
   const [query, setQuery] = useListQuery(fields);
-  const answer = useCall("clusters", (api, signal) => api.fleet.listClusters({}, { signal }));
-  const all = answer.data?.clusters;
+  const answer = useListed("clusters", listing);
+  const all = answer.data;
   const rows = useMemo(() => ordered(all ?? [], query), [all, query]);
   const largest = Math.max(1, ...(all ?? []).map((c) => c.deliveries));
   const columns = useMemo(() => columnsFor(largest), [largest]);
@@ -63,16 +73,28 @@ function columnsFor(largest: number): readonly Column<Cluster>[] {
   return [
     { id: "name", title: "Name", width: "minmax(150px, 1.2fr)", order: "name", cell: (c) => <Link className={styles.name} href={deliveriesOf(c)} tabIndex={-1}><span className="cut">{c.name}</span></Link> },
     { id: "health", title: "Connection", width: "124px", order: "health", cell: (c) => <HealthBadge health={c.health} /> },
-    { id: "server", title: "Address", width: "minmax(160px, 1.6fr)", cell: (c) => (c.health?.message ? <span className={styles.wrong} title={c.health.message}>{c.health.message}</span> : <code className="quiet" title={c.server}>{c.server || "–"}</code>) },
+    { id: "server", title: "Address", width: "minmax(160px, 1.6fr)", cell: (c) => <Address cluster={c} /> },
     { id: "version", title: "Kubernetes", width: "104px", spare: 1, order: "version", cell: (c) => c.version || <span className="quiet">–</span> },
     { id: "project", title: "Project", width: "100px", spare: 3, cell: (c) => c.project || <span className="quiet">–</span> },
-    { id: "labels", title: "Labels", width: "minmax(110px, 0.8fr)", spare: 2, cell: (c) => <code className="quiet">{labelsOf(c) || "–"}</code> },
+    { id: "labels", title: "Labels", width: "minmax(110px, 0.8fr)", spare: 2, cell: (c) => <code className="quiet" title={annotationsOf(c)}>{labelsOf(c) || "–"}</code> },
+    { id: "objects", title: "Objects", width: "88px", spare: 4, order: "objects", end: true, cell: (c) => c.objects.toLocaleString() },
     { id: "deliveries", title: "Deliveries", width: "minmax(200px, 1.4fr)", order: "deliveries", cell: (c) => <Share cluster={c} largest={largest} /> },
   ];
 }
 
+// Address is where the API server is; of one that does not answer, since when.
+function Address({ cluster: c }: { cluster: Cluster }) {
+  if (!c.health?.message) return <code className="quiet" title={c.server}>{c.server || "–"}</code>;
+  return <span className={styles.wrong} title={c.health.message}>{c.since && !c.reachable && <><TimeAgo time={c.since} />: </>}{c.health.message}</span>;
+}
+
 function labelsOf(c: Cluster): string {
   return Object.entries(c.labels).map(([k, v]) => `${k}=${v}`).join(" ");
+}
+
+function annotationsOf(c: Cluster): string | undefined {
+  const all = Object.entries(c.annotations).map(([k, v]) => `${k}: ${v}`);
+  return all.length > 0 ? `Annotations\n${all.join("\n")}` : undefined;
 }
 
 // Share is how many deliveries go there, beside the cluster that has most, and

@@ -18,6 +18,7 @@ test("what cannot be reached comes first, then where most is wrong", () => {
 test("another order is the one that was asked for", () => {
   expect(names({ order: "deliveries desc" })).toEqual(["calm", "gone", "busy"]);
   expect(names({ order: "name" })).toEqual(["busy", "calm", "gone"]);
+  expect(names({ order: "health" })).toEqual(["gone", "busy", "calm"]);
 });
 
 test("words are looked for in labels and messages too, and all of them count", () => {

@@ -2,10 +2,13 @@
 import type { ListQuery } from "~/api/query";
 import type { Cluster } from "~/gen/plumb/v1/fleet_pb";
 
+const severity = ["Degraded", "Unknown", "Healthy"]; // of a connection, the worst first
+
 const fields: Record<string, (c: Cluster) => string | number> = {
   name: (c) => c.name,
-  health: (c) => c.health?.state ?? "",
+  health: (c) => severity.indexOf(c.health?.state ?? ""),
   version: (c) => c.version,
+  objects: (c) => c.objects,
   deliveries: (c) => c.deliveries,
 };
 

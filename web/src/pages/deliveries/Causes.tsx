@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
-import { memo, useEffect } from "react";
+import { memo, useEffect, useRef } from "react";
 import type { Api } from "~/api/api";
 import { queryForServer, type ListQuery } from "~/api/query";
 import { useCall } from "~/api/useCall";
@@ -25,16 +25,22 @@ interface Cause {
 }
 
 // Causes is what is wrong, by reason, most frequent first: a hundred failing
-// deliveries mostly have three causes. count makes it ask again when it changes.
-export const Causes = memo(function Causes({ query, count, onQuery }: { query: ListQuery; count: number; onQuery: (query: ListQuery) => void }) {
+// deliveries mostly have three causes. It asks when the list is ready, and again
+// when count changes.
+export const Causes = memo(function Causes({ query, ready, count, onQuery }: { query: ListQuery; ready: boolean; count: number; onQuery: (query: ListQuery) => void }) {
   const scope: ListQuery = { ...query, order: "", where: { ...query.where, health: wrong } };
   delete scope.where.reason;
-  const answer = useCall(`causes:${JSON.stringify(scope)}`, (api, signal) => causesOf(api, scope, signal), { keep: true });
+  const answer = useCall(ready ? `causes:${JSON.stringify(scope)}` : null, (api, signal) => causesOf(api, scope, signal), { keep: true });
   const { refresh } = answer;
+  const told = useRef<number>(undefined); // the count when it was asked last
   useEffect(() => {
+    if (!ready || told.current === count) return;
+    const first = told.current === undefined;
+    told.current = count;
+    if (first) return;
     const timer = setTimeout(() => void refresh(), 1_500);
     return () => clearTimeout(timer);
-  }, [count, refresh]);
+  }, [ready, count, refresh]);
 
   const causes = answer.data ?? [];
   const chosen = query.where.reason ?? [];

@@ -37,7 +37,7 @@ test("suspending several asks beforehand, and does it", async () => {
   const bar = await screen.findByRole("toolbar", { name: "Selected deliveries" });
   await userEvent.click(within(bar).getByRole("button", { name: "Suspend" }));
   const dialog = await screen.findByRole("dialog");
-  await waitFor(() => expect(within(dialog).getAllByText("Nothing would be delivered until it is resumed.")).toHaveLength(2));
+  await waitFor(() => expect(within(dialog).getAllByText(/^Nothing is delivered, and nothing is corrected/)).toHaveLength(2));
   const before = world.deliveries.filter((d) => d.suspended).length;
   await userEvent.click(within(dialog).getByRole("button", { name: "Suspend 2" }));
   await waitFor(() => expect(world.deliveries.filter((d) => d.suspended)).toHaveLength(before + 2));

@@ -33,9 +33,6 @@ import styles from "./Deliveries.module.css";
 
 const hrefOf = (d: Delivery) => deliveryPath(d.ref!);
 const compact = (d: Delivery) => <Compact delivery={d} />;
-// Rows of a list that has not come yet.
-const skeletonRows = 24;
-
 export default function Deliveries() {
   useCrumbs({ label: "Deliveries" });
   const [params, setParams] = useSearchParams();
@@ -73,7 +70,6 @@ export default function Deliveries() {
 
   const groupTitle = (segment: Segment) => <GroupTitle field={list.group} segment={segment} />;
   const slotAt = (index: number): Slot<Delivery> => {
-    if (!state.ready) return { kind: "wait", key: `wait${index}` };
     const { segment, index: i } = slots.at(index);
     if (i < 0) return { kind: "group", key: `group:${segment.value}`, title: groupTitle(segment), open: segment.open, onToggle: () => list.toggle(segment) };
     const row = segment.rows[i];
@@ -91,7 +87,7 @@ export default function Deliveries() {
     <Page title="Deliveries" fill>
       <h1 className="unseen">Deliveries</h1>
       <Strip facets={state.ready ? state.facets : undefined} unknown={!!state.trouble} query={look.query} onQuery={setQuery} />
-      <Causes query={look.query} count={wrongCount(state.facets)} onQuery={setQuery} />
+      <Causes query={look.query} ready={state.ready} count={wrongCount(state.facets)} onQuery={setQuery} />
       <div className={styles.columns} data-filters={(filters && !narrow) || undefined}>
         {filters && !narrow && <aside className={styles.panel} aria-label="Filters">{panel}</aside>}
         <div className={styles.list} aria-busy={pending}>
@@ -105,7 +101,7 @@ export default function Deliveries() {
             ) : look.view === "tiles" && !narrow ? (
               <Tiles list={list} segments={state.segments} grouped={list.group !== ""} selection={selection} titleOf={groupTitle} />
             ) : (
-              <VirtualTable ref={table} label="Deliveries" groups={list.group === "" ? undefined : slots} columns={shownColumns} count={state.ready ? slots.count : skeletonRows} slotAt={slotAt} onRange={onRange} href={hrefOf} order={look.query.order} onOrder={(order) => setQuery({ ...look.query, order })} selection={selection} compact={compact} rowHeight={48} dim={(d) => list.isGone(d)} remember={address || "all"} />
+              <VirtualTable ref={table} label="Deliveries" groups={list.group === "" ? undefined : slots} columns={shownColumns} count={state.ready ? slots.count : 0} waiting={!state.ready} slotAt={slotAt} onRange={onRange} href={hrefOf} order={look.query.order} onOrder={(order) => setQuery({ ...look.query, order })} selection={selection} compact={compact} rowHeight={48} dim={(d) => list.isGone(d)} remember={address || "all"} />
             )}
             {state.moved > 0 && <button type="button" className={styles.moved} onClick={() => (void list.load(), table.current?.toTop())}><Icon name="refresh" size={14} />The list has changed · show</button>}
             <SelectionBar selection={selection} total={state.total} onSelectAll={() => void list.every().then(selection.set)} />

@@ -42,6 +42,7 @@ export class DeliveryList {
   private asked = new Set<string>();
   private stop = new AbortController();
   private generation = 0;
+  private underway = false;
   // The revision up to which the stream has told; state.revision is that of the list.
   private reached = "";
 
@@ -65,13 +66,21 @@ export class DeliveryList {
     return this.reached || this.state.revision;
   }
 
+  // begin loads the list, unless that has begun.
+  begin = () => {
+    if (!this.underway) void this.load();
+  };
+
   // load asks for the list again; what is shown stays until the answer is there.
-  async load() {
+  load = async () => {
     this.stop.abort();
     this.stop = new AbortController();
     const generation = ++this.generation;
+    this.underway = true;
     const answer = await this.ask(this.query, 0, this.group ? 1 : pageSize, true);
-    if (!answer || generation !== this.generation) return;
+    if (generation !== this.generation) return;
+    this.underway = false;
+    if (!answer) return;
     // Rows further down stay until they are asked for again, which is when they are seen.
     const below = this.state.segments[0]?.rows.slice(answer.deliveries.length, answer.totalSize) ?? [];
     const segments: Segment[] = this.group ? this.groups(answer.facets) : [{ value: "", total: answer.totalSize, open: true, rows: [...answer.deliveries, ...below] }];
@@ -84,7 +93,7 @@ export class DeliveryList {
     }
     this.reached = "";
     this.tell({ ready: true, trouble: undefined, total: answer.totalSize, facets: answer.facets, segments, moved: 0, revision: answer.revision });
-  }
+  };
 
   private groups(facets: readonly Facet[]): Segment[] {
     const chosen = this.query.where[this.group];

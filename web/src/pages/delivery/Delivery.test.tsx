@@ -26,7 +26,7 @@ function show(path: string, world: World, name: "admin" | "viewer" = "admin") {
 }
 
 function worldWith(fits: (d: Delivery) => boolean): [World, Delivery] {
-  const world = new World(2_000, Date.UTC(2026, 0, 1));
+  const world = new World(800, Date.UTC(2026, 0, 1));
   const delivery = world.deliveries.find(fits);
   if (!delivery) throw new Error("the generated world has no such delivery");
   return [world, delivery];
@@ -84,7 +84,7 @@ describe("actions", () => {
     await user.click(screen.getByRole("button", { name: "More actions" }));
     await user.click(await screen.findByRole("menuitem", { name: /Suspend/ }));
     const dialog = await screen.findByRole("dialog");
-    expect(await within(dialog).findByText("Nothing would be delivered until it is resumed.")).toBeTruthy();
+    expect(await within(dialog).findByText(/^Nothing is delivered, and nothing is corrected/)).toBeTruthy();
     expect(d.suspended).toBe(false);
     await user.click(within(dialog).getByRole("button", { name: "Suspend" }));
     await waitFor(() => expect(d.suspended).toBe(true));
@@ -120,7 +120,22 @@ describe("actions", () => {
     expect(buttons[0]!.getAttribute("aria-description")).toBe("It is what runs now.");
     const able = buttons.find((b) => b.getAttribute("aria-disabled") !== "true")!;
     await userEvent.setup().click(able);
-    expect(await within(await screen.findByRole("dialog")).findByText(/former revision would be applied/)).toBeTruthy();
+    expect(await within(await screen.findByRole("dialog")).findByText(/What was delivered then is delivered again/)).toBeTruthy();
+  });
+});
+
+describe("the history", () => {
+  it("tells what changed between two entries, and the address keeps it", async () => {
+    const [world, d] = worldWith(failed("Kustomization"));
+    const history = show(page(d, "history"), world);
+    const user = userEvent.setup();
+    await user.click((await screen.findAllByRole("button", { name: "Compare" }))[0]!);
+    await screen.findByText("Choose what to compare it with");
+    await user.click(screen.getAllByRole("button", { name: "Compare with this" }).at(-1)!);
+    expect(await screen.findByRole("list", { name: "Objects that changed" })).toBeTruthy();
+    expect(history!.at(-1)).toMatch(/from=.+&to=.+/);
+    await user.click(screen.getByRole("button", { name: "Close the comparison" }));
+    expect(history!.at(-1)).toBe(page(d, "history"));
   });
 });
 

@@ -55,7 +55,7 @@ function DeliveryPage({ of: ref, tab }: { of: ObjectRef; tab: DeliveryTab }) {
   const graph = useGraph(ref);
   const covered = useCovered(!!object);
   const narrow = useNarrow();
-  const { ask, window } = useAsking(delivery, () => void shown.refresh());
+  const { ask, window } = useAsking(delivery, detail, () => void shown.refresh());
 
   useKeys("Delivery", tabs.map(({ id, label }, i) => ({ keys: String(i + 1), label: `Show ${label.toLowerCase()}`, run: () => navigate(deliveryPath(ref, id)) })));
   // A tab begins at its top, below the header if that was scrolled away.
@@ -70,7 +70,7 @@ function DeliveryPage({ of: ref, tab }: { of: ObjectRef; tab: DeliveryTab }) {
   return (
     <Page title={`${ref.name} · ${tabs.find((t) => t.id === tab)!.label}`} fill={fill} wide>
       <div className={styles.page} data-fill={fill || undefined}>
-        <Header name={ref.name} delivery={delivery} detail={detail} onAsk={ask} />
+        <Header name={ref.name} delivery={delivery} detail={detail} brief={tab !== "overview"} onAsk={ask} />
         {delivery && <Banners delivery={delivery} detail={detail} gone={gone} onAsk={ask} />}
         <div className={styles.tabs}>
           <Tabs label="Parts of the delivery" current={tab} tabs={tabs.map(({ id, label }) => ({ id, label, href: deliveryPath(ref, id), note: id === "diff" && delivery && delivery.outOfSync > 0 ? delivery.outOfSync : undefined }))} />

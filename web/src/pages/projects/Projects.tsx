@@ -1,6 +1,6 @@
 import { useMemo, useRef } from "react";
 import { useSearchParams } from "wouter";
-import { useCall } from "~/api/useCall";
+import { useListed, type Listing } from "~/api/useListed";
 import { useCrumbs } from "~/app/crumbs";
 import { useKeys } from "~/app/keys";
 import type { Project } from "~/gen/plumb/v1/fleet_pb";
@@ -25,12 +25,23 @@ const columns: readonly Column<Project>[] = [
   { id: "deliveries", title: "Deliveries", width: "92px", end: true, cell: (p) => p.deliveries.toLocaleString() },
 ];
 
+const listing: Listing<Project> = {
+  name: (p) => p.ref!.name,
+  list: async (api, signal) => {
+    const { projects, revision } = await api.fleet.listProjects({}, { signal });
+    return { items: projects, revision };
+  },
+  watch: async function* (api, since, options) {
+    for await (const message of api.fleet.watchProjects({ since }, options)) yield { ...message, removed: message.removed.map((ref) => ref.name) };
+  },
+};
+
 export default function Projects() {
   useCrumbs({ label: "Projects" });
   const [query, setQuery] = useListQuery(fields);
   const [params, setParams] = useSearchParams();
-  const answer = useCall("projects", (api, signal) => api.fleet.listProjects({}, { signal }));
-  const all = answer.data?.projects;
+  const answer = useListed("projects", listing);
+  const all = answer.data;
   const rows = useMemo(() => {
     const words = query.search.toLowerCase().split(/\s+/).filter(Boolean);
     return (all ?? []).filter((p) => {

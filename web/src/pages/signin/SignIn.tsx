@@ -17,6 +17,7 @@ export default function SignIn() {
   const [params] = useSearchParams();
   const back = safeReturn(params.get("back"));
   const data = ways.data;
+  const { ended } = useSession();
   useEffect(() => {
     document.title = "Sign in · Plumb";
   }, []);
@@ -30,6 +31,7 @@ export default function SignIn() {
           <h1>Sign in to Plumb</h1>
         </header>
         {params.get("error") && <p className={styles.error} role="alert"><Icon name="error" />{params.get("error")}</p>}
+        {ended && <p className={styles.ended} role="status"><Icon name="clock" />Your session has ended. Sign in to go on where you were.</p>}
         {!data && ways.trouble && <TroubleState trouble={ways.trouble} retry={() => void ways.refresh()} />}
         {!data && !ways.trouble && <div className={styles.waiting}><Skeleton lines={5} /></div>}
         {data?.oidcName && <ButtonLink look="primary" icon="person" href={`${data.oidcUrl}?return=${encodeURIComponent(back)}`}>Continue with {data.oidcName}</ButtonLink>}
@@ -54,6 +56,7 @@ function LocalForm({ back, primary }: { back: string; primary: boolean }) {
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
+    if (!username || !password) return setError(username ? "Enter the password." : "Enter a name and a password.");
     setBusy(true);
     setError("");
     try {
@@ -72,7 +75,7 @@ function LocalForm({ back, primary }: { back: string; primary: boolean }) {
     <form className={styles.form} onSubmit={(event) => void submit(event)}>
       <TextField label="Name" name="username" value={username} onChange={setUsername} autoComplete="username" required />
       <TextField label="Password" name="password" type="password" value={password} onChange={setPassword} autoComplete="current-password" error={error} autoFocus required />
-      <Button type="submit" look={primary ? "primary" : "plain"} busy={busy} disabled={!username || !password}>Sign in</Button>
+      <Button type="submit" look={primary ? "primary" : "plain"} busy={busy}>Sign in</Button>
     </form>
   );
 }

@@ -1,9 +1,10 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { useParams } from "wouter";
 import { useApi } from "~/api/api";
 import { keyOf, sourceFromPath, sourcePath } from "~/api/refs";
 import { troubleOf } from "~/api/trouble";
 import { useCall } from "~/api/useCall";
+import { useStream } from "~/api/useStream";
 import { useCrumbs } from "~/app/crumbs";
 import { useKeys } from "~/app/keys";
 import type { GetSourceResponse } from "~/gen/plumb/v1/fleet_pb";
@@ -22,19 +23,18 @@ import { Overview } from "./Overview";
 import { Readers } from "./Readers";
 import styles from "./Source.module.css";
 
-// A source has no stream: while it is looked at, it is asked for again so often.
-const every = 5_000;
-
 export default function Source() {
   const { group = "", kind = "", namespace = "", name = "", tab = "overview" } = useParams<Record<"group" | "kind" | "namespace" | "name" | "tab", string>>();
   const ref = sourceFromPath(group, kind, namespace, name);
-  const answer = useCall(`source:${keyOf(ref)}`, (api, signal) => api.fleet.getSource({ ref }, { signal }));
-  const { data, trouble, refresh } = answer;
+  const key = `source:${keyOf(ref)}`;
+  const answer = useCall(key, (api, signal) => api.fleet.getSource({ ref }, { signal }));
+  const { refresh } = answer;
+  const [live, setLive] = useState<{ key: string; data: GetSourceResponse }>();
+  const stream = useStream(answer.data ? key : null, (api, options) => api.fleet.watchSource({ ref }, options), (data) => setLive({ key, data }));
+  const data = answer.data && live?.key === key ? live.data : answer.data;
+  const gone = stream.trouble?.kind === "missing" ? stream.trouble : undefined;
+  const trouble = gone ?? answer.trouble;
   useCrumbs({ label: "Sources", href: "/sources" }, { label: ref.name });
-  useEffect(() => {
-    const timer = setInterval(() => document.visibilityState === "visible" && void refresh(), every);
-    return () => clearInterval(timer);
-  }, [refresh]);
 
   const path = sourcePath(ref);
   const tabs = [
@@ -42,10 +42,10 @@ export default function Source() {
     { id: "readers", label: "Read by", href: `${path}/readers`, note: data?.source?.readers.toLocaleString() },
     { id: "manifest", label: "Manifest", href: `${path}/manifest` },
   ];
-  if (trouble && !data) return <Page title={ref.name}><h1 className="unseen">{ref.name}</h1><TroubleState trouble={trouble} retry={() => void refresh()} /></Page>;
+  if (trouble && (gone || !data)) return <Page title={ref.name}><h1 className="unseen">{ref.name}</h1><TroubleState trouble={trouble} retry={() => void refresh()} /></Page>;
   return (
     <Page title={ref.name}>
-      <PageHeader title={ref.name} actions={<Actions data={data} onDone={() => void refresh()} />}>
+      <PageHeader title={ref.name} actions={<Actions data={data} />}>
         <div className={styles.state}>
           {data ? <HealthBadge health={data.source!.health} pill /> : <Bone width={84} height={22} />}
           <span><KindTag of={ref} /> {ref.namespace}</span>
@@ -65,7 +65,7 @@ const verbs: readonly { action: string; label: string; icon: IconName; keys: str
 ];
 
 // Actions: of suspending and resuming, only what makes sense is offered.
-function Actions({ data, onDone }: { data: GetSourceResponse | undefined; onDone: () => void }) {
+function Actions({ data }: { data: GetSourceResponse | undefined }) {
   const api = useApi();
   const [busy, setBusy] = useState("");
   const offered = verbs.filter(({ action }) => action === "refresh" || action === (data?.source?.suspended ? "resume" : "suspend"));
@@ -74,7 +74,6 @@ function Actions({ data, onDone }: { data: GetSourceResponse | undefined; onDone
     try {
       const { message } = await api.fleet.actOnSource({ ref: data!.source!.ref, action });
       toast({ tone: "good", title: message });
-      onDone();
     } catch (error) {
       const trouble = troubleOf(error);
       if (trouble) toast({ tone: "bad", title: trouble.title, detail: trouble.detail });

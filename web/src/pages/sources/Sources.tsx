@@ -18,9 +18,12 @@ export default function Sources() {
   useCrumbs({ label: "Sources" });
   const [query, setQuery] = useListQuery(fields);
   const address = JSON.stringify(query);
-  const { state, see, load, pending } = useRows<Source>(`sources:${address}`, async (api, { skip, size }, options) => {
-    const answer = await api.fleet.listSources({ query: queryForServer(query, { skip, size }), facets: true }, options);
-    return { rows: answer.sources, total: answer.totalSize, facets: answer.facets };
+  const { state, see, load, pending } = useRows<Source>(`sources:${address}`, {
+    page: async (api, { skip, size }, options) => {
+      const answer = await api.fleet.listSources({ query: queryForServer(query, { skip, size }), facets: true }, options);
+      return { rows: answer.sources, total: answer.totalSize, facets: answer.facets, revision: answer.revision };
+    },
+    watch: (api, since, options) => api.fleet.watchSources({ query: queryForServer(query), facets: true, since }, options),
   });
   const table = useRef<TableHandle>(null);
   useKeys("List", [

@@ -13,6 +13,7 @@ import { Dialog } from "../dialog/Dialog";
 import { Icon } from "../icon/Icon";
 import { ObjectName } from "../object/ObjectName";
 import { toast } from "../toast/toast";
+import { sentence } from "../words/sentence";
 import { ChangeList } from "./ChangeList";
 import styles from "./ActionDialog.module.css";
 
@@ -30,6 +31,16 @@ export interface ActionDialogProps {
   onClose: () => void;
   onDone?: () => void;
 }
+
+// What an action would do, where there is more to say than what the server calls it.
+const wouldDo: Partial<Record<NonNullable<Action["case"]>, string>> = {
+  refresh: "The source is looked at now. What has changed is delivered as usual.",
+  suspend: "Nothing is delivered, and nothing is corrected, until somebody resumes it. What runs goes on running.",
+  resume: "It is delivered again, beginning now.",
+  terminate: "The operation stops. What it has applied so far stays applied.",
+  lift: "The revision is delivered by itself again.",
+  rollback: "What was delivered then is delivered again. The present revision goes into quarantine until there is a newer one.",
+};
 
 // More than these are asked for a preview one after another only as far as needed.
 const atOnce = 6;
@@ -66,11 +77,11 @@ export function ActionDialog({ title, confirm, targets, action, danger, blocked,
     await each(willing, async (ref) => {
       const { answer, refused: why } = await act(api, request(ref, false));
       if (why) failures.push(`${ref.name}: ${why}`);
-      else said = answer?.message ?? "";
+      else said = sentence(answer?.message ?? "");
     });
     setWorking(false);
     const done = willing.length - failures.length;
-    if (done > 0) toast({ tone: "good", title: willing.length === 1 ? said || `${confirm}: done` : `${confirm}: ${done} of ${willing.length} done` });
+    if (done > 0) toast({ tone: "good", title: willing.length === 1 ? `${willing[0]!.name}: ${said || `${confirm} done`}` : `${confirm}: ${done} of ${willing.length} done` });
     if (failures.length > 0) toast({ tone: "bad", title: `${failures.length === 1 ? "One" : failures.length} failed`, detail: failures.slice(0, 3).join("; ") });
     onDone?.();
     onClose();
@@ -91,7 +102,7 @@ export function ActionDialog({ title, confirm, targets, action, danger, blocked,
       <div className={styles.content}>
         {options && <div className={styles.options}>{options}</div>}
         <ul className={styles.targets}>
-          {seen.map((ref) => <Target key={keyOf(ref)} target={ref} outcome={outcomes.get(keyOf(ref))} alone={targets.length === 1} />)}
+          {seen.map((ref) => <Target key={keyOf(ref)} target={ref} outcome={outcomes.get(keyOf(ref))} does={action.case && wouldDo[action.case]} alone={targets.length === 1} />)}
         </ul>
         {targets.length > previewed && <p className="quiet">And {targets.length - previewed} more, of which nothing was asked beforehand: each is checked when it is done.</p>}
       </div>
@@ -99,14 +110,14 @@ export function ActionDialog({ title, confirm, targets, action, danger, blocked,
   );
 }
 
-function Target({ target, outcome, alone }: { target: ObjectRef; outcome: Outcome | undefined; alone: boolean }) {
+function Target({ target, outcome, does, alone }: { target: ObjectRef; outcome: Outcome | undefined; does: string | undefined; alone: boolean }) {
   const changes = outcome?.answer?.changes ?? [];
   return (
     <li className={styles.target} data-refused={outcome?.refused ? "" : undefined}>
       {!alone && <ObjectName of={target} plain />}
       {!outcome && <span className="quiet" role="status">Asking what it would do…</span>}
-      {outcome?.refused && <p className={styles.refused}><Icon name="lock" size={14} />{outcome.refused}</p>}
-      {outcome?.answer && <p className="quiet">{outcome.answer.message}</p>}
+      {outcome?.refused && <p className={styles.refused}><Icon name="lock" size={14} />{sentence(outcome.refused)}</p>}
+      {outcome?.answer && <p className="quiet">{does ?? sentence(outcome.answer.message)}</p>}
       {outcome?.answer?.warnings.map((warning) => <p key={warning} className={styles.warning}><Icon name="warning" size={14} />{warning}</p>)}
       {changes.length > 0 && <ChangeList changes={changes} open={alone && changes.length <= 3} />}
     </li>

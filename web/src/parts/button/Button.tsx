@@ -1,12 +1,11 @@
-import type { ReactNode, Ref } from "react";
-import { Button as AriaButton } from "react-aria-components";
+import type { ComponentPropsWithRef, ReactNode } from "react";
 import { Link as RouterLink } from "wouter";
 import type { Permission } from "~/gen/plumb/v1/common_pb";
 import { Icon, type IconName } from "../icon/Icon";
 import { Tooltip } from "../tooltip/Tooltip";
 import styles from "./Button.module.css";
 
-export interface ButtonProps {
+export interface ButtonProps extends Omit<ComponentPropsWithRef<"button">, "onClick" | "disabled" | "className"> {
   children?: ReactNode;
   icon?: IconName;
   // What it looks like: "plain" has a border, "ghost" shows itself on hover.
@@ -15,20 +14,26 @@ export interface ButtonProps {
   onPress?: () => void;
   busy?: boolean; // it works: shown, and pressed no more
   disabled?: boolean;
-  type?: "button" | "submit";
-  "aria-label"?: string;
-  "aria-expanded"?: boolean;
-  "aria-pressed"?: boolean;
-  ref?: Ref<HTMLButtonElement>;
-  autoFocus?: boolean;
 }
 
-export function Button({ children, icon, look = "plain", size = "m", busy, disabled, ...rest }: ButtonProps) {
+export function Button({ children, icon, look = "plain", size = "m", type = "button", busy, disabled, onPress, ...rest }: ButtonProps) {
+  // A busy button keeps the focus: one that is disabled would lose it.
   return (
-    <AriaButton className={styles.button} data-look={look} data-size={size} data-bare={children ? undefined : ""} isPending={busy} isDisabled={disabled} {...rest}>
+    <button
+      {...rest}
+      type={type}
+      className={styles.button}
+      data-look={look}
+      data-size={size}
+      data-bare={children ? undefined : ""}
+      aria-busy={busy || undefined}
+      aria-disabled={busy || rest["aria-disabled"]}
+      disabled={disabled}
+      onClick={(event) => (busy ? event.preventDefault() : onPress?.())}
+    >
       {icon && <Icon name={busy ? "refresh" : icon} size={size === "s" ? 14 : 16} className={busy ? styles.turning : undefined} />}
       {children}
-    </AriaButton>
+    </button>
   );
 }
 
@@ -45,22 +50,10 @@ export function IconButton({ label, keys, icon, look = "ghost", ...rest }: Omit<
 // to whoever points at it or comes to it by keyboard.
 export function PermittedButton({ permission, ...rest }: ButtonProps & { permission: Permission | undefined }) {
   if (!permission || permission.allowed) return <Button {...rest} disabled={rest.disabled || !permission} />;
-  const { children, icon, look = "plain", size = "m" } = rest;
+  const why = permission.reason || "You may not do this.";
   return (
-    <Tooltip text={permission.reason || "You may not do this."}>
-      <button
-        type="button"
-        className={styles.button}
-        data-look={look}
-        data-size={size}
-        data-bare={children ? undefined : ""}
-        aria-disabled="true"
-        aria-label={rest["aria-label"]}
-        aria-description={permission.reason}
-      >
-        {icon && <Icon name={icon} size={size === "s" ? 14 : 16} />}
-        {children}
-      </button>
+    <Tooltip text={why}>
+      <Button {...rest} onPress={undefined} aria-disabled aria-description={why} />
     </Tooltip>
   );
 }

@@ -1,6 +1,6 @@
-import type { ReactNode } from "react";
-import { Dialog as AriaDialog, Heading, Modal, ModalOverlay } from "react-aria-components";
+import { useId, type ReactNode } from "react";
 import { IconButton } from "../button/Button";
+import { Modal } from "./Modal";
 import styles from "./Dialog.module.css";
 
 export interface DialogProps {
@@ -15,18 +15,17 @@ export interface DialogProps {
 
 // Dialog is open for as long as it is rendered.
 export function Dialog({ title, onClose, children, footer, size = "m", look = "window" }: DialogProps) {
+  const id = useId();
   return (
-    <ModalOverlay className={styles.veil} data-look={look} isOpen isDismissable onOpenChange={(open) => !open && onClose()}>
-      <Modal className={styles.modal} data-size={size} data-look={look}>
-        <AriaDialog className={styles.dialog}>
-          <header className={styles.header}>
-            <Heading slot="title">{title}</Heading>
-            <IconButton icon="close" label="Close" onPress={onClose} />
-          </header>
-          <div className={styles.body}>{children}</div>
-          {footer && <footer className={styles.footer}>{footer}</footer>}
-        </AriaDialog>
-      </Modal>
-    </ModalOverlay>
+    <Modal labelledBy={id} size={size} look={look} onClose={onClose}>
+      <div className={styles.dialog}>
+        <header className={styles.header}>
+          <h2 id={id}>{title}</h2>
+          <IconButton icon="close" label="Close" onPress={onClose} />
+        </header>
+        <div className={styles.body}>{children}</div>
+        {footer && <footer className={styles.footer}>{footer}</footer>}
+      </div>
+    </Modal>
   );
 }

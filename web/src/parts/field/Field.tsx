@@ -1,5 +1,4 @@
-import { type ReactNode, type Ref } from "react";
-import { Button, FieldError, Input, Label, SearchField as AriaSearchField, Text, TextField as AriaTextField } from "react-aria-components";
+import { useId, type ReactNode, type Ref } from "react";
 import { Icon } from "../icon/Icon";
 import styles from "./Field.module.css";
 
@@ -19,28 +18,48 @@ export interface TextFieldProps {
   hideLabel?: boolean;
 }
 
-export function TextField({ label, help, error, placeholder, mono, required, hideLabel, ...rest }: TextFieldProps) {
+export function TextField({ label, help, error, mono, hideLabel, onChange, required, ...rest }: TextFieldProps) {
+  const id = useId();
+  const told = [help && `${id}-help`, error && `${id}-error`].filter(Boolean).join(" ");
   return (
-    <AriaTextField className={styles.field} isInvalid={!!error} isRequired={required} validationBehavior="aria" {...rest}>
-      <Label className={hideLabel ? "unseen" : styles.label}>{label}</Label>
-      <Input className={mono ? `${styles.input} mono` : styles.input} placeholder={placeholder} spellCheck={false} />
-      {help && <Text slot="description" className={styles.help}>{help}</Text>}
-      <FieldError className={styles.error}>{error}</FieldError>
-    </AriaTextField>
+    <div className={styles.field}>
+      <label htmlFor={id} className={hideLabel ? "unseen" : styles.label}>{label}</label>
+      <input id={id} className={mono ? `${styles.input} mono` : styles.input} spellCheck={false} aria-required={required} aria-invalid={error ? true : undefined} aria-describedby={told || undefined} data-autofocus={rest.autoFocus ? "" : undefined} onChange={(event) => onChange?.(event.target.value)} {...rest} />
+      {help && <span id={`${id}-help`} className={styles.help}>{help}</span>}
+      {error && <span id={`${id}-error`} className={styles.error} role="alert">{error}</span>}
+    </div>
   );
 }
 
-export function SearchField({ label, value, onChange, placeholder, keys, ref, onSubmit }: { label: string; value: string; onChange: (value: string) => void; placeholder?: string; keys?: string; ref?: Ref<HTMLInputElement>; onSubmit?: () => void }) {
+// SearchField is emptied by Escape; only an empty one lets go of the focus.
+export function SearchField({ label, value, onChange, placeholder, keys, ref }: { label: string; value: string; onChange: (value: string) => void; placeholder?: string; keys?: string; ref?: Ref<HTMLInputElement> }) {
   return (
-    <AriaSearchField className={styles.search} aria-label={label} value={value} onChange={onChange} onSubmit={onSubmit}>
+    <div className={styles.search}>
       <Icon name="search" size={14} />
-      <Input className={styles.searchInput} ref={ref} placeholder={placeholder ?? label} spellCheck={false} autoComplete="off" />
+      <input
+        ref={ref}
+        type="search"
+        className={styles.searchInput}
+        aria-label={label}
+        value={value}
+        placeholder={placeholder ?? label}
+        spellCheck={false}
+        autoComplete="off"
+        onChange={(event) => onChange(event.target.value)}
+        onKeyDown={(event) => {
+          if (event.key !== "Escape") return;
+          event.preventDefault();
+          event.stopPropagation();
+          if (value) onChange("");
+          else event.currentTarget.blur();
+        }}
+      />
       {value ? (
-        <Button className={styles.clear}><Icon name="close" size={12} /></Button>
+        <button type="button" className={styles.clear} aria-label="Clear search" tabIndex={-1} onClick={(event) => (onChange(""), event.currentTarget.parentElement?.querySelector("input")?.focus())}><Icon name="close" size={12} /></button>
       ) : (
         keys && <kbd>{keys}</kbd>
       )}
-    </AriaSearchField>
+    </div>
   );
 }
 

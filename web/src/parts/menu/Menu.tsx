@@ -1,12 +1,11 @@
-import type { ReactElement, ReactNode } from "react";
-import { Header, Menu as AriaMenu, MenuItem, MenuSection, MenuTrigger, Popover, type Selection } from "react-aria-components";
-import { Icon, type IconName } from "../icon/Icon";
-import styles from "./Menu.module.css";
+import { cloneElement, useCallback, useRef, useState, type AriaAttributes, type KeyboardEvent, type ReactElement, type ReactNode, type Ref } from "react";
+import type { IconName } from "../icon/Icon";
+import { Popup, type PopupProps } from "./Popup";
 
 export interface Item {
   id: string;
   label: ReactNode;
-  // What is read out and typed for, where label is more than a string.
+  // What is typed for, where label is more than a string.
   text?: string;
   icon?: IconName;
   note?: ReactNode; // quietly at the end of the line
@@ -14,57 +13,42 @@ export interface Item {
   disabled?: string; // why it cannot be chosen
 }
 
-function Line({ item, chosen }: { item: Item; chosen?: boolean }) {
-  return (
-    <MenuItem
-      id={item.id}
-      className={styles.item}
-      data-danger={item.danger || undefined}
-      isDisabled={!!item.disabled}
-      textValue={item.text ?? (typeof item.label === "string" ? item.label : item.id)}
-    >
-      {chosen !== undefined ? <span className={styles.tick}>{chosen && <Icon name="check" size={14} />}</span> : item.icon && <Icon name={item.icon} />}
-      <span className={styles.label}>
-        {item.label}
-        {item.disabled && <span className={styles.why}>{item.disabled}</span>}
-      </span>
-      {item.note && <span className={styles.note}>{item.note}</span>}
-    </MenuItem>
-  );
+export interface Choosing {
+  chosen: readonly string[];
+  onChoose: (ids: string[]) => void;
+  several?: boolean;
 }
 
-// Menu opens below its first child, a Button or IconButton.
-export function Menu({ button, items, onAction, label }: { button: ReactElement; items: Item[]; onAction: (id: string) => void; label: string }) {
-  return (
-    <MenuTrigger>
-      {button}
-      <Popover className={styles.popover} placement="bottom end" offset={4}>
-        <AriaMenu className={styles.menu} aria-label={label} onAction={(id) => onAction(String(id))}>
-          {items.map((item) => (
-            <Line key={item.id} item={item} />
-          ))}
-        </AriaMenu>
-      </Popover>
-    </MenuTrigger>
-  );
+// Menu opens below its button, a Button or IconButton.
+export function Menu({ button, ...menu }: { button: ReactElement; items: readonly Item[]; onAction: (id: string) => void; label: string }) {
+  return <Opening button={button as Trigger} popup={{ ...menu, end: true }} />;
 }
 
 // ChoiceMenu chooses one of its items, or several.
-export function ChoiceMenu({ button, title, items, chosen, onChoose, several }: { button: ReactElement; title: string; items: Item[]; chosen: readonly string[]; onChoose: (ids: string[]) => void; several?: boolean }) {
-  const choose = (selection: Selection) => onChoose(selection === "all" ? items.map((i) => i.id) : items.map((i) => i.id).filter((id) => selection.has(id)));
+export function ChoiceMenu({ button, title, items, ...choosing }: { button: ReactElement; title: string; items: readonly Item[] } & Choosing) {
+  return <Opening button={button as Trigger} popup={{ label: title, heading: true, items, choosing }} />;
+}
+
+type Trigger = ReactElement<AriaAttributes & { ref?: Ref<HTMLButtonElement>; onPress?: () => void; onKeyDown?: (event: KeyboardEvent) => void }>;
+
+function Opening({ button, popup }: { button: Trigger; popup: Omit<PopupProps, "trigger" | "onClose"> }) {
+  const trigger = useRef<HTMLButtonElement>(null);
+  const [open, setOpen] = useState(false);
+  const close = useCallback(() => setOpen(false), []);
   return (
-    <MenuTrigger>
-      {button}
-      <Popover className={styles.popover} placement="bottom start" offset={4}>
-        <AriaMenu className={styles.menu} aria-label={title} selectionMode={several ? "multiple" : "single"} disallowEmptySelection={!several} selectedKeys={chosen} onSelectionChange={choose}>
-          <MenuSection>
-            <Header className={styles.title}>{title}</Header>
-            {items.map((item) => (
-              <Line key={item.id} item={item} chosen={chosen.includes(item.id)} />
-            ))}
-          </MenuSection>
-        </AriaMenu>
-      </Popover>
-    </MenuTrigger>
+    <>
+      {cloneElement(button, {
+        ref: trigger,
+        "aria-haspopup": "menu",
+        "aria-expanded": open,
+        onPress: () => setOpen(!open),
+        onKeyDown: (event) => {
+          if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+          event.preventDefault();
+          setOpen(true);
+        },
+      })}
+      {open && <Popup {...popup} trigger={trigger.current!} onClose={close} />}
+    </>
   );
 }

@@ -8,12 +8,13 @@ export function shortRevision(revision: string): string {
   return revision.replace(/(?:sha1:|sha256:)?\b([0-9a-f]{8})[0-9a-f]{24,}\b/g, "$1");
 }
 
-export function Revision({ revision, copy, icon }: { revision: string; copy?: boolean; icon?: boolean }) {
+// url is the page of the commit, at the host of its repository.
+export function Revision({ revision, url, copy, icon }: { revision: string; url?: string; copy?: boolean; icon?: boolean }) {
   if (!revision) return <span className="quiet">–</span>;
   return (
     <span className={styles.revision}>
       {icon && <Icon name="commit" size={14} />}
-      <code className="cut" title={revision}>{shortRevision(revision)}</code>
+      {url ? <a className="link cut" href={url} target="_blank" rel="noreferrer" title={revision}><code>{shortRevision(revision)}</code></a> : <code className="cut" title={revision}>{shortRevision(revision)}</code>}
       {copy && <CopyButton text={revision} what="Copy revision" />}
     </span>
   );

@@ -33,6 +33,7 @@ export interface VirtualTableProps<T> {
   label: string;
   columns: readonly Column<T>[];
   count: number;
+  waiting?: boolean; // nothing is known yet: rows are hinted at
   slotAt: (index: number) => Slot<T>;
   onRange?: (first: number, last: number) => void; // what is about to be seen
   href?: (row: T) => string | undefined;
@@ -173,6 +174,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
           {selection && <span role="columnheader"><span className="unseen">Selected</span></span>}
           {columns.map((column) => <HeadCell key={column.id} column={column} order={order} onOrder={narrow ? undefined : onOrder} />)}
         </div>
+        {props.waiting && <div className={styles.waiting} role="row" aria-busy="true" style={{ ["--height" as string]: `${height}px` }}><span role="gridcell" className="unseen">Loading</span></div>}
         <div role="rowgroup" className={styles.rows} style={{ height: virtualizer.getTotalSize(), minWidth: narrow ? undefined : least }}>
           {items.map((item) => {
             const slot = slotAt(item.index);

@@ -274,7 +274,9 @@ export type Query = Message<"plumb.v1.Query"> & {
   labelSelector: string;
 
   /**
-   * A field of the row, and " desc" for the other way round; "" puts what is wrong first.
+   * A field of the row, and " desc" for the other way round; "" puts what is wrong
+   * first. health orders as Degraded, Missing, Unknown, Progressing, Suspended,
+   * Healthy, and sync as OutOfSync, Unknown, Synced.
    *
    * @generated from field: string order_by = 4;
    */
@@ -339,7 +341,8 @@ export type Facet = Message<"plumb.v1.Facet"> & {
   field: string;
 
   /**
-   * most frequent first, at most 200
+   * At most 200. Values of health and sync come in the order of their severity,
+   * the worst first; those of other fields most frequent first.
    *
    * @generated from field: repeated plumb.v1.FacetValue values = 2;
    */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file plumb/v1/deliveries.proto.
  */
 export const file_plumb_v1_deliveries: GenFile = /*@__PURE__*/
-  fileDesc("ChlwbHVtYi92MS9kZWxpdmVyaWVzLnByb3RvEghwbHVtYi52MSL1BQoIRGVsaXZlcnkSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg8KB2RpYWxlY3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIYChB0YXJnZXRfbmFtZXNwYWNlGAQgASgJEg8KB3Byb2plY3QYBSABKAkSIwoGc291cmNlGAYgASgLMhMucGx1bWIudjEuU291cmNlUmVmEhAKCHJldmlzaW9uGAcgASgJEiAKBmNvbW1pdBgIIAEoCzIQLnBsdW1iLnYxLkNvbW1pdBIYChBhcHBsaWVkX3JldmlzaW9uGAkgASgJEiAKBmhlYWx0aBgKIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIMCgRzeW5jGAsgASgJEg8KB3J1bm5pbmcYDCABKAgSDQoFcGhhc2UYDSABKAkSEQoJc3VzcGVuZGVkGA4gASgIEhAKCGRlbGV0aW5nGA8gASgIEg4KBnJlYXNvbhgQIAEoCRIPCgdtZXNzYWdlGBEgASgJEhwKBGhvbGQYEiABKAsyDi5wbHVtYi52MS5Ib2xkEi4KBmxhYmVscxgTIAMoCzIeLnBsdW1iLnYxLkRlbGl2ZXJ5LkxhYmVsc0VudHJ5EisKB2NyZWF0ZWQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB2NoYW5nZWQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB29iamVjdHMYFiABKAUSEQoJdW5oZWFsdGh5GBcgASgFEhMKC291dF9vZl9zeW5jGBggASgFEiQKB21hZGVfYnkYGSABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSJwoKZGVwZW5kc19vbhgaIAMoCzITLnBsdW1iLnYxLk9iamVjdFJlZhISCgphdXRvbWF0aW9uGBsgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEicAoJU291cmNlUmVmEiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhILCgN1cmwYAiABKAkSDAoEcGF0aBgDIAEoCRINCgVjaGFydBgEIAEoCRIXCg90YXJnZXRfcmV2aXNpb24YBSABKAkiVwoESG9sZBINCgV0b2tlbhgBIAEoCRILCgN3aHkYAiABKAkSDQoFdG90YWwYAyABKAUSJAoHZGVsZXRlcxgEIAMoCzITLnBsdW1iLnYxLk9iamVjdFJlZiJ2ChVMaXN0RGVsaXZlcmllc1JlcXVlc3QSHgoFcXVlcnkYASABKAsyDy5wbHVtYi52MS5RdWVyeRItCglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEg4KBmZhY2V0cxgDIAEoCCKgAQoWTGlzdERlbGl2ZXJpZXNSZXNwb25zZRImCgpkZWxpdmVyaWVzGAEgAygLMhIucGx1bWIudjEuRGVsaXZlcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAUSHwoGZmFjZXRzGAQgAygLMg8ucGx1bWIudjEuRmFjZXQSEAoIcmV2aXNpb24YBSABKAkihgEKFldhdGNoRGVsaXZlcmllc1JlcXVlc3QSHgoFcXVlcnkYASABKAsyDy5wbHVtYi52MS5RdWVyeRItCglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEg4KBmZhY2V0cxgDIAEoCBINCgVzaW5jZRgEIAEoCSK6AQoXV2F0Y2hEZWxpdmVyaWVzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSIwoHY2hhbmdlZBgCIAMoCzISLnBsdW1iLnYxLkRlbGl2ZXJ5EiQKB3JlbW92ZWQYAyADKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEgoKdG90YWxfc2l6ZRgEIAEoBRIfCgZmYWNldHMYBSADKAsyDy5wbHVtYi52MS5GYWNldBIQCghyZXZpc2lvbhgGIAEoCSI2ChJHZXREZWxpdmVyeVJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmIuEFChNHZXREZWxpdmVyeVJlc3BvbnNlEiQKCGRlbGl2ZXJ5GAEgASgLMhIucGx1bWIudjEuRGVsaXZlcnkSHgoFZmF1bHQYAiABKAsyDy5wbHVtYi52MS5GYXVsdBIhCghmaW5kaW5ncxgDIAMoCzIPLnBsdW1iLnYxLkZhdWx0EicKCmNvbmRpdGlvbnMYBCADKAsyEy5wbHVtYi52MS5Db25kaXRpb24SJgoHc291cmNlcxgFIAMoCzIVLnBsdW1iLnYxLlNvdXJjZVN0YXRlEiUKCmRlcGVuZHNfb24YBiADKAsyES5wbHVtYi52MS5SZWxhdGVkEiUKCmRlcGVuZGFudHMYByADKAsyES5wbHVtYi52MS5SZWxhdGVkEiMKCGNoaWxkcmVuGAggAygLMhEucGx1bWIudjEuUmVsYXRlZBIlCglyZXNvdXJjZXMYCSADKAsyEi5wbHVtYi52MS5SZXNvdXJjZRInCgpwYXJhbWV0ZXJzGAogAygLMhMucGx1bWIudjEuUGFyYW1ldGVyEhAKCG1hbmlmZXN0GAsgASgJEiYKCW9wZXJhdGlvbhgMIAEoCzITLnBsdW1iLnYxLk9wZXJhdGlvbhI7CgdhY3Rpb25zGA0gAygLMioucGx1bWIudjEuR2V0RGVsaXZlcnlSZXNwb25zZS5BY3Rpb25zRW50cnkSEwoLcXVhcmFudGluZWQYDiABKAkSDgoGaW1hZ2VzGA8gAygJEgwKBHVybHMYECADKAkSLAoIbGFzdF9ydW4YESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KFW5hbWVzcGFjZV9vZl9pZGVudGl0eRgSIAEoCRIQCghpZGVudGl0eRgTIAEoCRpECgxBY3Rpb25zRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQucGx1bWIudjEuUGVybWlzc2lvbjoCOAEidQoJQ29uZGl0aW9uEgwKBHR5cGUYASABKAkSDgoGc3RhdHVzGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKoAQoLU291cmNlU3RhdGUSIwoGc291cmNlGAEgASgLMhMucGx1bWIudjEuU291cmNlUmVmEhAKCHJldmlzaW9uGAIgASgJEiAKBmNvbW1pdBgDIAEoCzIQLnBsdW1iLnYxLkNvbW1pdBIgCgZoZWFsdGgYBCABKAsyEC5wbHVtYi52MS5IZWFsdGgSHgoFZmF1bHQYBSABKAsyDy5wbHVtYi52MS5GYXVsdCJrCgdSZWxhdGVkEiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIgCgZoZWFsdGgYAiABKAsyEC5wbHVtYi52MS5IZWFsdGgSDAoEc3luYxgDIAEoCRIOCgZibG9ja3MYBCABKAgitQEKCFJlc291cmNlEiMKBm9iamVjdBgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIMCgRzeW5jGAIgASgJEiAKBmhlYWx0aBgDIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBINCgVwcnVuZRgEIAEoCBIMCgRob29rGAUgASgJEgwKBHdhdmUYBiABKAUSDAoEZmlsZRgHIAEoCRIMCgRsaW5lGAggASgFEg0KBWRyaWZ0GAkgASgJIigKCVBhcmFtZXRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIscBCglPcGVyYXRpb24SDQoFcGhhc2UYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIKCgJieRgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghmaW5pc2hlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAkSIQoHcmVzdWx0cxgHIAMoCzIQLnBsdW1iLnYxLlJlc3VsdCJdCgZSZXN1bHQSIwoGb2JqZWN0GAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg0KBXBoYXNlGAIgASgJEg4KBnN0YXR1cxgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIjUKEVdhdGNoR3JhcGhSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiJjChJXYXRjaEdyYXBoUmVzcG9uc2USDQoFcmVzZXQYASABKAgSHwoHY2hhbmdlZBgCIAMoCzIOLnBsdW1iLnYxLk5vZGUSDwoHcmVtb3ZlZBgDIAMoCRIMCgRub3RlGAQgASgJIpMCCgROb2RlEgoKAmlkGAEgASgJEiMKBm9iamVjdBgCIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdwYXJlbnRzGAMgAygJEhEKCWRlbGl2ZXJlZBgEIAEoCBIMCgRzeW5jGAUgASgJEiAKBmhlYWx0aBgGIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIrCgdjcmVhdGVkGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRpbmZvGAggAygJEg4KBmltYWdlcxgJIAMoCRIQCghkZWxpdmVyeRgKIAEoCBINCgVwcnVuZRgLIAEoCBIMCgRob29rGAwgASgJEgwKBGxvZ3MYDSABKAgiZAoOR2V0RGlmZlJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEiMKBm9iamVjdBgCIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhILCgNhbGwYAyABKAgiawoPR2V0RGlmZlJlc3BvbnNlEiUKB29iamVjdHMYASADKAsyFC5wbHVtYi52MS5PYmplY3REaWZmEhAKCHJldmlzaW9uGAIgASgJEh8KBmZhaWxlZBgDIAMoCzIPLnBsdW1iLnYxLkZhdWx0IrIBCgpPYmplY3REaWZmEiMKBm9iamVjdBgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIgCgZjaGFuZ2UYAiABKAsyEC5wbHVtYi52MS5DaGFuZ2USDwoHZGVzaXJlZBgDIAEoCRIMCgRsaXZlGAQgASgJEhEKCXByZWRpY3RlZBgFIAEoCRIMCgRmaWxlGAYgASgJEgwKBGxpbmUYByABKAUSDwoHaWdub3JlZBgIIAEoCCJXCg5FeHBsYWluUmVxdWVzdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIwoGb2JqZWN0GAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmIqwCCg9FeHBsYWluUmVzcG9uc2USEAoIaGVhZGxpbmUYASABKAkSDQoFc3RhdGUYAiABKAkSIgoHYmVjYXVzZRgDIAMoCzIRLnBsdW1iLnYxLkJlY2F1c2USDgoGYWR2aWNlGAQgAygJEiMKBm9iamVjdBgFIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIiCgVvd25lchgGIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhILCgN1cmwYByABKAkSEAoIcmV2aXNpb24YCCABKAkSIAoGY29tbWl0GAkgASgLMhAucGx1bWIudjEuQ29tbWl0EgwKBGZpbGUYCiABKAkSDAoEbGluZRgLIAEoBRINCgVkcmlmdBgMIAEoCRIPCgd3cml0ZXJzGA0gAygJInoKB0JlY2F1c2USDAoEdGV4dBgBIAEoCRIjCgZvYmplY3QYAiABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIAoGaGVhbHRoGAMgASgLMhAucGx1bWIudjEuSGVhbHRoEgwKBGZpbGUYBCABKAkSDAoEbGluZRgFIAEoBSJIChFHZXRIaXN0b3J5UmVxdWVzdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEQoJcGFnZV9zaXplGAIgASgFIj0KEkdldEhpc3RvcnlSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYucGx1bWIudjEuSGlzdG9yeUVudHJ5IpgCCgxIaXN0b3J5RW50cnkSCgoCaWQYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YAyABKAkSIAoGY29tbWl0GAQgASgLMhAucGx1bWIudjEuQ29tbWl0Eg4KBnJlc3VsdBgFIAEoCRIOCgZmYWlsZWQYBiABKAgSDwoHbWVzc2FnZRgHIAEoCRINCgVhY3RvchgIIAEoCRIhCgdjaGFuZ2VzGAkgAygLMhAucGx1bWIudjEuQ2hhbmdlEg8KB29taXR0ZWQYCiABKAUSKgoMY2FuX3JvbGxiYWNrGAsgASgLMhQucGx1bWIudjEuUGVybWlzc2lvbiJZChBHZXRPYmplY3RSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIjCgZvYmplY3QYAiABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYingEKEUdldE9iamVjdFJlc3BvbnNlEgwKBGxpdmUYASABKAkSDwoHZGVzaXJlZBgCIAEoCRIfCgZldmVudHMYAyADKAsyDy5wbHVtYi52MS5FdmVudBIkCghyZXNvdXJjZRgEIAEoCzISLnBsdW1iLnYxLlJlc291cmNlEhIKCmNvbnRhaW5lcnMYBSADKAkSDwoHYWN0aW9ucxgGIAMoCSKhAQoFRXZlbnQSDAoEdHlwZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCRINCgVjb3VudBgEIAEoBRIoCgRsYXN0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRmcm9tGAYgASgJEiIKBWFib3V0GAcgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmIqMBChFTdHJlYW1Mb2dzUmVxdWVzdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIwoGb2JqZWN0GAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEhEKCWNvbnRhaW5lchgDIAEoCRIQCghwcmV2aW91cxgEIAEoCBIOCgZmb2xsb3cYBSABKAgSEgoKdGFpbF9saW5lcxgGIAEoBSI2ChJTdHJlYW1Mb2dzUmVzcG9uc2USIAoFbGluZXMYASADKAsyES5wbHVtYi52MS5Mb2dMaW5lImEKB0xvZ0xpbmUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcG9kGAIgASgJEhEKCWNvbnRhaW5lchgDIAEoCRIMCgR0ZXh0GAQgASgJIsYDCgpBY3RSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIeCgRzeW5jGAIgASgLMg4ucGx1bWIudjEuU3luY0gAEiQKB3JlZnJlc2gYAyABKAsyES5wbHVtYi52MS5SZWZyZXNoSAASJAoHc3VzcGVuZBgEIAEoCzIRLnBsdW1iLnYxLlN1c3BlbmRIABIiCgZyZXN1bWUYBSABKAsyEC5wbHVtYi52MS5SZXN1bWVIABIkCgdhcHByb3ZlGAYgASgLMhEucGx1bWIudjEuQXBwcm92ZUgAEiYKCHJvbGxiYWNrGAcgASgLMhIucGx1bWIudjEuUm9sbGJhY2tIABIoCgl0ZXJtaW5hdGUYCCABKAsyEy5wbHVtYi52MS5UZXJtaW5hdGVIABIiCgZkZWxldGUYCSABKAsyEC5wbHVtYi52MS5EZWxldGVIABIeCgRsaWZ0GAogASgLMg4ucGx1bWIudjEuTGlmdEgAEi8KDW9iamVjdF9hY3Rpb24YCyABKAsyFi5wbHVtYi52MS5PYmplY3RBY3Rpb25IABIPCgdwcmV2aWV3GBQgASgIQggKBmFjdGlvbiKAAQoEU3luYxIQCghyZXZpc2lvbhgBIAEoCRINCgVwcnVuZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIEg0KBWZvcmNlGAQgASgIEiYKCXJlc291cmNlcxgFIAMoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdvcHRpb25zGAYgAygJIicKB1JlZnJlc2gSDAoEaGFyZBgBIAEoCBIOCgZzb3VyY2UYAiABKAgiGQoHU3VzcGVuZBIOCgZyZWFzb24YASABKAkiCAoGUmVzdW1lIhgKB0FwcHJvdmUSDQoFdG9rZW4YASABKAkiJQoIUm9sbGJhY2sSCgoCaWQYASABKAkSDQoFcHJ1bmUYAiABKAgiCwoJVGVybWluYXRlIh4KBkRlbGV0ZRIUCgxrZWVwX29iamVjdHMYASABKAgiBgoETGlmdCJBCgxPYmplY3RBY3Rpb24SIwoGb2JqZWN0GAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEgwKBG5hbWUYAiABKAkiUwoLQWN0UmVzcG9uc2USDwoHbWVzc2FnZRgBIAEoCRIhCgdjaGFuZ2VzGAIgAygLMhAucGx1bWIudjEuQ2hhbmdlEhAKCHdhcm5pbmdzGAMgAygJMoMGCg9EZWxpdmVyeVNlcnZpY2USWAoOTGlzdERlbGl2ZXJpZXMSHy5wbHVtYi52MS5MaXN0RGVsaXZlcmllc1JlcXVlc3QaIC5wbHVtYi52MS5MaXN0RGVsaXZlcmllc1Jlc3BvbnNlIgOQAgESWAoPV2F0Y2hEZWxpdmVyaWVzEiAucGx1bWIudjEuV2F0Y2hEZWxpdmVyaWVzUmVxdWVzdBohLnBsdW1iLnYxLldhdGNoRGVsaXZlcmllc1Jlc3BvbnNlMAESTwoLR2V0RGVsaXZlcnkSHC5wbHVtYi52MS5HZXREZWxpdmVyeVJlcXVlc3QaHS5wbHVtYi52MS5HZXREZWxpdmVyeVJlc3BvbnNlIgOQAgESSQoKV2F0Y2hHcmFwaBIbLnBsdW1iLnYxLldhdGNoR3JhcGhSZXF1ZXN0GhwucGx1bWIudjEuV2F0Y2hHcmFwaFJlc3BvbnNlMAESQwoHR2V0RGlmZhIYLnBsdW1iLnYxLkdldERpZmZSZXF1ZXN0GhkucGx1bWIudjEuR2V0RGlmZlJlc3BvbnNlIgOQAgESQwoHRXhwbGFpbhIYLnBsdW1iLnYxLkV4cGxhaW5SZXF1ZXN0GhkucGx1bWIudjEuRXhwbGFpblJlc3BvbnNlIgOQAgESTAoKR2V0SGlzdG9yeRIbLnBsdW1iLnYxLkdldEhpc3RvcnlSZXF1ZXN0GhwucGx1bWIudjEuR2V0SGlzdG9yeVJlc3BvbnNlIgOQAgESSQoJR2V0T2JqZWN0EhoucGx1bWIudjEuR2V0T2JqZWN0UmVxdWVzdBobLnBsdW1iLnYxLkdldE9iamVjdFJlc3BvbnNlIgOQAgESSQoKU3RyZWFtTG9ncxIbLnBsdW1iLnYxLlN0cmVhbUxvZ3NSZXF1ZXN0GhwucGx1bWIudjEuU3RyZWFtTG9nc1Jlc3BvbnNlMAESMgoDQWN0EhQucGx1bWIudjEuQWN0UmVxdWVzdBoVLnBsdW1iLnYxLkFjdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_plumb_v1_common]);
+  fileDesc("ChlwbHVtYi92MS9kZWxpdmVyaWVzLnByb3RvEghwbHVtYi52MSKjBgoIRGVsaXZlcnkSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg8KB2RpYWxlY3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIYChB0YXJnZXRfbmFtZXNwYWNlGAQgASgJEg8KB3Byb2plY3QYBSABKAkSIwoGc291cmNlGAYgASgLMhMucGx1bWIudjEuU291cmNlUmVmEhAKCHJldmlzaW9uGAcgASgJEiAKBmNvbW1pdBgIIAEoCzIQLnBsdW1iLnYxLkNvbW1pdBIYChBhcHBsaWVkX3JldmlzaW9uGAkgASgJEiAKBmhlYWx0aBgKIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIMCgRzeW5jGAsgASgJEg8KB3J1bm5pbmcYDCABKAgSDQoFcGhhc2UYDSABKAkSEQoJc3VzcGVuZGVkGA4gASgIEhAKCGRlbGV0aW5nGA8gASgIEg4KBnJlYXNvbhgQIAEoCRIPCgdtZXNzYWdlGBEgASgJEhwKBGhvbGQYEiABKAsyDi5wbHVtYi52MS5Ib2xkEi4KBmxhYmVscxgTIAMoCzIeLnBsdW1iLnYxLkRlbGl2ZXJ5LkxhYmVsc0VudHJ5EisKB2NyZWF0ZWQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB2NoYW5nZWQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB29iamVjdHMYFiABKAUSEQoJdW5oZWFsdGh5GBcgASgFEhMKC291dF9vZl9zeW5jGBggASgFEiQKB21hZGVfYnkYGSABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSJwoKZGVwZW5kc19vbhgaIAMoCzITLnBsdW1iLnYxLk9iamVjdFJlZhISCgphdXRvbWF0aW9uGBsgASgJEhYKDnNob3J0X3JldmlzaW9uGBwgASgJEhQKDHJldmlzaW9uX3VybBgdIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInAKCVNvdXJjZVJlZhIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSCwoDdXJsGAIgASgJEgwKBHBhdGgYAyABKAkSDQoFY2hhcnQYBCABKAkSFwoPdGFyZ2V0X3JldmlzaW9uGAUgASgJIlcKBEhvbGQSDQoFdG9rZW4YASABKAkSCwoDd2h5GAIgASgJEg0KBXRvdGFsGAMgASgFEiQKB2RlbGV0ZXMYBCADKAsyEy5wbHVtYi52MS5PYmplY3RSZWYidgoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0Eh4KBXF1ZXJ5GAEgASgLMg8ucGx1bWIudjEuUXVlcnkSLQoJcmVhZF9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIOCgZmYWNldHMYAyABKAgioAEKFkxpc3REZWxpdmVyaWVzUmVzcG9uc2USJgoKZGVsaXZlcmllcxgBIAMoCzISLnBsdW1iLnYxLkRlbGl2ZXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFEh8KBmZhY2V0cxgEIAMoCzIPLnBsdW1iLnYxLkZhY2V0EhAKCHJldmlzaW9uGAUgASgJIoYBChZXYXRjaERlbGl2ZXJpZXNSZXF1ZXN0Eh4KBXF1ZXJ5GAEgASgLMg8ucGx1bWIudjEuUXVlcnkSLQoJcmVhZF9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIOCgZmYWNldHMYAyABKAgSDQoFc2luY2UYBCABKAkiugEKF1dhdGNoRGVsaXZlcmllc1Jlc3BvbnNlEg0KBXJlc2V0GAEgASgIEiMKB2NoYW5nZWQYAiADKAsyEi5wbHVtYi52MS5EZWxpdmVyeRIkCgdyZW1vdmVkGAMgAygLMhMucGx1bWIudjEuT2JqZWN0UmVmEhIKCnRvdGFsX3NpemUYBCABKAUSHwoGZmFjZXRzGAUgAygLMg8ucGx1bWIudjEuRmFjZXQSEAoIcmV2aXNpb24YBiABKAkiNgoSR2V0RGVsaXZlcnlSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiKvBgoTR2V0RGVsaXZlcnlSZXNwb25zZRIkCghkZWxpdmVyeRgBIAEoCzISLnBsdW1iLnYxLkRlbGl2ZXJ5Eh4KBWZhdWx0GAIgASgLMg8ucGx1bWIudjEuRmF1bHQSIQoIZmluZGluZ3MYAyADKAsyDy5wbHVtYi52MS5GYXVsdBInCgpjb25kaXRpb25zGAQgAygLMhMucGx1bWIudjEuQ29uZGl0aW9uEiYKB3NvdXJjZXMYBSADKAsyFS5wbHVtYi52MS5Tb3VyY2VTdGF0ZRIlCgpkZXBlbmRzX29uGAYgAygLMhEucGx1bWIudjEuUmVsYXRlZBIlCgpkZXBlbmRhbnRzGAcgAygLMhEucGx1bWIudjEuUmVsYXRlZBIjCghjaGlsZHJlbhgIIAMoCzIRLnBsdW1iLnYxLlJlbGF0ZWQSJQoJcmVzb3VyY2VzGAkgAygLMhIucGx1bWIudjEuUmVzb3VyY2USJwoKcGFyYW1ldGVycxgKIAMoCzITLnBsdW1iLnYxLlBhcmFtZXRlchIQCghtYW5pZmVzdBgLIAEoCRImCglvcGVyYXRpb24YDCABKAsyEy5wbHVtYi52MS5PcGVyYXRpb24SOwoHYWN0aW9ucxgNIAMoCzIqLnBsdW1iLnYxLkdldERlbGl2ZXJ5UmVzcG9uc2UuQWN0aW9uc0VudHJ5EhMKC3F1YXJhbnRpbmVkGA4gASgJEg4KBmltYWdlcxgPIAMoCRIMCgR1cmxzGBAgAygJEiwKCGxhc3RfcnVuGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdChVuYW1lc3BhY2Vfb2ZfaWRlbnRpdHkYEiABKAkSEAoIaWRlbnRpdHkYEyABKAkSJgoHd2luZG93cxgUIAEoCzIVLnBsdW1iLnYxLlN5bmNXaW5kb3dzEiQKB29ycGhhbnMYFSADKAsyEy5wbHVtYi52MS5PYmplY3RSZWYaRAoMQWN0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULnBsdW1iLnYxLlBlcm1pc3Npb246AjgBIo4BCgtTeW5jV2luZG93cxIRCglhdXRvbWF0aWMYASABKAgSDgoGbWFudWFsGAIgASgIEgsKA3doeRgDIAEoCRIoCgRuZXh0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgd3aW5kb3dzGAUgAygLMhQucGx1bWIudjEuU3luY1dpbmRvdyJ2CgpTeW5jV2luZG93EgwKBGRlbnkYASABKAgSEAoIc2NoZWR1bGUYAiABKAkSEAoIZHVyYXRpb24YAyABKAkSEQoJdGltZV96b25lGAQgASgJEg4KBm1hbnVhbBgFIAEoCBITCgtkZXNjcmlwdGlvbhgGIAEoCSJ1CglDb25kaXRpb24SDAoEdHlwZRgBIAEoCRIOCgZzdGF0dXMYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItYBCgtTb3VyY2VTdGF0ZRIjCgZzb3VyY2UYASABKAsyEy5wbHVtYi52MS5Tb3VyY2VSZWYSEAoIcmV2aXNpb24YAiABKAkSIAoGY29tbWl0GAMgASgLMhAucGx1bWIudjEuQ29tbWl0EiAKBmhlYWx0aBgEIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIeCgVmYXVsdBgFIAEoCzIPLnBsdW1iLnYxLkZhdWx0EhYKDnNob3J0X3JldmlzaW9uGAYgASgJEhQKDHJldmlzaW9uX3VybBgHIAEoCSJrCgdSZWxhdGVkEiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIgCgZoZWFsdGgYAiABKAsyEC5wbHVtYi52MS5IZWFsdGgSDAoEc3luYxgDIAEoCRIOCgZibG9ja3MYBCABKAgitQEKCFJlc291cmNlEiMKBm9iamVjdBgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIMCgRzeW5jGAIgASgJEiAKBmhlYWx0aBgDIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBINCgVwcnVuZRgEIAEoCBIMCgRob29rGAUgASgJEgwKBHdhdmUYBiABKAUSDAoEZmlsZRgHIAEoCRIMCgRsaW5lGAggASgFEg0KBWRyaWZ0GAkgASgJIigKCVBhcmFtZXRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIscBCglPcGVyYXRpb24SDQoFcGhhc2UYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIKCgJieRgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghmaW5pc2hlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAkSIQoHcmVzdWx0cxgHIAMoCzIQLnBsdW1iLnYxLlJlc3VsdCJdCgZSZXN1bHQSIwoGb2JqZWN0GAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg0KBXBoYXNlGAIgASgJEg4KBnN0YXR1cxgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIjUKEVdhdGNoR3JhcGhSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiJjChJXYXRjaEdyYXBoUmVzcG9uc2USDQoFcmVzZXQYASABKAgSHwoHY2hhbmdlZBgCIAMoCzIOLnBsdW1iLnYxLk5vZGUSDwoHcmVtb3ZlZBgDIAMoCRIMCgRub3RlGAQgASgJIvsCCgROb2RlEgoKAmlkGAEgASgJEiMKBm9iamVjdBgCIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdwYXJlbnRzGAMgAygJEhEKCWRlbGl2ZXJlZBgEIAEoCBIMCgRzeW5jGAUgASgJEiAKBmhlYWx0aBgGIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIrCgdjcmVhdGVkGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRpbmZvGAggAygJEg4KBmltYWdlcxgJIAMoCRIQCghkZWxpdmVyeRgKIAEoCBINCgVwcnVuZRgLIAEoCBIMCgRob29rGAwgASgJEgwKBGxvZ3MYDSABKAgSDgoGc3RhdHVzGA4gASgJEgwKBHVybHMYDyADKAkSJAoIcmVwbGljYXMYECABKAsyEi5wbHVtYi52MS5SZXBsaWNhcxIQCghyZXN0YXJ0cxgRIAEoBRIQCghyZXZpc2lvbhgSIAEoAyI7CghSZXBsaWNhcxIPCgdkZXNpcmVkGAEgASgFEg0KBXJlYWR5GAIgASgFEg8KB3VwZGF0ZWQYAyABKAUiZAoOR2V0RGlmZlJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEiMKBm9iamVjdBgCIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhILCgNhbGwYAyABKAgiawoPR2V0RGlmZlJlc3BvbnNlEiUKB29iamVjdHMYASADKAsyFC5wbHVtYi52MS5PYmplY3REaWZmEhAKCHJldmlzaW9uGAIgASgJEh8KBmZhaWxlZBgDIAMoCzIPLnBsdW1iLnYxLkZhdWx0IrIBCgpPYmplY3REaWZmEiMKBm9iamVjdBgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIgCgZjaGFuZ2UYAiABKAsyEC5wbHVtYi52MS5DaGFuZ2USDwoHZGVzaXJlZBgDIAEoCRIMCgRsaXZlGAQgASgJEhEKCXByZWRpY3RlZBgFIAEoCRIMCgRmaWxlGAYgASgJEgwKBGxpbmUYByABKAUSDwoHaWdub3JlZBgIIAEoCCJXCg5FeHBsYWluUmVxdWVzdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIwoGb2JqZWN0GAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmItoCCg9FeHBsYWluUmVzcG9uc2USEAoIaGVhZGxpbmUYASABKAkSDQoFc3RhdGUYAiABKAkSIgoHYmVjYXVzZRgDIAMoCzIRLnBsdW1iLnYxLkJlY2F1c2USDgoGYWR2aWNlGAQgAygJEiMKBm9iamVjdBgFIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIiCgVvd25lchgGIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhILCgN1cmwYByABKAkSEAoIcmV2aXNpb24YCCABKAkSIAoGY29tbWl0GAkgASgLMhAucGx1bWIudjEuQ29tbWl0EgwKBGZpbGUYCiABKAkSDAoEbGluZRgLIAEoBRINCgVkcmlmdBgMIAEoCRIPCgd3cml0ZXJzGA0gAygJEhYKDnNob3J0X3JldmlzaW9uGA4gASgJEhQKDHJldmlzaW9uX3VybBgPIAEoCSJ6CgdCZWNhdXNlEgwKBHRleHQYASABKAkSIwoGb2JqZWN0GAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEiAKBmhlYWx0aBgDIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIMCgRmaWxlGAQgASgJEgwKBGxpbmUYBSABKAUiSAoRR2V0SGlzdG9yeVJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEhEKCXBhZ2Vfc2l6ZRgCIAEoBSI9ChJHZXRIaXN0b3J5UmVzcG9uc2USJwoHZW50cmllcxgBIAMoCzIWLnBsdW1iLnYxLkhpc3RvcnlFbnRyeSKBAwoMSGlzdG9yeUVudHJ5EgoKAmlkGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAMgASgJEiAKBmNvbW1pdBgEIAEoCzIQLnBsdW1iLnYxLkNvbW1pdBIOCgZyZXN1bHQYBSABKAkSDgoGZmFpbGVkGAYgASgIEg8KB21lc3NhZ2UYByABKAkSDQoFYWN0b3IYCCABKAkSIQoHY2hhbmdlcxgJIAMoCzIQLnBsdW1iLnYxLkNoYW5nZRIPCgdvbWl0dGVkGAogASgFEioKDGNhbl9yb2xsYmFjaxgLIAEoCzIULnBsdW1iLnYxLlBlcm1pc3Npb24SFgoOc2hvcnRfcmV2aXNpb24YDCABKAkSFAoMcmV2aXNpb25fdXJsGA0gASgJEg0KBWNoYXJ0GA4gASgJEhUKDWNoYXJ0X3ZlcnNpb24YDyABKAkSEwoLYXBwX3ZlcnNpb24YECABKAkiWQoQR2V0T2JqZWN0UmVxdWVzdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIwoGb2JqZWN0GAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmIrsBChFHZXRPYmplY3RSZXNwb25zZRIMCgRsaXZlGAEgASgJEg8KB2Rlc2lyZWQYAiABKAkSHwoGZXZlbnRzGAMgAygLMg8ucGx1bWIudjEuRXZlbnQSJAoIcmVzb3VyY2UYBCABKAsyEi5wbHVtYi52MS5SZXNvdXJjZRISCgpjb250YWluZXJzGAUgAygJEg8KB2FjdGlvbnMYBiADKAkSGwoEcG9kcxgHIAMoCzINLnBsdW1iLnYxLlBvZCKeAQoDUG9kEiMKBm9iamVjdBgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIOCgZzdGF0dXMYAiABKAkSKwoHY3JlYXRlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoKY29udGFpbmVycxgEIAMoCzITLnBsdW1iLnYxLkNvbnRhaW5lchIMCgRub2RlGAUgASgJIpkBCglDb250YWluZXISDAoEbmFtZRgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWltYWdlGAMgASgJEg0KBXN0YXRlGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIQCghyZXN0YXJ0cxgGIAEoBRINCgVyZWFkeRgHIAEoCBIQCghwcmV2aW91cxgIIAEoCBIPCgdkZWZhdWx0GAkgASgIIqEBCgVFdmVudBIMCgR0eXBlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg0KBWNvdW50GAQgASgFEigKBGxhc3QYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGZyb20YBiABKAkSIgoFYWJvdXQYByABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYi4AEKEVN0cmVhbUxvZ3NSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIjCgZvYmplY3QYAiABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEQoJY29udGFpbmVyGAMgASgJEhAKCHByZXZpb3VzGAQgASgIEg4KBmZvbGxvdxgFIAEoCBISCgp0YWlsX2xpbmVzGAYgASgFEhUKDXNpbmNlX3NlY29uZHMYByABKAUSDAoEcG9kcxgIIAMoCRIWCg5hbGxfY29udGFpbmVycxgJIAEoCCJ4ChJTdHJlYW1Mb2dzUmVzcG9uc2USIAoFbGluZXMYASADKAsyES5wbHVtYi52MS5Mb2dMaW5lEiEKCHRyb3VibGVzGAIgAygLMg8ucGx1bWIudjEuRmF1bHQSDAoEcG9kcxgDIAMoCRIPCgdvbWl0dGVkGAQgASgFImEKB0xvZ0xpbmUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcG9kGAIgASgJEhEKCWNvbnRhaW5lchgDIAEoCRIMCgR0ZXh0GAQgASgJIsYDCgpBY3RSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIeCgRzeW5jGAIgASgLMg4ucGx1bWIudjEuU3luY0gAEiQKB3JlZnJlc2gYAyABKAsyES5wbHVtYi52MS5SZWZyZXNoSAASJAoHc3VzcGVuZBgEIAEoCzIRLnBsdW1iLnYxLlN1c3BlbmRIABIiCgZyZXN1bWUYBSABKAsyEC5wbHVtYi52MS5SZXN1bWVIABIkCgdhcHByb3ZlGAYgASgLMhEucGx1bWIudjEuQXBwcm92ZUgAEiYKCHJvbGxiYWNrGAcgASgLMhIucGx1bWIudjEuUm9sbGJhY2tIABIoCgl0ZXJtaW5hdGUYCCABKAsyEy5wbHVtYi52MS5UZXJtaW5hdGVIABIiCgZkZWxldGUYCSABKAsyEC5wbHVtYi52MS5EZWxldGVIABIeCgRsaWZ0GAogASgLMg4ucGx1bWIudjEuTGlmdEgAEi8KDW9iamVjdF9hY3Rpb24YCyABKAsyFi5wbHVtYi52MS5PYmplY3RBY3Rpb25IABIPCgdwcmV2aWV3GBQgASgIQggKBmFjdGlvbiKAAQoEU3luYxIQCghyZXZpc2lvbhgBIAEoCRINCgVwcnVuZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIEg0KBWZvcmNlGAQgASgIEiYKCXJlc291cmNlcxgFIAMoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdvcHRpb25zGAYgAygJIicKB1JlZnJlc2gSDAoEaGFyZBgBIAEoCBIOCgZzb3VyY2UYAiABKAgiGQoHU3VzcGVuZBIOCgZyZWFzb24YASABKAkiCAoGUmVzdW1lIhgKB0FwcHJvdmUSDQoFdG9rZW4YASABKAkiJQoIUm9sbGJhY2sSCgoCaWQYASABKAkSDQoFcHJ1bmUYAiABKAgiCwoJVGVybWluYXRlIh4KBkRlbGV0ZRIUCgxrZWVwX29iamVjdHMYASABKAgiBgoETGlmdCJBCgxPYmplY3RBY3Rpb24SIwoGb2JqZWN0GAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEgwKBG5hbWUYAiABKAkiZAoLQWN0UmVzcG9uc2USDwoHbWVzc2FnZRgBIAEoCRIhCgdjaGFuZ2VzGAIgAygLMhAucGx1bWIudjEuQ2hhbmdlEhAKCHdhcm5pbmdzGAMgAygJEg8KB3ZlcnNpb24YBCABKAkygwYKD0RlbGl2ZXJ5U2VydmljZRJYCg5MaXN0RGVsaXZlcmllcxIfLnBsdW1iLnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBogLnBsdW1iLnYxLkxpc3REZWxpdmVyaWVzUmVzcG9uc2UiA5ACARJYCg9XYXRjaERlbGl2ZXJpZXMSIC5wbHVtYi52MS5XYXRjaERlbGl2ZXJpZXNSZXF1ZXN0GiEucGx1bWIudjEuV2F0Y2hEZWxpdmVyaWVzUmVzcG9uc2UwARJPCgtHZXREZWxpdmVyeRIcLnBsdW1iLnYxLkdldERlbGl2ZXJ5UmVxdWVzdBodLnBsdW1iLnYxLkdldERlbGl2ZXJ5UmVzcG9uc2UiA5ACARJJCgpXYXRjaEdyYXBoEhsucGx1bWIudjEuV2F0Y2hHcmFwaFJlcXVlc3QaHC5wbHVtYi52MS5XYXRjaEdyYXBoUmVzcG9uc2UwARJDCgdHZXREaWZmEhgucGx1bWIudjEuR2V0RGlmZlJlcXVlc3QaGS5wbHVtYi52MS5HZXREaWZmUmVzcG9uc2UiA5ACARJDCgdFeHBsYWluEhgucGx1bWIudjEuRXhwbGFpblJlcXVlc3QaGS5wbHVtYi52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJMCgpHZXRIaXN0b3J5EhsucGx1bWIudjEuR2V0SGlzdG9yeVJlcXVlc3QaHC5wbHVtYi52MS5HZXRIaXN0b3J5UmVzcG9uc2UiA5ACARJJCglHZXRPYmplY3QSGi5wbHVtYi52MS5HZXRPYmplY3RSZXF1ZXN0GhsucGx1bWIudjEuR2V0T2JqZWN0UmVzcG9uc2UiA5ACARJJCgpTdHJlYW1Mb2dzEhsucGx1bWIudjEuU3RyZWFtTG9nc1JlcXVlc3QaHC5wbHVtYi52MS5TdHJlYW1Mb2dzUmVzcG9uc2UwARIyCgNBY3QSFC5wbHVtYi52MS5BY3RSZXF1ZXN0GhUucGx1bWIudjEuQWN0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_plumb_v1_common]);
 
 /**
  * One row of the list.
@@ -198,6 +198,20 @@ export type Delivery = Message<"plumb.v1.Delivery"> & {
    * @generated from field: string automation = 27;
    */
   automation: string;
+
+  /**
+   * of revision, as people say it: "main@0123abc", "1.2.3"
+   *
+   * @generated from field: string short_revision = 28;
+   */
+  shortRevision: string;
+
+  /**
+   * page of the commit at GitHub, GitLab, Bitbucket, Gitea, Forgejo or Azure DevOps; "" where there is none
+   *
+   * @generated from field: string revision_url = 29;
+   */
+  revisionUrl: string;
 };
 
 /**
@@ -588,6 +602,20 @@ export type GetDeliveryResponse = Message<"plumb.v1.GetDeliveryResponse"> & {
    * @generated from field: string identity = 19;
    */
   identity: string;
+
+  /**
+   * of its project; not set where none concerns it
+   *
+   * @generated from field: plumb.v1.SyncWindows windows = 20;
+   */
+  windows?: SyncWindows | undefined;
+
+  /**
+   * in its namespace, owned by nobody, where its project asks to be warned of them; at most 1000
+   *
+   * @generated from field: repeated plumb.v1.ObjectRef orphans = 21;
+   */
+  orphans: ObjectRef[];
 };
 
 /**
@@ -596,6 +624,103 @@ export type GetDeliveryResponse = Message<"plumb.v1.GetDeliveryResponse"> & {
  */
 export const GetDeliveryResponseSchema: GenMessage<GetDeliveryResponse> = /*@__PURE__*/
   messageDesc(file_plumb_v1_deliveries, 8);
+
+/**
+ * Whether syncs may begin now, as the sync windows of a project say.
+ *
+ * @generated from message plumb.v1.SyncWindows
+ */
+export type SyncWindows = Message<"plumb.v1.SyncWindows"> & {
+  /**
+   * by themselves
+   *
+   * @generated from field: bool automatic = 1;
+   */
+  automatic: boolean;
+
+  /**
+   * asked for by a person
+   *
+   * @generated from field: bool manual = 2;
+   */
+  manual: boolean;
+
+  /**
+   * what forbids or allows it
+   *
+   * @generated from field: string why = 3;
+   */
+  why: string;
+
+  /**
+   * when that may change; not set: never
+   *
+   * @generated from field: google.protobuf.Timestamp next = 4;
+   */
+  next?: Timestamp | undefined;
+
+  /**
+   * @generated from field: repeated plumb.v1.SyncWindow windows = 5;
+   */
+  windows: SyncWindow[];
+};
+
+/**
+ * Describes the message plumb.v1.SyncWindows.
+ * Use `create(SyncWindowsSchema)` to create a new message.
+ */
+export const SyncWindowsSchema: GenMessage<SyncWindows> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_deliveries, 9);
+
+/**
+ * @generated from message plumb.v1.SyncWindow
+ */
+export type SyncWindow = Message<"plumb.v1.SyncWindow"> & {
+  /**
+   * @generated from field: bool deny = 1;
+   */
+  deny: boolean;
+
+  /**
+   * cron, five fields
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+
+  /**
+   * such as "1h30m0s"
+   *
+   * @generated from field: string duration = 3;
+   */
+  duration: string;
+
+  /**
+   * "": UTC
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * a person may sync although it forbids it
+   *
+   * @generated from field: bool manual = 5;
+   */
+  manual: boolean;
+
+  /**
+   * @generated from field: string description = 6;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message plumb.v1.SyncWindow.
+ * Use `create(SyncWindowSchema)` to create a new message.
+ */
+export const SyncWindowSchema: GenMessage<SyncWindow> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_deliveries, 10);
 
 /**
  * @generated from message plumb.v1.Condition
@@ -632,7 +757,7 @@ export type Condition = Message<"plumb.v1.Condition"> & {
  * Use `create(ConditionSchema)` to create a new message.
  */
 export const ConditionSchema: GenMessage<Condition> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 9);
+  messageDesc(file_plumb_v1_deliveries, 11);
 
 /**
  * @generated from message plumb.v1.SourceState
@@ -662,6 +787,20 @@ export type SourceState = Message<"plumb.v1.SourceState"> & {
    * @generated from field: plumb.v1.Fault fault = 5;
    */
   fault?: Fault | undefined;
+
+  /**
+   * as of Delivery
+   *
+   * @generated from field: string short_revision = 6;
+   */
+  shortRevision: string;
+
+  /**
+   * likewise
+   *
+   * @generated from field: string revision_url = 7;
+   */
+  revisionUrl: string;
 };
 
 /**
@@ -669,7 +808,7 @@ export type SourceState = Message<"plumb.v1.SourceState"> & {
  * Use `create(SourceStateSchema)` to create a new message.
  */
 export const SourceStateSchema: GenMessage<SourceState> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 10);
+  messageDesc(file_plumb_v1_deliveries, 12);
 
 /**
  * @generated from message plumb.v1.Related
@@ -703,7 +842,7 @@ export type Related = Message<"plumb.v1.Related"> & {
  * Use `create(RelatedSchema)` to create a new message.
  */
 export const RelatedSchema: GenMessage<Related> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 11);
+  messageDesc(file_plumb_v1_deliveries, 13);
 
 /**
  * @generated from message plumb.v1.Resource
@@ -770,7 +909,7 @@ export type Resource = Message<"plumb.v1.Resource"> & {
  * Use `create(ResourceSchema)` to create a new message.
  */
 export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 12);
+  messageDesc(file_plumb_v1_deliveries, 14);
 
 /**
  * @generated from message plumb.v1.Parameter
@@ -796,7 +935,7 @@ export type Parameter = Message<"plumb.v1.Parameter"> & {
  * Use `create(ParameterSchema)` to create a new message.
  */
 export const ParameterSchema: GenMessage<Parameter> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 13);
+  messageDesc(file_plumb_v1_deliveries, 15);
 
 /**
  * @generated from message plumb.v1.Operation
@@ -845,7 +984,7 @@ export type Operation = Message<"plumb.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 14);
+  messageDesc(file_plumb_v1_deliveries, 16);
 
 /**
  * @generated from message plumb.v1.Result
@@ -881,7 +1020,7 @@ export type Result = Message<"plumb.v1.Result"> & {
  * Use `create(ResultSchema)` to create a new message.
  */
 export const ResultSchema: GenMessage<Result> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 15);
+  messageDesc(file_plumb_v1_deliveries, 17);
 
 /**
  * @generated from message plumb.v1.WatchGraphRequest
@@ -898,7 +1037,7 @@ export type WatchGraphRequest = Message<"plumb.v1.WatchGraphRequest"> & {
  * Use `create(WatchGraphRequestSchema)` to create a new message.
  */
 export const WatchGraphRequestSchema: GenMessage<WatchGraphRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 16);
+  messageDesc(file_plumb_v1_deliveries, 18);
 
 /**
  * @generated from message plumb.v1.WatchGraphResponse
@@ -936,7 +1075,7 @@ export type WatchGraphResponse = Message<"plumb.v1.WatchGraphResponse"> & {
  * Use `create(WatchGraphResponseSchema)` to create a new message.
  */
 export const WatchGraphResponseSchema: GenMessage<WatchGraphResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 17);
+  messageDesc(file_plumb_v1_deliveries, 19);
 
 /**
  * One object in the graph.
@@ -1018,6 +1157,41 @@ export type Node = Message<"plumb.v1.Node"> & {
    * @generated from field: bool logs = 13;
    */
   logs: boolean;
+
+  /**
+   * one word where kubectl has one: of a Pod "Running", "CrashLoopBackOff", "Init:0/1"
+   *
+   * @generated from field: string status = 14;
+   */
+  status: string;
+
+  /**
+   * where people reach it: of an Ingress or a Service
+   *
+   * @generated from field: repeated string urls = 15;
+   */
+  urls: string[];
+
+  /**
+   * of what has Pods
+   *
+   * @generated from field: plumb.v1.Replicas replicas = 16;
+   */
+  replicas?: Replicas | undefined;
+
+  /**
+   * of the containers of a Pod, init containers besides
+   *
+   * @generated from field: int32 restarts = 17;
+   */
+  restarts: number;
+
+  /**
+   * of a ReplicaSet: which rollout of its Deployment it is; 0 for others
+   *
+   * @generated from field: int64 revision = 18;
+   */
+  revision: bigint;
 };
 
 /**
@@ -1025,7 +1199,38 @@ export type Node = Message<"plumb.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 18);
+  messageDesc(file_plumb_v1_deliveries, 20);
+
+/**
+ * How many Pods a workload has.
+ *
+ * @generated from message plumb.v1.Replicas
+ */
+export type Replicas = Message<"plumb.v1.Replicas"> & {
+  /**
+   * @generated from field: int32 desired = 1;
+   */
+  desired: number;
+
+  /**
+   * @generated from field: int32 ready = 2;
+   */
+  ready: number;
+
+  /**
+   * made of the template as it is now
+   *
+   * @generated from field: int32 updated = 3;
+   */
+  updated: number;
+};
+
+/**
+ * Describes the message plumb.v1.Replicas.
+ * Use `create(ReplicasSchema)` to create a new message.
+ */
+export const ReplicasSchema: GenMessage<Replicas> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_deliveries, 21);
 
 /**
  * @generated from message plumb.v1.GetDiffRequest
@@ -1056,7 +1261,7 @@ export type GetDiffRequest = Message<"plumb.v1.GetDiffRequest"> & {
  * Use `create(GetDiffRequestSchema)` to create a new message.
  */
 export const GetDiffRequestSchema: GenMessage<GetDiffRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 19);
+  messageDesc(file_plumb_v1_deliveries, 22);
 
 /**
  * @generated from message plumb.v1.GetDiffResponse
@@ -1087,7 +1292,7 @@ export type GetDiffResponse = Message<"plumb.v1.GetDiffResponse"> & {
  * Use `create(GetDiffResponseSchema)` to create a new message.
  */
 export const GetDiffResponseSchema: GenMessage<GetDiffResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 20);
+  messageDesc(file_plumb_v1_deliveries, 23);
 
 /**
  * @generated from message plumb.v1.ObjectDiff
@@ -1149,7 +1354,7 @@ export type ObjectDiff = Message<"plumb.v1.ObjectDiff"> & {
  * Use `create(ObjectDiffSchema)` to create a new message.
  */
 export const ObjectDiffSchema: GenMessage<ObjectDiff> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 21);
+  messageDesc(file_plumb_v1_deliveries, 24);
 
 /**
  * @generated from message plumb.v1.ExplainRequest
@@ -1175,7 +1380,7 @@ export type ExplainRequest = Message<"plumb.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 22);
+  messageDesc(file_plumb_v1_deliveries, 25);
 
 /**
  * @generated from message plumb.v1.ExplainResponse
@@ -1263,6 +1468,20 @@ export type ExplainResponse = Message<"plumb.v1.ExplainResponse"> & {
    * @generated from field: repeated string writers = 13;
    */
   writers: string[];
+
+  /**
+   * as of Delivery
+   *
+   * @generated from field: string short_revision = 14;
+   */
+  shortRevision: string;
+
+  /**
+   * likewise
+   *
+   * @generated from field: string revision_url = 15;
+   */
+  revisionUrl: string;
 };
 
 /**
@@ -1270,7 +1489,7 @@ export type ExplainResponse = Message<"plumb.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 23);
+  messageDesc(file_plumb_v1_deliveries, 26);
 
 /**
  * One step of an explanation.
@@ -1309,7 +1528,7 @@ export type Because = Message<"plumb.v1.Because"> & {
  * Use `create(BecauseSchema)` to create a new message.
  */
 export const BecauseSchema: GenMessage<Because> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 24);
+  messageDesc(file_plumb_v1_deliveries, 27);
 
 /**
  * @generated from message plumb.v1.GetHistoryRequest
@@ -1333,7 +1552,7 @@ export type GetHistoryRequest = Message<"plumb.v1.GetHistoryRequest"> & {
  * Use `create(GetHistoryRequestSchema)` to create a new message.
  */
 export const GetHistoryRequestSchema: GenMessage<GetHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 25);
+  messageDesc(file_plumb_v1_deliveries, 28);
 
 /**
  * @generated from message plumb.v1.GetHistoryResponse
@@ -1350,7 +1569,7 @@ export type GetHistoryResponse = Message<"plumb.v1.GetHistoryResponse"> & {
  * Use `create(GetHistoryResponseSchema)` to create a new message.
  */
 export const GetHistoryResponseSchema: GenMessage<GetHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 26);
+  messageDesc(file_plumb_v1_deliveries, 29);
 
 /**
  * @generated from message plumb.v1.HistoryEntry
@@ -1374,6 +1593,8 @@ export type HistoryEntry = Message<"plumb.v1.HistoryEntry"> & {
   revision: string;
 
   /**
+   * of revision, as it was told at that time; not set where the source has none, as of charts
+   *
    * @generated from field: plumb.v1.Commit commit = 4;
    */
   commit?: Commit | undefined;
@@ -1418,6 +1639,39 @@ export type HistoryEntry = Message<"plumb.v1.HistoryEntry"> & {
    * @generated from field: plumb.v1.Permission can_rollback = 11;
    */
   canRollback?: Permission | undefined;
+
+  /**
+   * as of Delivery
+   *
+   * @generated from field: string short_revision = 12;
+   */
+  shortRevision: string;
+
+  /**
+   * likewise
+   *
+   * @generated from field: string revision_url = 13;
+   */
+  revisionUrl: string;
+
+  /**
+   * of a release: name of the chart
+   *
+   * @generated from field: string chart = 14;
+   */
+  chart: string;
+
+  /**
+   * @generated from field: string chart_version = 15;
+   */
+  chartVersion: string;
+
+  /**
+   * that the chart says it brings; "" where it says none
+   *
+   * @generated from field: string app_version = 16;
+   */
+  appVersion: string;
 };
 
 /**
@@ -1425,7 +1679,7 @@ export type HistoryEntry = Message<"plumb.v1.HistoryEntry"> & {
  * Use `create(HistoryEntrySchema)` to create a new message.
  */
 export const HistoryEntrySchema: GenMessage<HistoryEntry> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 27);
+  messageDesc(file_plumb_v1_deliveries, 30);
 
 /**
  * @generated from message plumb.v1.GetObjectRequest
@@ -1451,7 +1705,7 @@ export type GetObjectRequest = Message<"plumb.v1.GetObjectRequest"> & {
  * Use `create(GetObjectRequestSchema)` to create a new message.
  */
 export const GetObjectRequestSchema: GenMessage<GetObjectRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 28);
+  messageDesc(file_plumb_v1_deliveries, 31);
 
 /**
  * @generated from message plumb.v1.GetObjectResponse
@@ -1496,6 +1750,13 @@ export type GetObjectResponse = Message<"plumb.v1.GetObjectResponse"> & {
    * @generated from field: repeated string actions = 6;
    */
   actions: string[];
+
+  /**
+   * that StreamLogs reads: the object itself, or those below it, newest first; at most 50
+   *
+   * @generated from field: repeated plumb.v1.Pod pods = 7;
+   */
+  pods: Pod[];
 };
 
 /**
@@ -1503,7 +1764,117 @@ export type GetObjectResponse = Message<"plumb.v1.GetObjectResponse"> & {
  * Use `create(GetObjectResponseSchema)` to create a new message.
  */
 export const GetObjectResponseSchema: GenMessage<GetObjectResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 29);
+  messageDesc(file_plumb_v1_deliveries, 32);
+
+/**
+ * A Pod, as far as its logs are concerned.
+ *
+ * @generated from message plumb.v1.Pod
+ */
+export type Pod = Message<"plumb.v1.Pod"> & {
+  /**
+   * @generated from field: plumb.v1.ObjectRef object = 1;
+   */
+  object?: ObjectRef | undefined;
+
+  /**
+   * as of Node
+   *
+   * @generated from field: string status = 2;
+   */
+  status: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created = 3;
+   */
+  created?: Timestamp | undefined;
+
+  /**
+   * in the order in which they start: init, sidecars, the others, ephemeral ones
+   *
+   * @generated from field: repeated plumb.v1.Container containers = 4;
+   */
+  containers: Container[];
+
+  /**
+   * @generated from field: string node = 5;
+   */
+  node: string;
+};
+
+/**
+ * Describes the message plumb.v1.Pod.
+ * Use `create(PodSchema)` to create a new message.
+ */
+export const PodSchema: GenMessage<Pod> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_deliveries, 33);
+
+/**
+ * @generated from message plumb.v1.Container
+ */
+export type Container = Message<"plumb.v1.Container"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * "init", "sidecar" (an init container that goes on), "container" or "ephemeral"
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string image = 3;
+   */
+  image: string;
+
+  /**
+   * "Waiting", "Running", "Terminated", or "" before it is known
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * of the state, such as "CrashLoopBackOff", "Completed", "OOMKilled"
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: int32 restarts = 6;
+   */
+  restarts: number;
+
+  /**
+   * @generated from field: bool ready = 7;
+   */
+  ready: boolean;
+
+  /**
+   * there was an instance before, whose log can be read
+   *
+   * @generated from field: bool previous = 8;
+   */
+  previous: boolean;
+
+  /**
+   * StreamLogs reads it where no container is named
+   *
+   * @generated from field: bool default = 9;
+   */
+  default: boolean;
+};
+
+/**
+ * Describes the message plumb.v1.Container.
+ * Use `create(ContainerSchema)` to create a new message.
+ */
+export const ContainerSchema: GenMessage<Container> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_deliveries, 34);
 
 /**
  * @generated from message plumb.v1.Event
@@ -1552,7 +1923,7 @@ export type Event = Message<"plumb.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 30);
+  messageDesc(file_plumb_v1_deliveries, 35);
 
 /**
  * @generated from message plumb.v1.StreamLogsRequest
@@ -1573,28 +1944,53 @@ export type StreamLogsRequest = Message<"plumb.v1.StreamLogsRequest"> & {
   object?: ObjectRef | undefined;
 
   /**
-   * "": the first
+   * "": the one that kubectl takes by default
    *
    * @generated from field: string container = 3;
    */
   container: string;
 
   /**
+   * of the instance before
+   *
    * @generated from field: bool previous = 4;
    */
   previous: boolean;
 
   /**
+   * Pods that come later are read too
+   *
    * @generated from field: bool follow = 5;
    */
   follow: boolean;
 
   /**
-   * 0 means 500; at most 10000
+   * of each container; 0 means 500; at most 10000
    *
    * @generated from field: int32 tail_lines = 6;
    */
   tailLines: number;
+
+  /**
+   * lines that are not older; 0: any
+   *
+   * @generated from field: int32 since_seconds = 7;
+   */
+  sinceSeconds: number;
+
+  /**
+   * names; only these; none: the ten newest
+   *
+   * @generated from field: repeated string pods = 8;
+   */
+  pods: string[];
+
+  /**
+   * container does not matter then
+   *
+   * @generated from field: bool all_containers = 9;
+   */
+  allContainers: boolean;
 };
 
 /**
@@ -1602,7 +1998,7 @@ export type StreamLogsRequest = Message<"plumb.v1.StreamLogsRequest"> & {
  * Use `create(StreamLogsRequestSchema)` to create a new message.
  */
 export const StreamLogsRequestSchema: GenMessage<StreamLogsRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 31);
+  messageDesc(file_plumb_v1_deliveries, 36);
 
 /**
  * @generated from message plumb.v1.StreamLogsResponse
@@ -1612,6 +2008,28 @@ export type StreamLogsResponse = Message<"plumb.v1.StreamLogsResponse"> & {
    * @generated from field: repeated plumb.v1.LogLine lines = 1;
    */
   lines: LogLine[];
+
+  /**
+   * What could not be read, and what to do about it. The others go on. When
+   * nothing can be read, the stream ends with failed_precondition after this.
+   *
+   * @generated from field: repeated plumb.v1.Fault troubles = 2;
+   */
+  troubles: Fault[];
+
+  /**
+   * that are read now; told when they change
+   *
+   * @generated from field: repeated string pods = 3;
+   */
+  pods: string[];
+
+  /**
+   * Pods that are not read, because there are too many
+   *
+   * @generated from field: int32 omitted = 4;
+   */
+  omitted: number;
 };
 
 /**
@@ -1619,7 +2037,7 @@ export type StreamLogsResponse = Message<"plumb.v1.StreamLogsResponse"> & {
  * Use `create(StreamLogsResponseSchema)` to create a new message.
  */
 export const StreamLogsResponseSchema: GenMessage<StreamLogsResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 32);
+  messageDesc(file_plumb_v1_deliveries, 37);
 
 /**
  * @generated from message plumb.v1.LogLine
@@ -1653,7 +2071,7 @@ export type LogLine = Message<"plumb.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 33);
+  messageDesc(file_plumb_v1_deliveries, 38);
 
 /**
  * @generated from message plumb.v1.ActRequest
@@ -1756,7 +2174,7 @@ export type ActRequest = Message<"plumb.v1.ActRequest"> & {
  * Use `create(ActRequestSchema)` to create a new message.
  */
 export const ActRequestSchema: GenMessage<ActRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 34);
+  messageDesc(file_plumb_v1_deliveries, 39);
 
 /**
  * @generated from message plumb.v1.Sync
@@ -1804,7 +2222,7 @@ export type Sync = Message<"plumb.v1.Sync"> & {
  * Use `create(SyncSchema)` to create a new message.
  */
 export const SyncSchema: GenMessage<Sync> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 35);
+  messageDesc(file_plumb_v1_deliveries, 40);
 
 /**
  * @generated from message plumb.v1.Refresh
@@ -1830,7 +2248,7 @@ export type Refresh = Message<"plumb.v1.Refresh"> & {
  * Use `create(RefreshSchema)` to create a new message.
  */
 export const RefreshSchema: GenMessage<Refresh> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 36);
+  messageDesc(file_plumb_v1_deliveries, 41);
 
 /**
  * @generated from message plumb.v1.Suspend
@@ -1849,7 +2267,7 @@ export type Suspend = Message<"plumb.v1.Suspend"> & {
  * Use `create(SuspendSchema)` to create a new message.
  */
 export const SuspendSchema: GenMessage<Suspend> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 37);
+  messageDesc(file_plumb_v1_deliveries, 42);
 
 /**
  * @generated from message plumb.v1.Resume
@@ -1862,7 +2280,7 @@ export type Resume = Message<"plumb.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 38);
+  messageDesc(file_plumb_v1_deliveries, 43);
 
 /**
  * @generated from message plumb.v1.Approve
@@ -1881,7 +2299,7 @@ export type Approve = Message<"plumb.v1.Approve"> & {
  * Use `create(ApproveSchema)` to create a new message.
  */
 export const ApproveSchema: GenMessage<Approve> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 39);
+  messageDesc(file_plumb_v1_deliveries, 44);
 
 /**
  * @generated from message plumb.v1.Rollback
@@ -1905,7 +2323,7 @@ export type Rollback = Message<"plumb.v1.Rollback"> & {
  * Use `create(RollbackSchema)` to create a new message.
  */
 export const RollbackSchema: GenMessage<Rollback> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 40);
+  messageDesc(file_plumb_v1_deliveries, 45);
 
 /**
  * @generated from message plumb.v1.Terminate
@@ -1918,7 +2336,7 @@ export type Terminate = Message<"plumb.v1.Terminate"> & {
  * Use `create(TerminateSchema)` to create a new message.
  */
 export const TerminateSchema: GenMessage<Terminate> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 41);
+  messageDesc(file_plumb_v1_deliveries, 46);
 
 /**
  * @generated from message plumb.v1.Delete
@@ -1937,7 +2355,7 @@ export type Delete = Message<"plumb.v1.Delete"> & {
  * Use `create(DeleteSchema)` to create a new message.
  */
 export const DeleteSchema: GenMessage<Delete> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 42);
+  messageDesc(file_plumb_v1_deliveries, 47);
 
 /**
  * @generated from message plumb.v1.Lift
@@ -1950,7 +2368,7 @@ export type Lift = Message<"plumb.v1.Lift"> & {
  * Use `create(LiftSchema)` to create a new message.
  */
 export const LiftSchema: GenMessage<Lift> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 43);
+  messageDesc(file_plumb_v1_deliveries, 48);
 
 /**
  * @generated from message plumb.v1.ObjectAction
@@ -1972,7 +2390,7 @@ export type ObjectAction = Message<"plumb.v1.ObjectAction"> & {
  * Use `create(ObjectActionSchema)` to create a new message.
  */
 export const ObjectActionSchema: GenMessage<ObjectAction> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 44);
+  messageDesc(file_plumb_v1_deliveries, 49);
 
 /**
  * @generated from message plumb.v1.ActResponse
@@ -1996,6 +2414,13 @@ export type ActResponse = Message<"plumb.v1.ActResponse"> & {
    * @generated from field: repeated string warnings = 3;
    */
   warnings: string[];
+
+  /**
+   * resourceVersion of the declared object with what was written; "" where nothing was
+   *
+   * @generated from field: string version = 4;
+   */
+  version: string;
 };
 
 /**
@@ -2003,7 +2428,7 @@ export type ActResponse = Message<"plumb.v1.ActResponse"> & {
  * Use `create(ActResponseSchema)` to create a new message.
  */
 export const ActResponseSchema: GenMessage<ActResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_deliveries, 45);
+  messageDesc(file_plumb_v1_deliveries, 50);
 
 /**
  * Deliveries: what keeps a part of a cluster as a source says. A Kustomization

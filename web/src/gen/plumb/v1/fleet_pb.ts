@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file plumb/v1/fleet.proto.
  */
 export const file_plumb_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("ChRwbHVtYi92MS9mbGVldC5wcm90bxIIcGx1bWIudjEiFAoSR2V0T3ZlcnZpZXdSZXF1ZXN0IpQBChNHZXRPdmVydmlld1Jlc3BvbnNlEhIKCmRlbGl2ZXJpZXMYASABKAUSHwoGZmFjZXRzGAIgAygLMg8ucGx1bWIudjEuRmFjZXQSDwoHc291cmNlcxgDIAEoBRIXCg9zb3VyY2VzX2ZhaWxpbmcYBCABKAUSEAoIY2x1c3RlcnMYBSABKAUSDAoEaGVsZBgGIAEoBSKzAwoGU291cmNlEiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdkaWFsZWN0GAIgASgJEgsKA3VybBgDIAEoCRIXCg90YXJnZXRfcmV2aXNpb24YBCABKAkSEAoIcmV2aXNpb24YBSABKAkSIAoGY29tbWl0GAYgASgLMhAucGx1bWIudjEuQ29tbWl0EiAKBmhlYWx0aBgHIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIOCgZyZWFzb24YCCABKAkSDwoHbWVzc2FnZRgJIAEoCRIRCglzdXNwZW5kZWQYCiABKAgSKwoHZmV0Y2hlZBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmVhZGVycxgMIAEoBRIsCgZsYWJlbHMYDSADKAsyHC5wbHVtYi52MS5Tb3VyY2UuTGFiZWxzRW50cnkSKwoHY3JlYXRlZBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJEChJMaXN0U291cmNlc1JlcXVlc3QSHgoFcXVlcnkYASABKAsyDy5wbHVtYi52MS5RdWVyeRIOCgZmYWNldHMYAiABKAgihgEKE0xpc3RTb3VyY2VzUmVzcG9uc2USIQoHc291cmNlcxgBIAMoCzIQLnBsdW1iLnYxLlNvdXJjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoBRIfCgZmYWNldHMYBCADKAsyDy5wbHVtYi52MS5GYWNldCI0ChBHZXRTb3VyY2VSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiLrAgoRR2V0U291cmNlUmVzcG9uc2USIAoGc291cmNlGAEgASgLMhAucGx1bWIudjEuU291cmNlEh4KBWZhdWx0GAIgASgLMg8ucGx1bWIudjEuRmF1bHQSIQoIZmluZGluZ3MYAyADKAsyDy5wbHVtYi52MS5GYXVsdBInCgpjb25kaXRpb25zGAQgAygLMhMucGx1bWIudjEuQ29uZGl0aW9uEiMKB3JlYWRlcnMYBSADKAsyEi5wbHVtYi52MS5EZWxpdmVyeRIQCghtYW5pZmVzdBgGIAEoCRI5CgdhY3Rpb25zGAcgAygLMigucGx1bWIudjEuR2V0U291cmNlUmVzcG9uc2UuQWN0aW9uc0VudHJ5EhAKCHZlcmlmaWVkGAggASgJGkQKDEFjdGlvbnNFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5wbHVtYi52MS5QZXJtaXNzaW9uOgI4ASJGChJBY3RPblNvdXJjZVJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg4KBmFjdGlvbhgCIAEoCSIVChNMaXN0Q2x1c3RlcnNSZXF1ZXN0IjsKFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiMKCGNsdXN0ZXJzGAEgAygLMhEucGx1bWIudjEuQ2x1c3RlciLwAQoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEg4KBnNlcnZlchgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEiAKBmhlYWx0aBgEIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBISCgpkZWxpdmVyaWVzGAUgASgFEhEKCXVuaGVhbHRoeRgGIAEoBRItCgZsYWJlbHMYByADKAsyHS5wbHVtYi52MS5DbHVzdGVyLkxhYmVsc0VudHJ5Eg8KB3Byb2plY3QYCCABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIVChNMaXN0UHJvamVjdHNSZXF1ZXN0IjsKFExpc3RQcm9qZWN0c1Jlc3BvbnNlEiMKCHByb2plY3RzGAEgAygLMhEucGx1bWIudjEuUHJvamVjdCLQAQoHUHJvamVjdBIgCgNyZWYYASABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEwoLZGVzY3JpcHRpb24YAiABKAkSDwoHc291cmNlcxgDIAMoCRIUCgxkZXN0aW5hdGlvbnMYBCADKAkSDQoFcm9sZXMYBSADKAkSDwoHd2luZG93cxgGIAMoCRISCgpkZWxpdmVyaWVzGAcgASgFEiEKCGZpbmRpbmdzGAggAygLMg8ucGx1bWIudjEuRmF1bHQSEAoIbWFuaWZlc3QYCSABKAkiiwEKE0xpc3RBY3Rpdml0eVJlcXVlc3QSHgoFcXVlcnkYASABKAsyDy5wbHVtYi52MS5RdWVyeRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlcKFExpc3RBY3Rpdml0eVJlc3BvbnNlEiYKCmFjdGl2aXRpZXMYASADKAsyEi5wbHVtYi52MS5BY3Rpdml0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki3QEKCEFjdGl2aXR5EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIjCgZvYmplY3QYBCABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEAoIcmV2aXNpb24YBSABKAkSDgoGcmVzdWx0GAYgASgJEg4KBmZhaWxlZBgHIAEoCBIPCgdtZXNzYWdlGAggASgJEg8KB2NoYW5nZXMYCSABKAUSDwoHYWRkcmVzcxgKIAEoCSIsCg1TZWFyY2hSZXF1ZXN0EgwKBHRleHQYASABKAkSDQoFbGltaXQYAiABKAUiLQoOU2VhcmNoUmVzcG9uc2USGwoEaGl0cxgBIAMoCzINLnBsdW1iLnYxLkhpdCKOAQoDSGl0EgwKBHR5cGUYASABKAkSIAoDcmVmGAIgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEiUKCGRlbGl2ZXJ5GAMgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEiAKBmhlYWx0aBgEIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIOCgZkZXRhaWwYBSABKAkiFAoSR2V0U2V0dGluZ3NSZXF1ZXN0InIKE0dldFNldHRpbmdzUmVzcG9uc2USJwoGZ3JvdXBzGAEgAygLMhcucGx1bWIudjEuU2V0dGluZ3NHcm91cBIhCghmaW5kaW5ncxgCIAMoCzIPLnBsdW1iLnYxLkZhdWx0Eg8KB3ZlcnNpb24YAyABKAkiQwoNU2V0dGluZ3NHcm91cBINCgV0aXRsZRgBIAEoCRIjCghzZXR0aW5ncxgCIAMoCzIRLnBsdW1iLnYxLlNldHRpbmciQgoHU2V0dGluZxIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJEgwKBGZyb20YAyABKAkSDAoEaGVscBgEIAEoCTLOBQoMRmxlZXRTZXJ2aWNlEk8KC0dldE92ZXJ2aWV3EhwucGx1bWIudjEuR2V0T3ZlcnZpZXdSZXF1ZXN0Gh0ucGx1bWIudjEuR2V0T3ZlcnZpZXdSZXNwb25zZSIDkAIBEk8KC0xpc3RTb3VyY2VzEhwucGx1bWIudjEuTGlzdFNvdXJjZXNSZXF1ZXN0Gh0ucGx1bWIudjEuTGlzdFNvdXJjZXNSZXNwb25zZSIDkAIBEkkKCUdldFNvdXJjZRIaLnBsdW1iLnYxLkdldFNvdXJjZVJlcXVlc3QaGy5wbHVtYi52MS5HZXRTb3VyY2VSZXNwb25zZSIDkAIBEkIKC0FjdE9uU291cmNlEhwucGx1bWIudjEuQWN0T25Tb3VyY2VSZXF1ZXN0GhUucGx1bWIudjEuQWN0UmVzcG9uc2USUgoMTGlzdENsdXN0ZXJzEh0ucGx1bWIudjEuTGlzdENsdXN0ZXJzUmVxdWVzdBoeLnBsdW1iLnYxLkxpc3RDbHVzdGVyc1Jlc3BvbnNlIgOQAgESUgoMTGlzdFByb2plY3RzEh0ucGx1bWIudjEuTGlzdFByb2plY3RzUmVxdWVzdBoeLnBsdW1iLnYxLkxpc3RQcm9qZWN0c1Jlc3BvbnNlIgOQAgESUgoMTGlzdEFjdGl2aXR5Eh0ucGx1bWIudjEuTGlzdEFjdGl2aXR5UmVxdWVzdBoeLnBsdW1iLnYxLkxpc3RBY3Rpdml0eVJlc3BvbnNlIgOQAgESQAoGU2VhcmNoEhcucGx1bWIudjEuU2VhcmNoUmVxdWVzdBoYLnBsdW1iLnYxLlNlYXJjaFJlc3BvbnNlIgOQAgESTwoLR2V0U2V0dGluZ3MSHC5wbHVtYi52MS5HZXRTZXR0aW5nc1JlcXVlc3QaHS5wbHVtYi52MS5HZXRTZXR0aW5nc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp, file_plumb_v1_common, file_plumb_v1_deliveries]);
+  fileDesc("ChRwbHVtYi92MS9mbGVldC5wcm90bxIIcGx1bWIudjEiFAoSR2V0T3ZlcnZpZXdSZXF1ZXN0IpQBChNHZXRPdmVydmlld1Jlc3BvbnNlEhIKCmRlbGl2ZXJpZXMYASABKAUSHwoGZmFjZXRzGAIgAygLMg8ucGx1bWIudjEuRmFjZXQSDwoHc291cmNlcxgDIAEoBRIXCg9zb3VyY2VzX2ZhaWxpbmcYBCABKAUSEAoIY2x1c3RlcnMYBSABKAUSDAoEaGVsZBgGIAEoBSLhAwoGU291cmNlEiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIPCgdkaWFsZWN0GAIgASgJEgsKA3VybBgDIAEoCRIXCg90YXJnZXRfcmV2aXNpb24YBCABKAkSEAoIcmV2aXNpb24YBSABKAkSIAoGY29tbWl0GAYgASgLMhAucGx1bWIudjEuQ29tbWl0EiAKBmhlYWx0aBgHIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBIOCgZyZWFzb24YCCABKAkSDwoHbWVzc2FnZRgJIAEoCRIRCglzdXNwZW5kZWQYCiABKAgSKwoHZmV0Y2hlZBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmVhZGVycxgMIAEoBRIsCgZsYWJlbHMYDSADKAsyHC5wbHVtYi52MS5Tb3VyY2UuTGFiZWxzRW50cnkSKwoHY3JlYXRlZBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOc2hvcnRfcmV2aXNpb24YDyABKAkSFAoMcmV2aXNpb25fdXJsGBAgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRAoSTGlzdFNvdXJjZXNSZXF1ZXN0Eh4KBXF1ZXJ5GAEgASgLMg8ucGx1bWIudjEuUXVlcnkSDgoGZmFjZXRzGAIgASgIIpgBChNMaXN0U291cmNlc1Jlc3BvbnNlEiEKB3NvdXJjZXMYASADKAsyEC5wbHVtYi52MS5Tb3VyY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAUSHwoGZmFjZXRzGAQgAygLMg8ucGx1bWIudjEuRmFjZXQSEAoIcmV2aXNpb24YBSABKAkiVAoTV2F0Y2hTb3VyY2VzUmVxdWVzdBIeCgVxdWVyeRgBIAEoCzIPLnBsdW1iLnYxLlF1ZXJ5Eg4KBmZhY2V0cxgCIAEoCBINCgVzaW5jZRgDIAEoCSK1AQoUV2F0Y2hTb3VyY2VzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSIQoHY2hhbmdlZBgCIAMoCzIQLnBsdW1iLnYxLlNvdXJjZRIkCgdyZW1vdmVkGAMgAygLMhMucGx1bWIudjEuT2JqZWN0UmVmEhIKCnRvdGFsX3NpemUYBCABKAUSHwoGZmFjZXRzGAUgAygLMg8ucGx1bWIudjEuRmFjZXQSEAoIcmV2aXNpb24YBiABKAkiNgoSV2F0Y2hTb3VyY2VSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiI0ChBHZXRTb3VyY2VSZXF1ZXN0EiAKA3JlZhgBIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZiLrAgoRR2V0U291cmNlUmVzcG9uc2USIAoGc291cmNlGAEgASgLMhAucGx1bWIudjEuU291cmNlEh4KBWZhdWx0GAIgASgLMg8ucGx1bWIudjEuRmF1bHQSIQoIZmluZGluZ3MYAyADKAsyDy5wbHVtYi52MS5GYXVsdBInCgpjb25kaXRpb25zGAQgAygLMhMucGx1bWIudjEuQ29uZGl0aW9uEiMKB3JlYWRlcnMYBSADKAsyEi5wbHVtYi52MS5EZWxpdmVyeRIQCghtYW5pZmVzdBgGIAEoCRI5CgdhY3Rpb25zGAcgAygLMigucGx1bWIudjEuR2V0U291cmNlUmVzcG9uc2UuQWN0aW9uc0VudHJ5EhAKCHZlcmlmaWVkGAggASgJGkQKDEFjdGlvbnNFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5wbHVtYi52MS5QZXJtaXNzaW9uOgI4ASJGChJBY3RPblNvdXJjZVJlcXVlc3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEg4KBmFjdGlvbhgCIAEoCSIVChNMaXN0Q2x1c3RlcnNSZXF1ZXN0Ik0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiMKCGNsdXN0ZXJzGAEgAygLMhEucGx1bWIudjEuQ2x1c3RlchIQCghyZXZpc2lvbhgCIAEoCSL7AwoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEg4KBnNlcnZlchgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEiAKBmhlYWx0aBgEIAEoCzIQLnBsdW1iLnYxLkhlYWx0aBISCgpkZWxpdmVyaWVzGAUgASgFEhEKCXVuaGVhbHRoeRgGIAEoBRItCgZsYWJlbHMYByADKAsyHS5wbHVtYi52MS5DbHVzdGVyLkxhYmVsc0VudHJ5Eg8KB3Byb2plY3QYCCABKAkSNwoLYW5ub3RhdGlvbnMYCSADKAsyIi5wbHVtYi52MS5DbHVzdGVyLkFubm90YXRpb25zRW50cnkSEQoJcmVhY2hhYmxlGAogASgIEikKBXNpbmNlGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdvYmplY3RzGAwgASgFEhIKCm5hbWVzcGFjZXMYDSADKAkSFQoNd2F0Y2hlZF9raW5kcxgOIAEoBRISCgp3YXRjaGVkX2J5GA8gASgJEg4KBnNlY3JldBgQIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIhChFHZXRDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIjgKEkdldENsdXN0ZXJSZXNwb25zZRIiCgdjbHVzdGVyGAEgASgLMhEucGx1bWIudjEuQ2x1c3RlciIlChRXYXRjaENsdXN0ZXJzUmVxdWVzdBINCgVzaW5jZRgBIAEoCSJtChVXYXRjaENsdXN0ZXJzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSIgoHY2hhbmdlZBgCIAMoCzIRLnBsdW1iLnYxLkNsdXN0ZXISDwoHcmVtb3ZlZBgDIAMoCRIQCghyZXZpc2lvbhgEIAEoCSIVChNMaXN0UHJvamVjdHNSZXF1ZXN0Ik0KFExpc3RQcm9qZWN0c1Jlc3BvbnNlEiMKCHByb2plY3RzGAEgAygLMhEucGx1bWIudjEuUHJvamVjdBIQCghyZXZpc2lvbhgCIAEoCSIlChRXYXRjaFByb2plY3RzUmVxdWVzdBINCgVzaW5jZRgBIAEoCSKCAQoVV2F0Y2hQcm9qZWN0c1Jlc3BvbnNlEg0KBXJlc2V0GAEgASgIEiIKB2NoYW5nZWQYAiADKAsyES5wbHVtYi52MS5Qcm9qZWN0EiQKB3JlbW92ZWQYAyADKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSEAoIcmV2aXNpb24YBCABKAki0AEKB1Byb2plY3QSIAoDcmVmGAEgASgLMhMucGx1bWIudjEuT2JqZWN0UmVmEhMKC2Rlc2NyaXB0aW9uGAIgASgJEg8KB3NvdXJjZXMYAyADKAkSFAoMZGVzdGluYXRpb25zGAQgAygJEg0KBXJvbGVzGAUgAygJEg8KB3dpbmRvd3MYBiADKAkSEgoKZGVsaXZlcmllcxgHIAEoBRIhCghmaW5kaW5ncxgIIAMoCzIPLnBsdW1iLnYxLkZhdWx0EhAKCG1hbmlmZXN0GAkgASgJIosBChNMaXN0QWN0aXZpdHlSZXF1ZXN0Eh4KBXF1ZXJ5GAEgASgLMg8ucGx1bWIudjEuUXVlcnkSKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJpChRMaXN0QWN0aXZpdHlSZXNwb25zZRImCgphY3Rpdml0aWVzGAEgAygLMhIucGx1bWIudjEuQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgJIkUKFFdhdGNoQWN0aXZpdHlSZXF1ZXN0Eh4KBXF1ZXJ5GAEgASgLMg8ucGx1bWIudjEuUXVlcnkSDQoFYWZ0ZXIYAiABKAkiYAoVV2F0Y2hBY3Rpdml0eVJlc3BvbnNlEg0KBXJlc2V0GAEgASgIEiYKCmFjdGl2aXRpZXMYAiADKAsyEi5wbHVtYi52MS5BY3Rpdml0eRIQCghyZXZpc2lvbhgDIAEoCSKBAgoIQWN0aXZpdHkSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAiABKAkSDgoGYWN0aW9uGAMgASgJEiMKBm9iamVjdBgEIAEoCzITLnBsdW1iLnYxLk9iamVjdFJlZhIQCghyZXZpc2lvbhgFIAEoCRIOCgZyZXN1bHQYBiABKAkSDgoGZmFpbGVkGAcgASgIEg8KB21lc3NhZ2UYCCABKAkSDwoHY2hhbmdlcxgJIAEoBRIPCgdhZGRyZXNzGAogASgJEgoKAmlkGAsgASgJEhYKDnNob3J0X3JldmlzaW9uGAwgASgJIiwKDVNlYXJjaFJlcXVlc3QSDAoEdGV4dBgBIAEoCRINCgVsaW1pdBgCIAEoBSItCg5TZWFyY2hSZXNwb25zZRIbCgRoaXRzGAEgAygLMg0ucGx1bWIudjEuSGl0Io4BCgNIaXQSDAoEdHlwZRgBIAEoCRIgCgNyZWYYAiABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSJQoIZGVsaXZlcnkYAyABKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSIAoGaGVhbHRoGAQgASgLMhAucGx1bWIudjEuSGVhbHRoEg4KBmRldGFpbBgFIAEoCSIUChJHZXRTZXR0aW5nc1JlcXVlc3QicgoTR2V0U2V0dGluZ3NSZXNwb25zZRInCgZncm91cHMYASADKAsyFy5wbHVtYi52MS5TZXR0aW5nc0dyb3VwEiEKCGZpbmRpbmdzGAIgAygLMg8ucGx1bWIudjEuRmF1bHQSDwoHdmVyc2lvbhgDIAEoCSJDCg1TZXR0aW5nc0dyb3VwEg0KBXRpdGxlGAEgASgJEiMKCHNldHRpbmdzGAIgAygLMhEucGx1bWIudjEuU2V0dGluZyJSCgdTZXR0aW5nEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkSDAoEZnJvbRgDIAEoCRIMCgRoZWxwGAQgASgJEg4KBm9yaWdpbhgFIAEoCTK1CQoMRmxlZXRTZXJ2aWNlEk8KC0dldE92ZXJ2aWV3EhwucGx1bWIudjEuR2V0T3ZlcnZpZXdSZXF1ZXN0Gh0ucGx1bWIudjEuR2V0T3ZlcnZpZXdSZXNwb25zZSIDkAIBEk8KC0xpc3RTb3VyY2VzEhwucGx1bWIudjEuTGlzdFNvdXJjZXNSZXF1ZXN0Gh0ucGx1bWIudjEuTGlzdFNvdXJjZXNSZXNwb25zZSIDkAIBEk8KDFdhdGNoU291cmNlcxIdLnBsdW1iLnYxLldhdGNoU291cmNlc1JlcXVlc3QaHi5wbHVtYi52MS5XYXRjaFNvdXJjZXNSZXNwb25zZTABEkkKCUdldFNvdXJjZRIaLnBsdW1iLnYxLkdldFNvdXJjZVJlcXVlc3QaGy5wbHVtYi52MS5HZXRTb3VyY2VSZXNwb25zZSIDkAIBEkoKC1dhdGNoU291cmNlEhwucGx1bWIudjEuV2F0Y2hTb3VyY2VSZXF1ZXN0GhsucGx1bWIudjEuR2V0U291cmNlUmVzcG9uc2UwARJCCgtBY3RPblNvdXJjZRIcLnBsdW1iLnYxLkFjdE9uU291cmNlUmVxdWVzdBoVLnBsdW1iLnYxLkFjdFJlc3BvbnNlElIKDExpc3RDbHVzdGVycxIdLnBsdW1iLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaHi5wbHVtYi52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZSIDkAIBEkwKCkdldENsdXN0ZXISGy5wbHVtYi52MS5HZXRDbHVzdGVyUmVxdWVzdBocLnBsdW1iLnYxLkdldENsdXN0ZXJSZXNwb25zZSIDkAIBElIKDVdhdGNoQ2x1c3RlcnMSHi5wbHVtYi52MS5XYXRjaENsdXN0ZXJzUmVxdWVzdBofLnBsdW1iLnYxLldhdGNoQ2x1c3RlcnNSZXNwb25zZTABElIKDExpc3RQcm9qZWN0cxIdLnBsdW1iLnYxLkxpc3RQcm9qZWN0c1JlcXVlc3QaHi5wbHVtYi52MS5MaXN0UHJvamVjdHNSZXNwb25zZSIDkAIBElIKDVdhdGNoUHJvamVjdHMSHi5wbHVtYi52MS5XYXRjaFByb2plY3RzUmVxdWVzdBofLnBsdW1iLnYxLldhdGNoUHJvamVjdHNSZXNwb25zZTABElIKDExpc3RBY3Rpdml0eRIdLnBsdW1iLnYxLkxpc3RBY3Rpdml0eVJlcXVlc3QaHi5wbHVtYi52MS5MaXN0QWN0aXZpdHlSZXNwb25zZSIDkAIBElIKDVdhdGNoQWN0aXZpdHkSHi5wbHVtYi52MS5XYXRjaEFjdGl2aXR5UmVxdWVzdBofLnBsdW1iLnYxLldhdGNoQWN0aXZpdHlSZXNwb25zZTABEkAKBlNlYXJjaBIXLnBsdW1iLnYxLlNlYXJjaFJlcXVlc3QaGC5wbHVtYi52MS5TZWFyY2hSZXNwb25zZSIDkAIBEk8KC0dldFNldHRpbmdzEhwucGx1bWIudjEuR2V0U2V0dGluZ3NSZXF1ZXN0Gh0ucGx1bWIudjEuR2V0U2V0dGluZ3NSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp, file_plumb_v1_common, file_plumb_v1_deliveries]);
 
 /**
  * @generated from message plumb.v1.GetOverviewRequest
@@ -156,6 +156,20 @@ export type Source = Message<"plumb.v1.Source"> & {
    * @generated from field: google.protobuf.Timestamp created = 14;
    */
   created?: Timestamp | undefined;
+
+  /**
+   * as of Delivery
+   *
+   * @generated from field: string short_revision = 15;
+   */
+  shortRevision: string;
+
+  /**
+   * likewise
+   *
+   * @generated from field: string revision_url = 16;
+   */
+  revisionUrl: string;
 };
 
 /**
@@ -212,6 +226,13 @@ export type ListSourcesResponse = Message<"plumb.v1.ListSourcesResponse"> & {
    * @generated from field: repeated plumb.v1.Facet facets = 4;
    */
   facets: Facet[];
+
+  /**
+   * of the answer; WatchSourcesRequest.since takes it
+   *
+   * @generated from field: string revision = 5;
+   */
+  revision: string;
 };
 
 /**
@@ -220,6 +241,103 @@ export type ListSourcesResponse = Message<"plumb.v1.ListSourcesResponse"> & {
  */
 export const ListSourcesResponseSchema: GenMessage<ListSourcesResponse> = /*@__PURE__*/
   messageDesc(file_plumb_v1_fleet, 4);
+
+/**
+ * @generated from message plumb.v1.WatchSourcesRequest
+ */
+export type WatchSourcesRequest = Message<"plumb.v1.WatchSourcesRequest"> & {
+  /**
+   * order and paging do not matter
+   *
+   * @generated from field: plumb.v1.Query query = 1;
+   */
+  query?: Query | undefined;
+
+  /**
+   * @generated from field: bool facets = 2;
+   */
+  facets: boolean;
+
+  /**
+   * Revision of a list; "" sends everything first. When it is too old to go on
+   * from, everything is sent, and reset is set.
+   *
+   * @generated from field: string since = 3;
+   */
+  since: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchSourcesRequest.
+ * Use `create(WatchSourcesRequestSchema)` to create a new message.
+ */
+export const WatchSourcesRequestSchema: GenMessage<WatchSourcesRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 5);
+
+/**
+ * @generated from message plumb.v1.WatchSourcesResponse
+ */
+export type WatchSourcesResponse = Message<"plumb.v1.WatchSourcesResponse"> & {
+  /**
+   * forget what you have: changed is all there is
+   *
+   * @generated from field: bool reset = 1;
+   */
+  reset: boolean;
+
+  /**
+   * new or different
+   *
+   * @generated from field: repeated plumb.v1.Source changed = 2;
+   */
+  changed: Source[];
+
+  /**
+   * gone, or not let through by the query any more
+   *
+   * @generated from field: repeated plumb.v1.ObjectRef removed = 3;
+   */
+  removed: ObjectRef[];
+
+  /**
+   * @generated from field: int32 total_size = 4;
+   */
+  totalSize: number;
+
+  /**
+   * @generated from field: repeated plumb.v1.Facet facets = 5;
+   */
+  facets: Facet[];
+
+  /**
+   * @generated from field: string revision = 6;
+   */
+  revision: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchSourcesResponse.
+ * Use `create(WatchSourcesResponseSchema)` to create a new message.
+ */
+export const WatchSourcesResponseSchema: GenMessage<WatchSourcesResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 6);
+
+/**
+ * @generated from message plumb.v1.WatchSourceRequest
+ */
+export type WatchSourceRequest = Message<"plumb.v1.WatchSourceRequest"> & {
+  /**
+   * @generated from field: plumb.v1.ObjectRef ref = 1;
+   */
+  ref?: ObjectRef | undefined;
+};
+
+/**
+ * Describes the message plumb.v1.WatchSourceRequest.
+ * Use `create(WatchSourceRequestSchema)` to create a new message.
+ */
+export const WatchSourceRequestSchema: GenMessage<WatchSourceRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 7);
 
 /**
  * @generated from message plumb.v1.GetSourceRequest
@@ -236,7 +354,7 @@ export type GetSourceRequest = Message<"plumb.v1.GetSourceRequest"> & {
  * Use `create(GetSourceRequestSchema)` to create a new message.
  */
 export const GetSourceRequestSchema: GenMessage<GetSourceRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 5);
+  messageDesc(file_plumb_v1_fleet, 8);
 
 /**
  * @generated from message plumb.v1.GetSourceResponse
@@ -296,7 +414,7 @@ export type GetSourceResponse = Message<"plumb.v1.GetSourceResponse"> & {
  * Use `create(GetSourceResponseSchema)` to create a new message.
  */
 export const GetSourceResponseSchema: GenMessage<GetSourceResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 6);
+  messageDesc(file_plumb_v1_fleet, 9);
 
 /**
  * @generated from message plumb.v1.ActOnSourceRequest
@@ -320,7 +438,7 @@ export type ActOnSourceRequest = Message<"plumb.v1.ActOnSourceRequest"> & {
  * Use `create(ActOnSourceRequestSchema)` to create a new message.
  */
 export const ActOnSourceRequestSchema: GenMessage<ActOnSourceRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 7);
+  messageDesc(file_plumb_v1_fleet, 10);
 
 /**
  * @generated from message plumb.v1.ListClustersRequest
@@ -333,16 +451,25 @@ export type ListClustersRequest = Message<"plumb.v1.ListClustersRequest"> & {
  * Use `create(ListClustersRequestSchema)` to create a new message.
  */
 export const ListClustersRequestSchema: GenMessage<ListClustersRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 8);
+  messageDesc(file_plumb_v1_fleet, 11);
 
 /**
  * @generated from message plumb.v1.ListClustersResponse
  */
 export type ListClustersResponse = Message<"plumb.v1.ListClustersResponse"> & {
   /**
+   * by name
+   *
    * @generated from field: repeated plumb.v1.Cluster clusters = 1;
    */
   clusters: Cluster[];
+
+  /**
+   * of the answer; WatchClustersRequest.since takes it
+   *
+   * @generated from field: string revision = 2;
+   */
+  revision: string;
 };
 
 /**
@@ -350,9 +477,12 @@ export type ListClustersResponse = Message<"plumb.v1.ListClustersResponse"> & {
  * Use `create(ListClustersResponseSchema)` to create a new message.
  */
 export const ListClustersResponseSchema: GenMessage<ListClustersResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 9);
+  messageDesc(file_plumb_v1_fleet, 12);
 
 /**
+ * A cluster that deliveries go to, or that is registered. Without the right to
+ * get clusters one sees its name, how the connection is, and the numbers.
+ *
  * @generated from message plumb.v1.Cluster
  */
 export type Cluster = Message<"plumb.v1.Cluster"> & {
@@ -362,6 +492,8 @@ export type Cluster = Message<"plumb.v1.Cluster"> & {
   name: string;
 
   /**
+   * address of the API server
+   *
    * @generated from field: string server = 2;
    */
   server: string;
@@ -388,19 +520,81 @@ export type Cluster = Message<"plumb.v1.Cluster"> & {
   deliveries: number;
 
   /**
+   * of them
+   *
    * @generated from field: int32 unhealthy = 6;
    */
   unhealthy: number;
 
   /**
+   * of the Secret that registers it
+   *
    * @generated from field: map<string, string> labels = 7;
    */
   labels: { [key: string]: string };
 
   /**
+   * that may use it alone; "": any
+   *
    * @generated from field: string project = 8;
    */
   project: string;
+
+  /**
+   * of the Secret that registers it
+   *
+   * @generated from field: map<string, string> annotations = 9;
+   */
+  annotations: { [key: string]: string };
+
+  /**
+   * the API server answered when it was last asked
+   *
+   * @generated from field: bool reachable = 10;
+   */
+  reachable: boolean;
+
+  /**
+   * it is reachable, or not; not set before it was asked
+   *
+   * @generated from field: google.protobuf.Timestamp since = 11;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * of these deliveries
+   *
+   * @generated from field: int32 objects = 12;
+   */
+  objects: number;
+
+  /**
+   * that the registration limits it to; none: all
+   *
+   * @generated from field: repeated string namespaces = 13;
+   */
+  namespaces: string[];
+
+  /**
+   * kinds of objects that are watched there
+   *
+   * @generated from field: int32 watched_kinds = 14;
+   */
+  watchedKinds: number;
+
+  /**
+   * replica of Plumb that watches it
+   *
+   * @generated from field: string watched_by = 15;
+   */
+  watchedBy: string;
+
+  /**
+   * "namespace/name" of the Secret that registers it, or holds its kubeconfig; "" for the own cluster
+   *
+   * @generated from field: string secret = 16;
+   */
+  secret: string;
 };
 
 /**
@@ -408,7 +602,100 @@ export type Cluster = Message<"plumb.v1.Cluster"> & {
  * Use `create(ClusterSchema)` to create a new message.
  */
 export const ClusterSchema: GenMessage<Cluster> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 10);
+  messageDesc(file_plumb_v1_fleet, 13);
+
+/**
+ * @generated from message plumb.v1.GetClusterRequest
+ */
+export type GetClusterRequest = Message<"plumb.v1.GetClusterRequest"> & {
+  /**
+   * as of Cluster
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message plumb.v1.GetClusterRequest.
+ * Use `create(GetClusterRequestSchema)` to create a new message.
+ */
+export const GetClusterRequestSchema: GenMessage<GetClusterRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 14);
+
+/**
+ * @generated from message plumb.v1.GetClusterResponse
+ */
+export type GetClusterResponse = Message<"plumb.v1.GetClusterResponse"> & {
+  /**
+   * @generated from field: plumb.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+};
+
+/**
+ * Describes the message plumb.v1.GetClusterResponse.
+ * Use `create(GetClusterResponseSchema)` to create a new message.
+ */
+export const GetClusterResponseSchema: GenMessage<GetClusterResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 15);
+
+/**
+ * @generated from message plumb.v1.WatchClustersRequest
+ */
+export type WatchClustersRequest = Message<"plumb.v1.WatchClustersRequest"> & {
+  /**
+   * as of WatchSourcesRequest
+   *
+   * @generated from field: string since = 1;
+   */
+  since: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchClustersRequest.
+ * Use `create(WatchClustersRequestSchema)` to create a new message.
+ */
+export const WatchClustersRequestSchema: GenMessage<WatchClustersRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 16);
+
+/**
+ * @generated from message plumb.v1.WatchClustersResponse
+ */
+export type WatchClustersResponse = Message<"plumb.v1.WatchClustersResponse"> & {
+  /**
+   * forget what you have: changed is all there is
+   *
+   * @generated from field: bool reset = 1;
+   */
+  reset: boolean;
+
+  /**
+   * new or different
+   *
+   * @generated from field: repeated plumb.v1.Cluster changed = 2;
+   */
+  changed: Cluster[];
+
+  /**
+   * names
+   *
+   * @generated from field: repeated string removed = 3;
+   */
+  removed: string[];
+
+  /**
+   * @generated from field: string revision = 4;
+   */
+  revision: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchClustersResponse.
+ * Use `create(WatchClustersResponseSchema)` to create a new message.
+ */
+export const WatchClustersResponseSchema: GenMessage<WatchClustersResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 17);
 
 /**
  * @generated from message plumb.v1.ListProjectsRequest
@@ -421,16 +708,25 @@ export type ListProjectsRequest = Message<"plumb.v1.ListProjectsRequest"> & {
  * Use `create(ListProjectsRequestSchema)` to create a new message.
  */
 export const ListProjectsRequestSchema: GenMessage<ListProjectsRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 11);
+  messageDesc(file_plumb_v1_fleet, 18);
 
 /**
  * @generated from message plumb.v1.ListProjectsResponse
  */
 export type ListProjectsResponse = Message<"plumb.v1.ListProjectsResponse"> & {
   /**
+   * by name
+   *
    * @generated from field: repeated plumb.v1.Project projects = 1;
    */
   projects: Project[];
+
+  /**
+   * of the answer; WatchProjectsRequest.since takes it
+   *
+   * @generated from field: string revision = 2;
+   */
+  revision: string;
 };
 
 /**
@@ -438,7 +734,62 @@ export type ListProjectsResponse = Message<"plumb.v1.ListProjectsResponse"> & {
  * Use `create(ListProjectsResponseSchema)` to create a new message.
  */
 export const ListProjectsResponseSchema: GenMessage<ListProjectsResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 12);
+  messageDesc(file_plumb_v1_fleet, 19);
+
+/**
+ * @generated from message plumb.v1.WatchProjectsRequest
+ */
+export type WatchProjectsRequest = Message<"plumb.v1.WatchProjectsRequest"> & {
+  /**
+   * as of WatchSourcesRequest
+   *
+   * @generated from field: string since = 1;
+   */
+  since: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchProjectsRequest.
+ * Use `create(WatchProjectsRequestSchema)` to create a new message.
+ */
+export const WatchProjectsRequestSchema: GenMessage<WatchProjectsRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 20);
+
+/**
+ * @generated from message plumb.v1.WatchProjectsResponse
+ */
+export type WatchProjectsResponse = Message<"plumb.v1.WatchProjectsResponse"> & {
+  /**
+   * forget what you have: changed is all there is
+   *
+   * @generated from field: bool reset = 1;
+   */
+  reset: boolean;
+
+  /**
+   * new or different
+   *
+   * @generated from field: repeated plumb.v1.Project changed = 2;
+   */
+  changed: Project[];
+
+  /**
+   * @generated from field: repeated plumb.v1.ObjectRef removed = 3;
+   */
+  removed: ObjectRef[];
+
+  /**
+   * @generated from field: string revision = 4;
+   */
+  revision: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchProjectsResponse.
+ * Use `create(WatchProjectsResponseSchema)` to create a new message.
+ */
+export const WatchProjectsResponseSchema: GenMessage<WatchProjectsResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 21);
 
 /**
  * @generated from message plumb.v1.Project
@@ -499,7 +850,7 @@ export type Project = Message<"plumb.v1.Project"> & {
  * Use `create(ProjectSchema)` to create a new message.
  */
 export const ProjectSchema: GenMessage<Project> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 13);
+  messageDesc(file_plumb_v1_fleet, 22);
 
 /**
  * The fields to narrow by are kind, namespace, actor, result, delivery, action
@@ -529,7 +880,7 @@ export type ListActivityRequest = Message<"plumb.v1.ListActivityRequest"> & {
  * Use `create(ListActivityRequestSchema)` to create a new message.
  */
 export const ListActivityRequestSchema: GenMessage<ListActivityRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 14);
+  messageDesc(file_plumb_v1_fleet, 23);
 
 /**
  * @generated from message plumb.v1.ListActivityResponse
@@ -544,6 +895,13 @@ export type ListActivityResponse = Message<"plumb.v1.ListActivityResponse"> & {
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * of the answer; WatchActivityRequest.after takes it
+   *
+   * @generated from field: string revision = 3;
+   */
+  revision: string;
 };
 
 /**
@@ -551,7 +909,65 @@ export type ListActivityResponse = Message<"plumb.v1.ListActivityResponse"> & {
  * Use `create(ListActivityResponseSchema)` to create a new message.
  */
 export const ListActivityResponseSchema: GenMessage<ListActivityResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 15);
+  messageDesc(file_plumb_v1_fleet, 24);
+
+/**
+ * @generated from message plumb.v1.WatchActivityRequest
+ */
+export type WatchActivityRequest = Message<"plumb.v1.WatchActivityRequest"> & {
+  /**
+   * as of ListActivityRequest; order and paging do not matter
+   *
+   * @generated from field: plumb.v1.Query query = 1;
+   */
+  query?: Query | undefined;
+
+  /**
+   * Revision of a list; "": from now on. When more has been done since than is
+   * sent at once, reset is set: ask for the list again.
+   *
+   * @generated from field: string after = 2;
+   */
+  after: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchActivityRequest.
+ * Use `create(WatchActivityRequestSchema)` to create a new message.
+ */
+export const WatchActivityRequestSchema: GenMessage<WatchActivityRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 25);
+
+/**
+ * @generated from message plumb.v1.WatchActivityResponse
+ */
+export type WatchActivityResponse = Message<"plumb.v1.WatchActivityResponse"> & {
+  /**
+   * there is more than this: ask for the list again
+   *
+   * @generated from field: bool reset = 1;
+   */
+  reset: boolean;
+
+  /**
+   * newest first
+   *
+   * @generated from field: repeated plumb.v1.Activity activities = 2;
+   */
+  activities: Activity[];
+
+  /**
+   * @generated from field: string revision = 3;
+   */
+  revision: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchActivityResponse.
+ * Use `create(WatchActivityResponseSchema)` to create a new message.
+ */
+export const WatchActivityResponseSchema: GenMessage<WatchActivityResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_fleet, 26);
 
 /**
  * @generated from message plumb.v1.Activity
@@ -612,6 +1028,20 @@ export type Activity = Message<"plumb.v1.Activity"> & {
    * @generated from field: string address = 10;
    */
   address: string;
+
+  /**
+   * tells entries apart, and orders them as numbers do
+   *
+   * @generated from field: string id = 11;
+   */
+  id: string;
+
+  /**
+   * as of Delivery
+   *
+   * @generated from field: string short_revision = 12;
+   */
+  shortRevision: string;
 };
 
 /**
@@ -619,7 +1049,7 @@ export type Activity = Message<"plumb.v1.Activity"> & {
  * Use `create(ActivitySchema)` to create a new message.
  */
 export const ActivitySchema: GenMessage<Activity> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 16);
+  messageDesc(file_plumb_v1_fleet, 27);
 
 /**
  * @generated from message plumb.v1.SearchRequest
@@ -643,7 +1073,7 @@ export type SearchRequest = Message<"plumb.v1.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 17);
+  messageDesc(file_plumb_v1_fleet, 28);
 
 /**
  * @generated from message plumb.v1.SearchResponse
@@ -662,7 +1092,7 @@ export type SearchResponse = Message<"plumb.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 18);
+  messageDesc(file_plumb_v1_fleet, 29);
 
 /**
  * @generated from message plumb.v1.Hit
@@ -705,7 +1135,7 @@ export type Hit = Message<"plumb.v1.Hit"> & {
  * Use `create(HitSchema)` to create a new message.
  */
 export const HitSchema: GenMessage<Hit> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 19);
+  messageDesc(file_plumb_v1_fleet, 30);
 
 /**
  * @generated from message plumb.v1.GetSettingsRequest
@@ -718,7 +1148,7 @@ export type GetSettingsRequest = Message<"plumb.v1.GetSettingsRequest"> & {
  * Use `create(GetSettingsRequestSchema)` to create a new message.
  */
 export const GetSettingsRequestSchema: GenMessage<GetSettingsRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 20);
+  messageDesc(file_plumb_v1_fleet, 31);
 
 /**
  * @generated from message plumb.v1.GetSettingsResponse
@@ -747,7 +1177,7 @@ export type GetSettingsResponse = Message<"plumb.v1.GetSettingsResponse"> & {
  * Use `create(GetSettingsResponseSchema)` to create a new message.
  */
 export const GetSettingsResponseSchema: GenMessage<GetSettingsResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 21);
+  messageDesc(file_plumb_v1_fleet, 32);
 
 /**
  * @generated from message plumb.v1.SettingsGroup
@@ -769,7 +1199,7 @@ export type SettingsGroup = Message<"plumb.v1.SettingsGroup"> & {
  * Use `create(SettingsGroupSchema)` to create a new message.
  */
 export const SettingsGroupSchema: GenMessage<SettingsGroup> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 22);
+  messageDesc(file_plumb_v1_fleet, 33);
 
 /**
  * @generated from message plumb.v1.Setting
@@ -781,12 +1211,14 @@ export type Setting = Message<"plumb.v1.Setting"> & {
   name: string;
 
   /**
+   * masked where it may be secret
+   *
    * @generated from field: string value = 2;
    */
   value: string;
 
   /**
-   * a flag, or an object and its key
+   * in words: "--name", "environment NAME", "ConfigMap namespace/name", "default"
    *
    * @generated from field: string from = 3;
    */
@@ -796,6 +1228,13 @@ export type Setting = Message<"plumb.v1.Setting"> & {
    * @generated from field: string help = 4;
    */
   help: string;
+
+  /**
+   * "flag", "environment", "configmap" or "default"
+   *
+   * @generated from field: string origin = 5;
+   */
+  origin: string;
 };
 
 /**
@@ -803,7 +1242,7 @@ export type Setting = Message<"plumb.v1.Setting"> & {
  * Use `create(SettingSchema)` to create a new message.
  */
 export const SettingSchema: GenMessage<Setting> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_fleet, 23);
+  messageDesc(file_plumb_v1_fleet, 34);
 
 /**
  * Everything beside deliveries: sources, clusters, projects, activity, search
@@ -831,11 +1270,32 @@ export const FleetService: GenService<{
     output: typeof ListSourcesResponseSchema;
   },
   /**
+   * Tells of every change of what ListSources would answer, as WatchDeliveries
+   * does.
+   *
+   * @generated from rpc plumb.v1.FleetService.WatchSources
+   */
+  watchSources: {
+    methodKind: "server_streaming";
+    input: typeof WatchSourcesRequestSchema;
+    output: typeof WatchSourcesResponseSchema;
+  },
+  /**
    * @generated from rpc plumb.v1.FleetService.GetSource
    */
   getSource: {
     methodKind: "unary";
     input: typeof GetSourceRequestSchema;
+    output: typeof GetSourceResponseSchema;
+  },
+  /**
+   * What GetSource answers, again and again as it changes.
+   *
+   * @generated from rpc plumb.v1.FleetService.WatchSource
+   */
+  watchSource: {
+    methodKind: "server_streaming";
+    input: typeof WatchSourceRequestSchema;
     output: typeof GetSourceResponseSchema;
   },
   /**
@@ -857,12 +1317,44 @@ export const FleetService: GenService<{
     output: typeof ListClustersResponseSchema;
   },
   /**
+   * One cluster of that list.
+   *
+   * @generated from rpc plumb.v1.FleetService.GetCluster
+   */
+  getCluster: {
+    methodKind: "unary";
+    input: typeof GetClusterRequestSchema;
+    output: typeof GetClusterResponseSchema;
+  },
+  /**
+   * Tells of every change of what ListClusters would answer, as WatchDeliveries
+   * does.
+   *
+   * @generated from rpc plumb.v1.FleetService.WatchClusters
+   */
+  watchClusters: {
+    methodKind: "server_streaming";
+    input: typeof WatchClustersRequestSchema;
+    output: typeof WatchClustersResponseSchema;
+  },
+  /**
    * @generated from rpc plumb.v1.FleetService.ListProjects
    */
   listProjects: {
     methodKind: "unary";
     input: typeof ListProjectsRequestSchema;
     output: typeof ListProjectsResponseSchema;
+  },
+  /**
+   * Tells of every change of what ListProjects would answer, as WatchDeliveries
+   * does.
+   *
+   * @generated from rpc plumb.v1.FleetService.WatchProjects
+   */
+  watchProjects: {
+    methodKind: "server_streaming";
+    input: typeof WatchProjectsRequestSchema;
+    output: typeof WatchProjectsResponseSchema;
   },
   /**
    * What people and Plumb did, newest first.
@@ -873,6 +1365,17 @@ export const FleetService: GenService<{
     methodKind: "unary";
     input: typeof ListActivityRequestSchema;
     output: typeof ListActivityResponseSchema;
+  },
+  /**
+   * Tells what is done from now on, or since a list was answered. Nothing between
+   * is lost.
+   *
+   * @generated from rpc plumb.v1.FleetService.WatchActivity
+   */
+  watchActivity: {
+    methodKind: "server_streaming";
+    input: typeof WatchActivityRequestSchema;
+    output: typeof WatchActivityResponseSchema;
   },
   /**
    * Finds deliveries, sources, and objects of deliveries, by words.

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file plumb/v1/session.proto.
  */
 export const file_plumb_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChZwbHVtYi92MS9zZXNzaW9uLnByb3RvEghwbHVtYi52MSISChBHZXRTaWduSW5SZXF1ZXN0InkKEUdldFNpZ25JblJlc3BvbnNlEg0KBWxvY2FsGAEgASgIEhEKCW9pZGNfbmFtZRgCIAEoCRIQCghvaWRjX3VybBgDIAEoCRIRCglhbm9ueW1vdXMYBCABKAgSDAoEaGludBgFIAEoCRIPCgd2ZXJzaW9uGAYgASgJIkIKDVNpZ25JblJlcXVlc3QSEAoIdXNlcm5hbWUYASABKAkSEAoIcGFzc3dvcmQYAiABKAkSDQoFdG9rZW4YAyABKAgiTAoOU2lnbkluUmVzcG9uc2USDQoFdG9rZW4YASABKAkSKwoHZXhwaXJlcxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEAoOU2lnbk91dFJlcXVlc3QiHgoPU2lnbk91dFJlc3BvbnNlEgsKA3VybBgBIAEoCSIOCgxHZXRNZVJlcXVlc3QihwEKDUdldE1lUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIOCgZncm91cHMYAiADKAkSDAoEa2luZBgDIAEoCRIOCgZpc3N1ZXIYBCABKAkSKwoHZXhwaXJlcxgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFcGFnZXMYBiADKAkylwIKDlNlc3Npb25TZXJ2aWNlEkkKCUdldFNpZ25JbhIaLnBsdW1iLnYxLkdldFNpZ25JblJlcXVlc3QaGy5wbHVtYi52MS5HZXRTaWduSW5SZXNwb25zZSIDkAIBEjsKBlNpZ25JbhIXLnBsdW1iLnYxLlNpZ25JblJlcXVlc3QaGC5wbHVtYi52MS5TaWduSW5SZXNwb25zZRI+CgdTaWduT3V0EhgucGx1bWIudjEuU2lnbk91dFJlcXVlc3QaGS5wbHVtYi52MS5TaWduT3V0UmVzcG9uc2USPQoFR2V0TWUSFi5wbHVtYi52MS5HZXRNZVJlcXVlc3QaFy5wbHVtYi52MS5HZXRNZVJlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChZwbHVtYi92MS9zZXNzaW9uLnByb3RvEghwbHVtYi52MSISChBHZXRTaWduSW5SZXF1ZXN0Ip8BChFHZXRTaWduSW5SZXNwb25zZRINCgVsb2NhbBgBIAEoCBIRCglvaWRjX25hbWUYAiABKAkSEAoIb2lkY191cmwYAyABKAkSEQoJYW5vbnltb3VzGAQgASgIEgwKBGhpbnQYBSABKAkSDwoHdmVyc2lvbhgGIAEoCRIkCghwcm92aWRlchgHIAEoCzISLnBsdW1iLnYxLlByb3ZpZGVyIk0KCFByb3ZpZGVyEg4KBmlzc3VlchgBIAEoCRIRCgljbGllbnRfaWQYAiABKAkSDgoGc2NvcGVzGAMgAygJEg4KBmNsYWltcxgEIAEoCSJCCg1TaWduSW5SZXF1ZXN0EhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJEg0KBXRva2VuGAMgASgIIkwKDlNpZ25JblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEisKB2V4cGlyZXMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhAKDlNpZ25PdXRSZXF1ZXN0Ih4KD1NpZ25PdXRSZXNwb25zZRILCgN1cmwYASABKAkiDgoMR2V0TWVSZXF1ZXN0IocBCg1HZXRNZVJlc3BvbnNlEgwKBG5hbWUYASABKAkSDgoGZ3JvdXBzGAIgAygJEgwKBGtpbmQYAyABKAkSDgoGaXNzdWVyGAQgASgJEisKB2V4cGlyZXMYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXBhZ2VzGAYgAygJMpcCCg5TZXNzaW9uU2VydmljZRJJCglHZXRTaWduSW4SGi5wbHVtYi52MS5HZXRTaWduSW5SZXF1ZXN0GhsucGx1bWIudjEuR2V0U2lnbkluUmVzcG9uc2UiA5ACARI7CgZTaWduSW4SFy5wbHVtYi52MS5TaWduSW5SZXF1ZXN0GhgucGx1bWIudjEuU2lnbkluUmVzcG9uc2USPgoHU2lnbk91dBIYLnBsdW1iLnYxLlNpZ25PdXRSZXF1ZXN0GhkucGx1bWIudjEuU2lnbk91dFJlc3BvbnNlEj0KBUdldE1lEhYucGx1bWIudjEuR2V0TWVSZXF1ZXN0GhcucGx1bWIudjEuR2V0TWVSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message plumb.v1.GetSignInRequest
@@ -70,6 +70,13 @@ export type GetSignInResponse = Message<"plumb.v1.GetSignInResponse"> & {
    * @generated from field: string version = 6;
    */
   version: string;
+
+  /**
+   * not set where there is no identity provider
+   *
+   * @generated from field: plumb.v1.Provider provider = 7;
+   */
+  provider?: Provider | undefined;
 };
 
 /**
@@ -78,6 +85,45 @@ export type GetSignInResponse = Message<"plumb.v1.GetSignInResponse"> & {
  */
 export const GetSignInResponseSchema: GenMessage<GetSignInResponse> = /*@__PURE__*/
   messageDesc(file_plumb_v1_session, 1);
+
+/**
+ * An identity provider, for command lines that sign in there by themselves and
+ * send the ID token as bearer token.
+ *
+ * @generated from message plumb.v1.Provider
+ */
+export type Provider = Message<"plumb.v1.Provider"> & {
+  /**
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * of command lines: a public client, with PKCE
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+
+  /**
+   * to ask for, as the parameter "claims" takes them; may be ""
+   *
+   * @generated from field: string claims = 4;
+   */
+  claims: string;
+};
+
+/**
+ * Describes the message plumb.v1.Provider.
+ * Use `create(ProviderSchema)` to create a new message.
+ */
+export const ProviderSchema: GenMessage<Provider> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_session, 2);
 
 /**
  * @generated from message plumb.v1.SignInRequest
@@ -106,7 +152,7 @@ export type SignInRequest = Message<"plumb.v1.SignInRequest"> & {
  * Use `create(SignInRequestSchema)` to create a new message.
  */
 export const SignInRequestSchema: GenMessage<SignInRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 2);
+  messageDesc(file_plumb_v1_session, 3);
 
 /**
  * @generated from message plumb.v1.SignInResponse
@@ -128,7 +174,7 @@ export type SignInResponse = Message<"plumb.v1.SignInResponse"> & {
  * Use `create(SignInResponseSchema)` to create a new message.
  */
 export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 3);
+  messageDesc(file_plumb_v1_session, 4);
 
 /**
  * @generated from message plumb.v1.SignOutRequest
@@ -141,7 +187,7 @@ export type SignOutRequest = Message<"plumb.v1.SignOutRequest"> & {
  * Use `create(SignOutRequestSchema)` to create a new message.
  */
 export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 4);
+  messageDesc(file_plumb_v1_session, 5);
 
 /**
  * @generated from message plumb.v1.SignOutResponse
@@ -160,7 +206,7 @@ export type SignOutResponse = Message<"plumb.v1.SignOutResponse"> & {
  * Use `create(SignOutResponseSchema)` to create a new message.
  */
 export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 5);
+  messageDesc(file_plumb_v1_session, 6);
 
 /**
  * @generated from message plumb.v1.GetMeRequest
@@ -173,7 +219,7 @@ export type GetMeRequest = Message<"plumb.v1.GetMeRequest"> & {
  * Use `create(GetMeRequestSchema)` to create a new message.
  */
 export const GetMeRequestSchema: GenMessage<GetMeRequest> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 6);
+  messageDesc(file_plumb_v1_session, 7);
 
 /**
  * @generated from message plumb.v1.GetMeResponse
@@ -219,7 +265,7 @@ export type GetMeResponse = Message<"plumb.v1.GetMeResponse"> & {
  * Use `create(GetMeResponseSchema)` to create a new message.
  */
 export const GetMeResponseSchema: GenMessage<GetMeResponse> = /*@__PURE__*/
-  messageDesc(file_plumb_v1_session, 7);
+  messageDesc(file_plumb_v1_session, 8);
 
 /**
  * Who is calling. GetSignIn and SignIn need no session.

@@ -82,7 +82,7 @@ export function Canvas({ shape, chosen, covered, onOpen }: CanvasProps) {
         <IconButton size="s" icon="minus" label="Smaller" keys="-" onPress={() => hands.zoom(0.8)} />
         <span className={styles.zoom} aria-live="off">{Math.round(camera.zoom * 100)}%</span>
         <IconButton size="s" icon="plus" label="Larger" keys="+" onPress={() => hands.zoom(1.25)} />
-        <IconButton size="s" icon="screen" label="Fit" keys="f" onPress={hands.fit} />
+        <IconButton size="s" icon="fit" label="Fit" keys="f" onPress={hands.fit} />
       </div>
     </div>
   );

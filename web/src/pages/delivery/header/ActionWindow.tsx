@@ -2,11 +2,11 @@
 import { useEffect, useState, type ReactNode } from "react";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ObjectRef } from "~/gen/plumb/v1/common_pb";
-import { ActRequestSchema, type Delivery } from "~/gen/plumb/v1/deliveries_pb";
+import { ActRequestSchema, type Delivery, type GetDeliveryResponse } from "~/gen/plumb/v1/deliveries_pb";
 import { ActionDialog, type Action } from "~/parts/action/ActionDialog";
 import { Checkbox, TextField } from "~/parts/field/Field";
-import { ObjectName } from "~/parts/object/ObjectName";
 import { wordOf, type ActionName } from "./actions";
+import { SyncFields, type SyncChoice } from "./SyncFields";
 import styles from "./Header.module.css";
 
 export interface Asked {
@@ -17,11 +17,7 @@ export interface Asked {
   objectAction?: string;
 }
 
-interface Options {
-  revision: string;
-  prune: boolean;
-  dryRun: boolean;
-  force: boolean;
+interface Options extends SyncChoice {
   hard: boolean;
   source: boolean;
   reason: string;
@@ -31,8 +27,8 @@ interface Options {
 
 const initial: Options = { revision: "", prune: false, dryRun: false, force: false, hard: false, source: true, reason: "", keep: false, typed: "" };
 
-export function ActionWindow({ asked, delivery, onClose, onDone }: { asked: Asked; delivery: Delivery; onClose: () => void; onDone?: () => void }) {
-  const [options, setOptions] = useState(initial);
+export function ActionWindow({ asked, delivery, detail, onClose, onDone }: { asked: Asked; delivery: Delivery; detail: GetDeliveryResponse | undefined; onClose: () => void; onDone?: () => void }) {
+  const [options, setOptions] = useState<Options>({ ...initial, objects: asked.objects });
   const set = (change: Partial<Options>) => setOptions((before) => ({ ...before, ...change }));
   const settled = useSettled(options);
   const word = asked.name === "objectAction" ? `${capital(asked.objectAction ?? "")} ${asked.object?.kind ?? ""}` : wordOf(asked.name, delivery);
@@ -46,7 +42,7 @@ export function ActionWindow({ asked, delivery, onClose, onDone }: { asked: Aske
       action={actionOf(asked, settled, delivery)}
       danger={danger}
       blocked={unsure}
-      options={fieldsOf(asked, delivery, options, set)}
+      options={fieldsOf(asked, delivery, detail, options, set)}
       onClose={onClose}
       onDone={onDone}
     />
@@ -54,27 +50,16 @@ export function ActionWindow({ asked, delivery, onClose, onDone }: { asked: Aske
 }
 
 // fieldsOf are the options of an action; undefined for one that has none.
-function fieldsOf(asked: Asked, delivery: Delivery, options: Options, set: (change: Partial<Options>) => void): ReactNode {
+function fieldsOf(asked: Asked, delivery: Delivery, detail: GetDeliveryResponse | undefined, options: Options, set: (change: Partial<Options>) => void): ReactNode {
   const application = delivery.ref?.kind === "Application";
-  const tick = (name: "prune" | "dryRun" | "force" | "hard" | "source" | "keep", label: string, help: string) => (
+  const tick = (name: "prune" | "hard" | "source" | "keep", label: string, help: string) => (
     <Checkbox checked={options[name]} onChange={(on) => set({ [name]: on })}>
       <span>{label} <span className="quiet">{help}</span></span>
     </Checkbox>
   );
   switch (asked.name) {
     case "sync":
-      if (!application) return undefined;
-      return (
-        <>
-          {asked.objects && <ul className={styles.only} aria-label="Only these objects">{asked.objects.map((o) => <li key={`${o.kind}/${o.name}`}><ObjectName of={o} plain /></li>)}</ul>}
-          <TextField label="Revision" value={options.revision} onChange={(revision) => set({ revision })} placeholder={delivery.source?.targetRevision || "as declared"} help="Leave it empty for the revision that is declared." mono />
-          <div className={styles.ticks}>
-            {tick("prune", "Prune", "delete what the source has no more")}
-            {tick("dryRun", "Dry run", "change nothing")}
-            {tick("force", "Force", "replace what cannot be changed")}
-          </div>
-        </>
-      );
+      return application ? <SyncFields delivery={delivery} detail={detail} choice={options} onChange={set} /> : undefined;
     case "refresh":
       return (
         <div className={styles.ticks}>
@@ -102,7 +87,7 @@ function actionOf(asked: Asked, o: Options, delivery: Delivery): Action {
   const action = (init: MessageInitShape<typeof ActRequestSchema>["action"]) => create(ActRequestSchema, { action: init }).action;
   switch (asked.name) {
     case "sync":
-      return action({ case: "sync", value: { revision: o.revision.trim(), prune: o.prune, dryRun: o.dryRun, force: o.force, resources: asked.objects ?? [] } });
+      return action({ case: "sync", value: { revision: o.revision.trim(), prune: o.prune, dryRun: o.dryRun, force: o.force, resources: o.objects ?? [], options: o.options ?? [] } });
     case "refresh":
       return action({ case: "refresh", value: { hard: o.hard, source: o.source } });
     case "suspend":

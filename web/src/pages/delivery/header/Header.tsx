@@ -23,14 +23,15 @@ export interface HeaderProps {
   name: string;
   delivery: Delivery | undefined;
   detail: GetDeliveryResponse | undefined;
+  brief: boolean; // on a phone it leaves the room to what is below it
   onAsk: (asked: Asked) => void;
 }
 
 const dialects: Record<string, string> = { flux: "Flux", argo: "Argo CD" };
 
-export function Header({ name, delivery, detail, onAsk }: HeaderProps) {
+export function Header({ name, delivery, detail, brief, onAsk }: HeaderProps) {
   return (
-    <header className={styles.header}>
+    <header className={styles.header} data-brief={brief || undefined}>
       <div className={styles.top}>
         <div className={styles.title}>
           <h1>{name}</h1>
@@ -98,7 +99,7 @@ function Meta({ delivery, detail }: { delivery: Delivery; detail: GetDeliveryRes
       </ul>
       {delivery.revision && (
         <p className={styles.commit}>
-          <Revision revision={delivery.revision} copy icon />
+          <Revision revision={delivery.revision} url={delivery.revisionUrl} copy icon />
           {delivery.commit && <CommitWords commit={delivery.commit} />}
           {detail?.quarantined === delivery.revision && <span className={styles.quarantined}>quarantined</span>}
         </p>
@@ -120,9 +121,9 @@ export function CommitWords({ commit }: { commit: Commit }) {
 }
 
 // useAsking keeps the window of an action open from the question to the end of it.
-export function useAsking(delivery: Delivery | undefined, onDone: () => void) {
+export function useAsking(delivery: Delivery | undefined, detail: GetDeliveryResponse | undefined, onDone: () => void) {
   const [asked, setAsked] = useState<Asked>();
-  const window = asked && delivery && <ActionWindow key={JSON.stringify([asked.name, asked.historyId, asked.objectAction])} asked={asked} delivery={delivery} onClose={() => setAsked(undefined)} onDone={onDone} />;
+  const window = asked && delivery && <ActionWindow key={JSON.stringify([asked.name, asked.historyId, asked.objectAction])} asked={asked} delivery={delivery} detail={detail} onClose={() => setAsked(undefined)} onDone={onDone} />;
   return { ask: setAsked, window };
 }
 

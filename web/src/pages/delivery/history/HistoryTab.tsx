@@ -16,6 +16,8 @@ import type { Asked } from "../header/ActionWindow";
 import { permissionOf } from "../header/actions";
 import { linkToSource } from "../overview/sourcelink";
 import { useFollowed, type Shown } from "../useDelivery";
+import { Between } from "./Between";
+import { between, idOf } from "./between";
 import { byDays, dayWords, ending, folded, type Told } from "./entries";
 import styles from "./History.module.css";
 
@@ -30,17 +32,26 @@ export function HistoryTab({ shown, onAsk }: { shown: Shown; onAsk: (asked: Aske
   const which = address.get("which") === "failed" || address.get("which") === "changes" ? address.get("which") : "all";
   const entries = data.entries.filter((e) => (which === "failed" ? e.failed : which === "changes" ? e.changes.length > 0 || e.omitted > 0 : true));
   if (data.entries.length === 0) return <Empty icon="history" title="Nothing was delivered yet"><p>Every run is written down here: who asked for it, what it changed, and how it ended.</p></Empty>;
+  const [from, to] = [address.get("from"), address.get("to")];
+  const found = to ? between(data.entries, from, to) : undefined;
+  // The first that is chosen waits for a second; choosing it again lets go of it.
+  const compare = (entry: HistoryEntry) => {
+    const id = idOf(entry);
+    address.set(!from || to ? { from: id, to: null } : id === from ? { from: null } : { to: id });
+  };
+  const sourceUrl = detail?.delivery?.source?.url || detail?.sources[0]?.source?.url || "";
   return (
     <div className={styles.tab}>
+      {found && <Between found={found} url={sourceUrl} home={detail?.delivery?.targetNamespace ?? ""} onClose={() => address.set({ from: null, to: null })} />}
       <div className={styles.bar}>
         <Choice label="Which" value={which} onChange={(id) => address.set({ which: id === "all" ? null : id })} options={[{ id: "all", label: "All" }, { id: "changes", label: "With changes" }, { id: "failed", label: "Failed" }]} />
-        <span className="quiet" role="status">{entries.length} of the last {data.entries.length}</span>
+        <span className="quiet" role="status">{from && !to ? "Choose what to compare it with" : which === "all" ? `The last ${data.entries.length}` : `${entries.length} of the last ${data.entries.length}`}</span>
       </div>
       {entries.length === 0 && <Empty title={which === "failed" ? "None of them failed" : "None of them changed anything"} />}
       {byDays(folded(entries)).map(({ day, told }, i) => (
         <div key={`${day} ${i}`} className={styles.day}>
           <h2>{dayWords(day)}</h2>
-          <ol>{told.map((one, n) => <Entry key={one.entry.id + n} told={one} detail={detail} onAsk={onAsk} application={ref.kind === "Application"} newest={one.entry === data.entries[0]} />)}</ol>
+          <ol>{told.map((one, n) => <Entry key={one.entry.id + n} told={one} detail={detail} onAsk={onAsk} application={ref.kind === "Application"} comparing={from && !to ? from : ""} onCompare={data.entries.length > 1 ? compare : undefined} sourceUrl={sourceUrl} newest={one.entry === data.entries[0]} />)}</ol>
         </div>
       ))}
       {data.entries.length >= pageSize && pageSize < 500 && <div className={styles.more}><Button busy={loading} onPress={() => address.set({ entries: String(pageSize + 100) })}>Show older ones</Button></div>}
@@ -48,15 +59,27 @@ export function HistoryTab({ shown, onAsk }: { shown: Shown; onAsk: (asked: Aske
   );
 }
 
-function Entry({ told: { entry, times, first }, detail, onAsk, application, newest }: { newest: boolean; told: Told; detail: GetDeliveryResponse | undefined; onAsk: (asked: Asked) => void; application: boolean }) {
-  const { revision, failed, message, actor, changes, omitted } = entry;
+interface EntryProps {
+  told: Told;
+  detail: GetDeliveryResponse | undefined;
+  application: boolean;
+  newest: boolean;
+  sourceUrl: string;
+  comparing: string; // the entry that waits for another to be compared with
+  onCompare?: (entry: HistoryEntry) => void;
+  onAsk: (asked: Asked) => void;
+}
+
+function Entry({ told: { entry, times, first }, detail, application, newest, sourceUrl, comparing, onCompare, onAsk }: EntryProps) {
+  const { revision, failed, message, actor, changes, omitted, chart, chartVersion, appVersion } = entry;
   const current = detail?.delivery?.revision === revision ? detail.delivery.commit : undefined;
   const commit = entry.commit ?? current;
   const { word, state } = ending(entry, newest && !!detail?.delivery?.running);
   const quarantined = !!detail?.quarantined && detail.quarantined === revision;
-  const url = linkToSource({ url: detail?.delivery?.source?.url || detail?.sources[0]?.source?.url || "", revision, commit: commit?.hash });
+  const url = entry.revisionUrl || linkToSource({ url: sourceUrl, revision, commit: commit?.hash });
+  const waits = comparing === idOf(entry);
   return (
-    <li className={styles.entry}>
+    <li className={styles.entry} data-compared={waits || undefined}>
       <time className={styles.time} dateTime={entry.time && timestampDate(entry.time).toISOString()} title={entry.time && exactTime(entry.time)}>{entry.time && clock(entry)}</time>
       <span className={styles.mark}>{state ? <HealthMark state={state} silent /> : <i />}</span>
       <div className={styles.what}>
@@ -68,9 +91,10 @@ function Entry({ told: { entry, times, first }, detail, onAsk, application, newe
         </p>
         {revision && (
           <p className={styles.commit}>
-            <Revision revision={revision} icon copy />
+            <Revision revision={revision} url={url} icon copy />
             {commit && <CommitWords commit={commit} />}
-            {url && <a className="link" href={url} target="_blank" rel="noreferrer">open</a>}
+            {chart && <span>{chart} {chartVersion}</span>}
+            {appVersion && <span className="quiet">brings {appVersion}</span>}
           </p>
         )}
         {message && <p className={styles.message}>{message}</p>}
@@ -83,6 +107,7 @@ function Entry({ told: { entry, times, first }, detail, onAsk, application, newe
         )}
       </div>
       <div className={styles.do}>
+        {onCompare && <Button size="s" look="ghost" icon="diff" aria-pressed={waits} data-waited={comparing || undefined} onPress={() => onCompare(entry)}>{comparing && !waits ? "Compare with this" : "Compare"}</Button>}
         {quarantined && <PermittedButton size="s" permission={permissionOf("lift", detail)} onPress={() => onAsk({ name: "lift" })}>Lift quarantine…</PermittedButton>}
         {application && entry.id && entry.canRollback && <PermittedButton size="s" icon="rollback" permission={entry.canRollback} onPress={() => onAsk({ name: "rollback", historyId: entry.id })}>Roll back…</PermittedButton>}
       </div>

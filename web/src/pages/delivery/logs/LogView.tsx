@@ -2,21 +2,28 @@
 // those in sight are rendered.
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
-import type { ObjectRef } from "~/gen/plumb/v1/common_pb";
+import type { Trouble } from "~/api/trouble";
+import type { Fault, ObjectRef } from "~/gen/plumb/v1/common_pb";
+import type { GetObjectResponse } from "~/gen/plumb/v1/deliveries_pb";
 import { Button, IconButton } from "~/parts/button/Button";
 import { Checkbox, SearchField, Switch } from "~/parts/field/Field";
 import { Icon } from "~/parts/icon/Icon";
 import { ChoiceMenu } from "~/parts/menu/Menu";
 import { Empty, Skeleton, TroubleState } from "~/parts/states/States";
+import { sentence } from "~/parts/words/sentence";
+import { every, readableOf } from "./choices";
 import { asText, bound, matching, shortPods, type Line } from "./lines";
 import { useLogs } from "./useLogs";
 import styles from "./Logs.module.css";
 
 const rowHeight = 19;
 const tails = ["200", "500", "2000", "10000"];
+const ages = [["0", "Of any age"], ["300", "Last 5 minutes"], ["3600", "Last hour"], ["86400", "Last day"]] as const;
 
 export interface LogOptions {
-  container: string;
+  pod: string; // "": all of them
+  container: string; // "": that which kubectl takes; "*": all of them
+  since: number; // seconds; 0: any
   previous: boolean;
   follow: boolean;
   wrap: boolean;
@@ -25,15 +32,20 @@ export interface LogOptions {
   tail: number;
 }
 
-export const usual: LogOptions = { container: "", previous: false, follow: true, wrap: false, times: true, search: "", tail: 500 };
+export const usual: LogOptions = { pod: "", container: "", since: 0, previous: false, follow: true, wrap: false, times: true, search: "", tail: 500 };
 
-export function LogView({ delivery, object, containers, options, onOptions }: { delivery: ObjectRef; object: ObjectRef; containers: readonly string[]; options: LogOptions; onOptions: (change: Partial<LogOptions>) => void }) {
-  const container = options.container || (containers[0] ?? "");
-  const { lines, state, trouble, again } = useLogs({ ref: delivery, object, container, previous: options.previous, follow: options.follow && !options.previous, tail: options.tail });
+export function LogView({ delivery, object, about, options, onOptions }: { delivery: ObjectRef; object: ObjectRef; about: GetObjectResponse | undefined; options: LogOptions; onOptions: (change: Partial<LogOptions>) => void }) {
+  const { pods: known, containers, usual, previous } = readableOf(about, options.pod, options.container);
+  const all = options.container === every;
+  const container = options.container || usual;
+  // Without a name the server reads the usual one, which is not known here at first.
+  const request = { ref: delivery, object, container: all ? "" : options.container, allContainers: all, pods: options.pod ? [options.pod] : [], previous: options.previous, follow: options.follow && !options.previous, tailLines: options.tail, sinceSeconds: options.since };
+  const { lines, state, trouble, troubles, omitted, again } = useLogs(request);
   const shown = useMemo(() => matching(lines, options.search), [lines, options.search]);
   const pods = useMemo(() => shortPods([...new Set(lines.map((line) => line.pod))].sort()), [lines]);
+  const where = { pods: pods.size > 1, containers: all };
   const download = () => {
-    const url = URL.createObjectURL(new Blob([asText(lines, pods.size > 1)], { type: "text/plain" }));
+    const url = URL.createObjectURL(new Blob([asText(shown, where)], { type: "text/plain" }));
     Object.assign(document.createElement("a"), { href: url, download: `${object.name}${container && `-${container}`}.log` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1_000);
   };
@@ -41,10 +53,12 @@ export function LogView({ delivery, object, containers, options, onOptions }: { 
     <div className={styles.logs}>
       <div className={styles.bar}>
         <SearchField label="Find in the log" value={options.search} onChange={(search) => onOptions({ search })} />
-        {containers.length > 1 && <ChoiceMenu title="Container" chosen={[container]} onChoose={([id]) => onOptions({ container: id })} button={<Button size="s" icon="down">{container}</Button>} items={containers.map((id) => ({ id, label: id }))} />}
+        {known.length > 1 && <ChoiceMenu title="Pods" chosen={[options.pod || every]} onChoose={([id]) => onOptions({ pod: id === every ? "" : id })} button={<Button size="s" icon="down">{options.pod || `All ${known.length} Pods`}</Button>} items={[{ id: every, label: `All ${known.length} Pods` }, ...known.map(({ name, status }) => ({ id: name, label: name, note: status }))]} />}
+        {containers.length > 1 && <ChoiceMenu title="Container" chosen={[all ? every : container]} onChoose={([id]) => onOptions({ container: id === usual ? "" : id })} button={<Button size="s" icon="down">{all ? "All containers" : container}</Button>} items={[...containers.map(({ name, note }) => ({ id: name, label: name, note })), { id: every, label: "All containers" }]} />}
         <ChoiceMenu title="Begin with the last" chosen={[String(options.tail)]} onChoose={([id]) => onOptions({ tail: Number(id) })} button={<Button size="s" icon="down">{options.tail.toLocaleString("en")} lines</Button>} items={tails.map((id) => ({ id, label: `${Number(id).toLocaleString("en")} lines` }))} />
+        <ChoiceMenu title="How old" chosen={[String(options.since)]} onChoose={([id]) => onOptions({ since: Number(id) })} button={<Button size="s" icon="down">{ages.find(([id]) => id === String(options.since))?.[1] ?? `Last ${options.since} s`}</Button>} items={ages.map(([id, label]) => ({ id, label }))} />
         <Switch on={options.follow && !options.previous} onChange={(follow) => onOptions({ follow, ...(follow && { previous: false }) })}>Follow</Switch>
-        <Checkbox checked={options.previous} onChange={(previous) => onOptions({ previous })}>Previous instance</Checkbox>
+        {(previous || options.previous) && <Checkbox checked={options.previous} onChange={(previous) => onOptions({ previous })}>Previous instance</Checkbox>}
         <Checkbox checked={options.wrap} onChange={(wrap) => onOptions({ wrap })}>Wrap</Checkbox>
         <Checkbox checked={options.times} onChange={(times) => onOptions({ times })}>Times</Checkbox>
         <span className={styles.end}>
@@ -53,8 +67,9 @@ export function LogView({ delivery, object, containers, options, onOptions }: { 
           <IconButton size="s" icon="refresh" label="Read again" onPress={again} />
         </span>
       </div>
-      {lines.length === 0 && trouble ? (
-        <div className={styles.blank}><TroubleState trouble={trouble} retry={again} /></div>
+      <NotRead troubles={lines.length > 0 ? troubles : []} omitted={omitted} />
+      {lines.length === 0 && (trouble || troubles.length > 0) ? (
+        <div className={styles.blank}><TroubleState trouble={told(trouble, troubles)} retry={again} /></div>
       ) : lines.length === 0 && state === "opening" ? (
         <div className={styles.blank}><Skeleton lines={10} label="Opening the log" /></div>
       ) : lines.length === 0 && state === "ended" ? (
@@ -62,13 +77,13 @@ export function LogView({ delivery, object, containers, options, onOptions }: { 
       ) : shown.length === 0 ? (
         <div className={styles.blank}>{options.search ? <Empty title="No line has this in it" action={<Button onPress={() => onOptions({ search: "" })}>Show all lines</Button>} /> : <Empty icon="logs" title="Nothing was written yet"><p>New lines appear here by themselves.</p></Empty>}</div>
       ) : (
-        <Lines key={`${object.name} ${container} ${options.wrap}`} lines={shown} pods={pods} options={options} ended={state === "ended" && options.follow && !options.previous ? trouble?.title || "The log ended" : ""} again={again} />
+        <Lines key={`${object.name} ${container} ${options.wrap}`} lines={shown} labelOf={(line) => [where.pods && pods.get(line.pod), where.containers && line.container].filter(Boolean).join(" ")} options={options} ended={state === "ended" && options.follow && !options.previous ? trouble?.title || "The log ended" : ""} again={again} />
       )}
     </div>
   );
 }
 
-function Lines({ lines, pods, options, ended, again }: { lines: readonly Line[]; pods: Map<string, string>; options: LogOptions; ended: string; again: () => void }) {
+function Lines({ lines, labelOf, options, ended, again }: { lines: readonly Line[]; labelOf: (line: Line) => string; options: LogOptions; ended: string; again: () => void }) {
   const scroller = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
   const left = useRef<number>(0); // the last line that was there when somebody scrolled away
@@ -101,10 +116,11 @@ function Lines({ lines, pods, options, ended, again }: { lines: readonly Line[];
         <div className={styles.lines} style={{ height: total }}>
           {virtualizer.getVirtualItems().map((item) => {
             const line = lines[item.index]!;
+            const label = labelOf(line);
             return (
               <div key={line.id} ref={options.wrap ? virtualizer.measureElement : undefined} data-index={item.index} className={styles.line} data-level={line.level || undefined} style={{ transform: `translateY(${item.start}px)` }}>
                 {options.times && <span className={styles.time}>{line.time ? clock(line.time) : ""}</span>}
-                {pods.size > 1 && <span className={styles.pod} title={line.pod}>{pods.get(line.pod)}</span>}
+                {label && <span className={styles.pod} title={`${line.pod} ${line.container}`}>{label}</span>}
                 <span className={styles.text}>{line.level && <span className="unseen">{line.level}: </span>}<Marked text={line.text} search={options.search} /></span>
               </div>
             );
@@ -127,6 +143,24 @@ function Marked({ text, search }: { text: string; search: string }) {
       <Marked text={text.slice(at + search.length)} search={search} />
     </>
   );
+}
+
+// NotRead says what of the log is not among the lines.
+function NotRead({ troubles, omitted }: { troubles: readonly Fault[]; omitted: number }) {
+  if (troubles.length === 0 && omitted === 0) return null;
+  return (
+    <ul className={styles.troubles} aria-label="What is not read">
+      {troubles.map(({ message, advice }) => <li key={message}><Icon name="warning" size={14} /><span>{sentence(message)}{advice && <span className="quiet"> {sentence(advice)}</span>}</span></li>)}
+      {omitted > 0 && <li><Icon name="info" size={14} />{omitted} older {omitted === 1 ? "Pod is" : "Pods are"} not read. Choose one to read it.</li>}
+    </ul>
+  );
+}
+
+// told prefers what was said of the Pods to the end of the stream, which sums it up.
+function told(trouble: Trouble | undefined, troubles: readonly Fault[]): Trouble {
+  const [first] = troubles;
+  if (!first) return trouble!;
+  return { kind: "busy", title: "The log cannot be read", detail: [first.message, first.advice].filter(Boolean).map(sentence).join(". ") };
 }
 
 function clock(time: Date): string {

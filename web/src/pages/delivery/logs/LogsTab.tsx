@@ -43,13 +43,13 @@ export function LogsTab({ delivery, graph, permission }: { delivery: ObjectRef; 
         <ChoiceMenu
           title="Logs of"
           chosen={object ? [keyOf(object)] : []}
-          onChoose={([of]) => address.set({ of, container: null })}
+          onChoose={([of]) => address.set({ of, container: null, pod: null })}
           button={<Button icon="down">{object ? <><HealthMark state={healthOf(node!)} silent />{object.kind} {object.name}</> : "Choose an object"}</Button>}
           items={nodes.slice(0, 200).map((n) => ({ id: keyOf(n.object), text: `${n.object!.kind} ${n.object!.name}`, label: `${n.object!.kind} ${n.object!.name}`, note: <HealthMark state={healthOf(n)} /> }))}
         />
         {node && <span className="quiet">{node.info.join(" · ")}</span>}
       </div>
-      {object ? <LogView delivery={delivery} object={object} containers={about.data?.containers ?? []} options={options} onOptions={setOptions} /> : <Empty icon="logs" title="It is gone"><p>What these logs were of is no longer there.</p></Empty>}
+      {object ? <LogView delivery={delivery} object={object} about={about.data} options={options} onOptions={setOptions} /> : <Empty icon="logs" title="It is gone"><p>What these logs were of is no longer there.</p></Empty>}
     </div>
   );
 }
@@ -58,7 +58,7 @@ export function LogsTab({ delivery, graph, permission }: { delivery: ObjectRef; 
 export function useLogOptions(address: Address): [LogOptions, (change: Partial<LogOptions>) => void] {
   const { params } = address;
   const flag = (name: "previous" | "follow" | "wrap" | "times") => (params.has(name) ? params.get(name) === "yes" : usual[name]);
-  const options: LogOptions = { container: params.get("container") ?? "", previous: flag("previous"), follow: flag("follow"), wrap: flag("wrap"), times: flag("times"), search: params.get("find") ?? "", tail: Number(params.get("tail")) || usual.tail };
+  const options: LogOptions = { pod: params.get("pod") ?? "", container: params.get("container") ?? "", since: Number(params.get("since")) || usual.since, previous: flag("previous"), follow: flag("follow"), wrap: flag("wrap"), times: flag("times"), search: params.get("find") ?? "", tail: Number(params.get("tail")) || usual.tail };
   const set = (change: Partial<LogOptions>) =>
     address.set(
       Object.fromEntries(

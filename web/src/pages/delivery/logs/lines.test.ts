@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import { refOf } from "~/api/refs";
-import { LogLineSchema, NodeSchema } from "~/gen/plumb/v1/deliveries_pb";
+import { GetObjectResponseSchema, LogLineSchema, NodeSchema } from "~/gen/plumb/v1/deliveries_pb";
 import { added, asText, levelOf, matching, shortPods } from "./lines";
+import { readableOf } from "./choices";
 import { withLogs } from "./LogsTab";
 
 const line = (text: string, pod = "api-1-a") => create(LogLineSchema, { text, pod, time: { seconds: 1_700_000_000n, nanos: 5_000_000 } });
@@ -25,7 +26,7 @@ it("finds, and writes what it found", () => {
   const lines = added([], [line("GET /a"), line("POST /b", "api-1-b")]);
   expect(matching(lines, "post").map((l) => l.text)).toEqual(["POST /b"]);
   expect(matching(lines, "1-b")).toHaveLength(1);
-  expect(asText(lines, true)).toBe("2023-11-14T22:13:20.005Z api-1-a GET /a\n2023-11-14T22:13:20.005Z api-1-b POST /b\n");
+  expect(asText(lines, { pods: true, containers: false })).toBe("2023-11-14T22:13:20.005Z api-1-a GET /a\n2023-11-14T22:13:20.005Z api-1-b POST /b\n");
 });
 
 it("names Pods by what tells them apart", () => {
@@ -36,4 +37,15 @@ it("names Pods by what tells them apart", () => {
 it("offers what is broken first, and no ReplicaSets", () => {
   const node = (kind: string, name: string, state: string, logs = true) => create(NodeSchema, { id: name, object: refOf({ kind, name }), logs, health: { state } });
   expect(withLogs([node("Deployment", "a", "Healthy"), node("Pod", "p", "Degraded"), node("ReplicaSet", "r", "Degraded"), node("ConfigMap", "c", "Healthy", false)]).map((n) => n.id)).toEqual(["p", "a"]);
+});
+
+it("knows of which containers there is something to read", () => {
+  const pod = (name: string, restarts: number) => ({ object: { kind: "Pod", name }, status: "Running", containers: [{ name: "migrate", kind: "init" }, { name: "app", kind: "container", default: true, restarts, previous: restarts > 0, reason: restarts > 0 ? "CrashLoopBackOff" : "" }] });
+  const about = create(GetObjectResponseSchema, { pods: [pod("a", 2), pod("b", 0)] });
+  const both = readableOf(about, "", "");
+  expect(both.containers).toEqual([{ name: "migrate", kind: "init", note: "init" }, { name: "app", kind: "container", note: "CrashLoopBackOff · 2 restarts" }]);
+  expect([both.usual, both.previous, both.pods.length]).toEqual(["app", true, 2]);
+  expect(readableOf(about, "b", "").previous).toBe(false);
+  expect(readableOf(about, "", "migrate").previous).toBe(false);
+  expect(readableOf(create(GetObjectResponseSchema, { containers: ["only"] }), "", "")).toMatchObject({ usual: "only", previous: true });
 });

@@ -5,6 +5,7 @@ export interface Line {
   id: number; // in the order of their coming
   time?: Date;
   pod: string;
+  container: string;
   text: string;
   level: "error" | "warn" | "";
 }
@@ -18,6 +19,7 @@ export function added(before: readonly Line[], came: readonly LogLine[], most = 
     id: id++,
     time: line.time && new Date(Number(line.time.seconds) * 1000 + line.time.nanos / 1e6),
     pod: line.pod,
+    container: line.container,
     text: plain(line.text),
     level: levelOf(line.text),
   }));
@@ -43,9 +45,9 @@ export function matching(lines: readonly Line[], search: string): readonly Line[
   return lines.filter((line) => line.text.toLowerCase().includes(words) || line.pod.toLowerCase().includes(words));
 }
 
-// asText is what is downloaded and copied.
-export function asText(lines: readonly Line[], pods: boolean): string {
-  return lines.map((line) => [line.time?.toISOString(), pods && line.pod, line.text].filter(Boolean).join(" ")).join("\n") + "\n";
+// asText is what is downloaded; where says which parts tell lines apart.
+export function asText(lines: readonly Line[], where: { pods: boolean; containers: boolean }): string {
+  return lines.map((line) => [line.time?.toISOString(), where.pods && line.pod, where.containers && line.container, line.text].filter(Boolean).join(" ")).join("\n") + "\n";
 }
 
 // shortPods names Pods by what tells them apart.

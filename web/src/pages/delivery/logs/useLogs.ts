@@ -5,7 +5,7 @@ import { useApi } from "~/api/api";
 import { keyOf } from "~/api/refs";
 import { sessionLost } from "~/api/session";
 import { troubleOf, type Trouble } from "~/api/trouble";
-import type { ObjectRef } from "~/gen/plumb/v1/common_pb";
+import type { Fault, ObjectRef } from "~/gen/plumb/v1/common_pb";
 import type { LogLine } from "~/gen/plumb/v1/deliveries_pb";
 import { added, type Line } from "./lines";
 
@@ -13,23 +13,30 @@ export interface LogRequest {
   ref: ObjectRef;
   object: ObjectRef;
   container: string;
+  allContainers: boolean;
+  pods: string[]; // only these; none: the newest
   previous: boolean;
   follow: boolean;
-  tail: number;
+  tailLines: number;
+  sinceSeconds: number; // 0: any
 }
 
 export interface Logs {
   lines: readonly Line[];
   state: "opening" | "open" | "ended";
   trouble?: Trouble;
+  troubles: readonly Fault[]; // what could not be read, while the rest is
+  omitted: number; // Pods that are not read
   again: () => void;
 }
+
+const nothing: Omit<Logs, "again"> = { lines: [], state: "opening", troubles: [], omitted: 0 };
 
 export function useLogs(request: LogRequest | undefined): Logs {
   const api = useApi();
   const [turn, setTurn] = useState(0);
-  const [logs, setLogs] = useState<Omit<Logs, "again">>({ lines: [], state: "opening" });
-  const key = request ? JSON.stringify([keyOf(request.ref), keyOf(request.object), request.object.version, request.container, request.previous, request.follow, request.tail, turn]) : "";
+  const [logs, setLogs] = useState<Omit<Logs, "again">>(nothing);
+  const key = request ? JSON.stringify([{ ...request, ref: keyOf(request.ref), object: keyOf(request.object), version: request.object.version }, turn]) : "";
   const latest = useRef(request);
   latest.current = request;
 
@@ -39,7 +46,7 @@ export function useLogs(request: LogRequest | undefined): Logs {
     const stop = new AbortController();
     let waiting: LogLine[] = [];
     let frame = 0;
-    setLogs({ lines: [], state: "opening" });
+    setLogs(nothing);
     // However quickly lines come, they are drawn once a frame.
     const flush = () => {
       frame = 0;
@@ -56,9 +63,9 @@ export function useLogs(request: LogRequest | undefined): Logs {
     async function read() {
       let trouble: Trouble | undefined;
       try {
-        const { ref, object, container, previous, follow, tail } = asked!;
-        for await (const { lines } of api.deliveries.streamLogs({ ref, object, container, previous, follow, tailLines: tail }, { signal: stop.signal })) {
+        for await (const { lines, troubles, omitted } of api.deliveries.streamLogs(asked!, { signal: stop.signal })) {
           waiting.push(...lines);
+          if (troubles.length > 0 || omitted > 0) setLogs((before) => ({ ...before, omitted: omitted || before.omitted, troubles: told(before.troubles, troubles) }));
           frame ||= requestAnimationFrame(flush);
         }
       } catch (error) {
@@ -73,4 +80,12 @@ export function useLogs(request: LogRequest | undefined): Logs {
   }, [api, key]);
 
   return { ...logs, again: () => setTurn((n) => n + 1) };
+}
+
+const mostTroubles = 10;
+
+// told keeps each trouble once: what cannot be read is tried again and again.
+function told(before: readonly Fault[], came: readonly Fault[]): Fault[] {
+  const all = [...before, ...came];
+  return all.filter((f, i) => all.findIndex((o) => o.message === f.message) === i).slice(-mostTroubles);
 }

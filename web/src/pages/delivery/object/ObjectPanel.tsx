@@ -8,6 +8,7 @@ import type { ObjectRef } from "~/gen/plumb/v1/common_pb";
 import type { GetObjectResponse, Node } from "~/gen/plumb/v1/deliveries_pb";
 import { announce } from "~/parts/announce/announce";
 import { ButtonLink, IconButton, PermittedButton } from "~/parts/button/Button";
+import { CopyButton } from "~/parts/copy/CopyButton";
 import { Dialog } from "~/parts/dialog/Dialog";
 import { DiffView } from "~/parts/diff/DiffView";
 import { KindTag } from "~/parts/object/ObjectName";
@@ -55,7 +56,7 @@ export function ObjectPanel({ shown, object, node, onAsk }: ObjectPanelProps) {
   }, [key]);
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      const inside = (event.target as HTMLElement).closest("[role=dialog], [role=menu], [role=listbox], input");
+      const inside = (event.target as HTMLElement).closest("dialog, [role=menu], [role=listbox], input");
       if (event.key !== "Escape" || event.defaultPrevented || inside) return;
       const card = document.querySelector<HTMLElement>(`[data-graph] [data-item="${CSS.escape(key)}"]`);
       card?.focus({ preventScroll: true });
@@ -103,13 +104,16 @@ function Inside({ shown, object, node, onAsk }: ObjectPanelProps) {
           {sync && <SyncBadge sync={sync} pill />}
           {object.namespace && <span className="quiet">in {object.namespace}</span>}
           {node?.created && <span className="quiet"><TimeAgo time={node.created} suffix=" old" /></span>}
-          {node?.info.map((fact) => <span key={fact} className={styles.fact}>{fact}</span>)}
+          {node?.status && <span className={styles.fact}>{node.status}</span>}
+          {node?.info.filter((fact) => fact !== node.status).map((fact) => <span key={fact} className={styles.fact}>{fact}</span>)}
         </p>
         {health?.message && health.state !== "Healthy" && <p className={styles.message}>{health.message}</p>}
         {resource?.drift && <p className={styles.message}>Drift: {resource.drift}</p>}
         {resource?.prune && <p className={styles.message}>The source has it no more: it is to be pruned.</p>}
         {resource?.file && <p><FilePlace url={detail?.delivery?.source?.url || detail?.sources[0]?.source?.url || ""} revision={detail?.delivery?.revision ?? ""} commit={detail?.delivery?.commit?.hash} file={resource.file} line={resource.line} /></p>}
         {!node?.delivered && node && !own && <p className="quiet">The cluster made it of what was delivered.</p>}
+        {node && node.urls.length > 0 && <p className={styles.links}>{node.urls.map((url) => <a key={url} className="link cut" href={url} target="_blank" rel="noreferrer">{url.replace(/^https?:\/\//, "")}</a>)}</p>}
+        {node && node.images.length > 0 && <ul className={styles.images} aria-label="Images">{node.images.map((image) => <li key={image}><code className="cut" title={image}>{image}</code><CopyButton text={image} what="Copy image" /></li>)}</ul>}
         <div className={styles.actions}>
           {page && !own && <ButtonLink size="s" href={page} icon="right">Open its page</ButtonLink>}
           {data?.actions.map((name) => <PermittedButton key={name} size="s" icon="refresh" permission={permissionOf("objectAction", detail)} onPress={() => onAsk({ name: "objectAction", object: asked, objectAction: name })}>{name.charAt(0).toUpperCase() + name.slice(1)}…</PermittedButton>)}
@@ -143,7 +147,7 @@ function PaneBody({ pane, data, shown, object }: { pane: Pane; data: GetObjectRe
     case "events":
       return data.events.length > 0 ? <EventList events={[...data.events].sort((a, b) => (b.last ? timestampMs(b.last) : 0) - (a.last ? timestampMs(a.last) : 0))} /> : <Empty icon="bell" title="No events"><p>Clusters forget events, mostly after an hour.</p></Empty>;
     case "logs":
-      return <LogView delivery={shown.ref} object={object} containers={data.containers} options={logOptions} onOptions={setLogOptions} />;
+      return <LogView delivery={shown.ref} object={object} about={data} options={logOptions} onOptions={setLogOptions} />;
   }
 }
 

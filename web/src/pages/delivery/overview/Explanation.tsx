@@ -10,9 +10,10 @@ import { ObjectName } from "~/parts/object/ObjectName";
 import { Revision } from "~/parts/revision/Revision";
 import { HealthMark } from "~/parts/state/State";
 import { Bone, TroubleState } from "~/parts/states/States";
+import { sentence } from "~/parts/words/sentence";
 import { CommitWords } from "../header/Header";
 import { useAddress } from "../address";
-import { chainOf, isToldAbove, needsAttention, titleOf, toneOf, type ChainStep } from "./explanation";
+import { chainOf, headOf, isToldAbove, needsAttention, titleOf, toneOf, type ChainStep } from "./explanation";
 import { linkToSource } from "./sourcelink";
 import styles from "./Explanation.module.css";
 
@@ -36,13 +37,15 @@ export function Explanation({ answer, expected }: { answer: Answer<ExplainRespon
 function Full({ explained }: { explained: ExplainResponse }) {
   const tone = toneOf(explained.state);
   const steps = chainOf(explained);
+  const [head, rest] = headOf(explained.headline);
   return (
     <section className={styles.explanation} data-tone={tone} aria-label="Why">
       <header>
         <span className={styles.sign}><Icon name={icons[tone]!} size={18} /></span>
         <div>
           <p className={styles.over}>{titleOf(explained.state)}</p>
-          <h2>{explained.headline}</h2>
+          <h2>{head}</h2>
+          {rest && <p className={styles.rest}>{sentence(rest)}</p>}
         </div>
       </header>
       {(steps.length > 0 || explained.advice.length > 0) && (
@@ -55,7 +58,7 @@ function Full({ explained }: { explained: ExplainResponse }) {
           {explained.advice.length > 0 && (
             <div className={styles.advice}>
               <h3>What to do next</h3>
-              <ul>{explained.advice.map((text) => <li key={text}><Icon name="right" size={14} /><span>{sentence(text)}</span></li>)}</ul>
+              <ul>{explained.advice.map((text, i) => <li key={text}><Icon name="right" size={14} /><span>{sentence(i === 0 ? text.replace(/^or /i, "") : text)}</span></li>)}</ul>
             </div>
           )}
         </div>
@@ -89,14 +92,14 @@ function StepLine({ step, explained }: { step: ChainStep; explained: ExplainResp
 }
 
 function Origin({ explained, told }: { explained: ExplainResponse; told: boolean }) {
-  const { commit, revision, url, file, line, writers } = explained;
-  const page = linkToSource({ url, revision, commit: commit?.hash });
+  const { commit, revision, revisionUrl, url, file, line, writers } = explained;
+  const page = revisionUrl || linkToSource({ url, revision, commit: commit?.hash });
   return (
     <footer className={styles.origin}>
       {commit && (
         <p>
           <span className="quiet">Asked for by</span>
-          {page ? <a className="link" href={page} target="_blank" rel="noreferrer"><code>{commit.hash.slice(0, 8)}</code></a> : <Revision revision={revision} icon />}
+          <Revision revision={revision} url={page} icon />
           <CommitWords commit={commit} />
         </p>
       )}
@@ -126,9 +129,4 @@ function Waiting({ tall }: { tall: boolean }) {
       <div className={styles.body}><div className={styles.waitChain}>{[70, 58, 64].map((w) => <Bone key={w} width={`${w}%`} height={14} />)}</div></div>
     </section>
   );
-}
-
-// A sentence begins with a capital, unless it begins with a name or a path.
-function sentence(text: string): string {
-  return /^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }

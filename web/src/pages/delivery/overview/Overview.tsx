@@ -12,6 +12,7 @@ import { TimeAgo } from "~/parts/time/TimeAgo";
 import { YamlView } from "~/parts/yaml/YamlView";
 import { useFollowed, type Shown } from "../useDelivery";
 import { Explanation } from "./Explanation";
+import { Orphans, Windows } from "./Project";
 import { LastOperation } from "./LastOperation";
 import { Resources } from "./Resources";
 import { Sources } from "./Sources";
@@ -51,11 +52,13 @@ function Rest({ detail, state }: { detail: GetDeliveryResponse; state: string })
         {detail.dependsOn.length > 0 && <Relatives title="Depends on" relatives={detail.dependsOn} home={detail.delivery?.ref?.namespace} />}
         {detail.dependants.length > 0 && <Relatives title="Dependants" relatives={detail.dependants} home={detail.delivery?.ref?.namespace} />}
         {detail.children.length > 0 && <Relatives title="Deliveries it declares" relatives={detail.children} home={detail.delivery?.ref?.namespace} />}
+        {detail.windows && <Windows windows={detail.windows} />}
         <About detail={detail} />
         {detail.urls.length > 0 && (
           <Panel title="Addresses"><ul className={styles.list}>{detail.urls.map((url) => <li key={url}><Icon name="external" size={14} />{/^https?:/.test(url) ? <a className="link cut" href={url} target="_blank" rel="noreferrer">{url.replace(/^https?:\/\//, "")}</a> : <span className="cut">{url}</span>}</li>)}</ul></Panel>
         )}
         {detail.images.length > 0 && <Images images={detail.images} />}
+        {detail.orphans.length > 0 && <Orphans orphans={detail.orphans} home={detail.delivery?.targetNamespace} />}
       </div>
     </div>
   );

@@ -14,6 +14,7 @@ import { useAddress } from "../address";
 import { countsOf, healthOf, shownResources } from "./resources";
 import styles from "./Overview.module.css";
 
+const head = 34;
 const row = 38;
 const compactRow = 58;
 const most = 16; // rows in sight; more scroll
@@ -50,7 +51,7 @@ export function Resources({ detail }: { detail: GetDeliveryResponse }) {
       ) : rows.length === 0 ? (
         <Empty title="No resource is like this" action={<Button onPress={() => address.set({ q: null, health: null, sync: null, kind: null })}>Show all {detail.resources.length}</Button>} />
       ) : (
-        <div className={styles.table} style={{ height: (narrow ? 2 : 37) + Math.min(rows.length, most) * height }}>
+        <div className={styles.table} style={{ height: (narrow ? 0 : head) + Math.min(rows.length, most) * height }}>
           <VirtualTable
             label="Resources"
             columns={columns}

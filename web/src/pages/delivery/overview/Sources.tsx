@@ -19,8 +19,8 @@ export function Sources({ sources }: { sources: readonly SourceState[] }) {
 }
 
 function Source({ state }: { state: SourceState }) {
-  const { source, revision, commit, health, fault } = state;
-  const page = linkToSource({ url: source?.url ?? "", revision, commit: commit?.hash });
+  const { source, revision, revisionUrl, commit, health, fault } = state;
+  const page = revisionUrl || linkToSource({ url: source?.url ?? "", revision, commit: commit?.hash });
   return (
     <>
       <p className={styles.sourceHead}>
@@ -36,7 +36,7 @@ function Source({ state }: { state: SourceState }) {
       )}
       <Facts
         facts={[
-          ["Revision", page ? <span key="r" className={styles.linked}><Revision revision={revision} copy /><a className="link" href={page} target="_blank" rel="noreferrer">open</a></span> : <Revision key="r" revision={revision} copy />],
+          ["Revision", <Revision key="r" revision={revision} url={page} copy />],
           source?.ref && ["Repository", source.url],
           ["Follows", source?.targetRevision && <code key="t">{source.targetRevision}</code>],
           ["Path", source?.path && <code key="p">{source.path}</code>],

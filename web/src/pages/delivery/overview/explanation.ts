@@ -27,9 +27,12 @@ export function titleOf(state: string): string {
   return titles[state] ?? "Why it is like this";
 }
 
+const cameWith = /^it came with commit /i;
+
 // chainOf leaves out what repeats the headline or the step before it, and says
-// which step is the root: the last that names an object or a place. Where the
-// steps are several objects beside each other, none of them is.
+// which step is the root: the commit that it came with, which ends the chain, or
+// else the last that names an object or a place. Where the steps are several
+// objects beside each other, none of them is.
 export function chainOf(explained: Pick<ExplainResponse, "headline" | "because" | "state">): ChainStep[] {
   const steps: ChainStep[] = [];
   for (const { text, object, health, file, line } of explained.because) {
@@ -39,9 +42,16 @@ export function chainOf(explained: Pick<ExplainResponse, "headline" | "because" 
     if ((said && !object && !file) || (before && before.text === words && keyOf(before.object) === keyOf(object))) continue;
     steps.push({ text: said ? "" : words, object, health, file, line, root: false });
   }
-  const last = steps.findLast((step) => step.object || step.file);
+  steps.sort((a, b) => Number(cameWith.test(a.text)) - Number(cameWith.test(b.text)));
+  const last = steps.findLast((step) => step.object || step.file || cameWith.test(step.text));
   if (last && explained.state !== "ok" && steps.length > 1) last.root = true;
   return steps;
+}
+
+// headOf parts a headline that is too long to be one into what happened and how.
+export function headOf(headline: string): [head: string, rest: string] {
+  const at = headline.indexOf(": ");
+  return headline.length > 140 && at > 0 && at < 100 ? [headline.slice(0, at), headline.slice(at + 2)] : [headline, ""];
 }
 
 // isToldAbove says whether a banner says all that an explanation does.

@@ -2,9 +2,10 @@ import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { refOf } from "~/api/refs";
 import { ExplainResponseSchema, ResourceSchema, type ExplainResponse } from "~/gen/plumb/v1/deliveries_pb";
-import { chainOf, isToldAbove, needsAttention } from "./explanation";
+import { chainOf, headOf, isToldAbove, needsAttention } from "./explanation";
 import { countsOf, shownResources, type ResourceFilter } from "./resources";
 import { commitOf, linkToSource } from "./sourcelink";
+import { shortDuration } from "./windows";
 
 const deployment = refOf({ group: "apps", kind: "Deployment", namespace: "shop", name: "api" });
 const explained = (init: Partial<ExplainResponse>) => create(ExplainResponseSchema, { state: "wrong", ...(init as object) });
@@ -77,4 +78,18 @@ describe("resources", () => {
     expect(names({ order: "wave desc" })[0]).toBe("c");
   });
   it("are counted by what they are", () => expect(countsOf(all, (r) => r.sync)).toEqual([["Synced", 3], ["OutOfSync", 1]]));
+});
+
+it("ends a chain with the commit that it came with", () => {
+  const steps = chainOf(explained({ because: [because("it came with commit 0123abcd"), because("the Deployment is degraded", { object: deployment })] as never }));
+  expect(steps.map((s) => [s.text, s.root])).toEqual([["the Deployment is degraded", false], ["it came with commit 0123abcd", true]]);
+});
+
+it("parts a headline that is too long", () => {
+  expect(headOf("sample stopped: no such file")).toEqual(["sample stopped: no such file", ""]);
+  expect(headOf(`sample stopped: ${"x".repeat(200)}: y`)).toEqual(["sample stopped", `${"x".repeat(200)}: y`]);
+});
+
+it("says durations shortly", () => {
+  expect(["1h0m0s", "1h30m0s", "45m0s", "30s", "10h0m5s"].map(shortDuration)).toEqual(["1h", "1h30m", "45m", "30s", "10h5s"]);
 });

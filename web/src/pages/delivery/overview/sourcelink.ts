@@ -36,3 +36,12 @@ function webOf(url: string): { base: string; host: string } | undefined {
   const [, host, path] = /^https?:\/\/(?:[^@/]+@)?([\w.-]+)(?::\d+)?\/(.+?)(?:\.git)?\/?$/.exec(url) ?? (/^(ssh:|[^/]+@)/.test(url) ? scp.exec(url) : null) ?? [];
   return host && path ? { base: `https://${host}/${path}`, host: host.toLowerCase() } : undefined;
 }
+
+// linkToComparison is where the host of a repository shows what is between two commits.
+export function linkToComparison(url: string, from: Pick<Place, "revision"> & { commit?: { hash: string } }, to: Pick<Place, "revision"> & { commit?: { hash: string } }): string | undefined {
+  const [before, after] = [from, to].map((end) => end.commit?.hash || commitOf(end.revision));
+  const page = linkToSource({ url, revision: "", commit: after });
+  if (!page || !before || before === after) return undefined;
+  const base = page.replace(/\/commits?\/[0-9a-f]+$/, "");
+  return page.includes("/commits/") ? `${base}/branches/compare/${after}%0D${before}` : `${base}/compare/${before}...${after}`;
+}
