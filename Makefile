@@ -21,8 +21,10 @@ GO ?= go
 GOLANGCI_LINT_VERSION := v2.14.0
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
-# The identity provider that the tests of internal/signin sign in with.
+# The identity provider that the tests of internal/signin and the stories sign in
+# with, and the command line of Argo CD that the stories use.
 DEX := $(TOOLS)/dex
+ARGOCD := $(TOOLS)/argocd
 
 # The object store that the tests of internal/source/bucket read.
 S3SERVER_VERSION := v1.8.0
@@ -42,31 +44,33 @@ CONTROLPLANE_LDFLAGS = $(shell cat controlplane/ldflags.txt)
 # One set of build flags everywhere, so that nothing is compiled twice.
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
+# Programs that only run tests are linked without what debuggers read: in half the
+# time, and there are a hundred of them. Panics and races are told as ever.
+LEAN := -ldflags='-s -w'
+
 # Tests that want a cluster start this one.
 export PLUMB_CONTROLPLANE := $(BIN)/plumb-controlplane
 export PLUMB_DEX := $(DEX)
+export PLUMB_ARGOCD := $(ARGOCD)
 export PLUMB_S3SERVER := $(S3SERVER)
 
 # Every package of the main module that stands on its own. The scenarios and the
 # crash points are run by targets of their own.
 UNIT = $$($(GO) list ./... | grep -v -e '/scenario$$' -e '/internal/house$$')
 
-# Of those, the packages that never start a goroutine: neither they nor their
-# tests say "go", serve, dial or run in parallel. The race detector has nothing to
-# find in them, and makes them many times slower.
-define alone
-$(GO) list -f '{{.Dir}} {{.ImportPath}}' $(UNIT) | while read -r dir path; do \
-	if grep -qsE '(^|[^[:alnum:]_"./-])go (func\(|[[:alnum:]_.]+\()|\.Go\(|\.Parallel\(|RunParallel|"net(/http(/httptest)?)?"|"os/exec"' $$dir/*.go; \
-		then echo "race $$path"; else echo "alone $$path"; fi; done
-endef
-
 # $(call slowly,what,command) runs a command that may say nothing for minutes,
-# and says every half minute that it is still at work.
+# and says every half minute that it is still at work, unless "make test" does.
 define slowly
 start=$$SECONDS; echo "$(1)"; \
-( while sleep 30 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo "  … $(1): $$((SECONDS - start)) s so far"; done ) & ticker=$$!; \
+( while [[ -z $${TICKING:-} ]] && sleep 30 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo "  … $(1): $$((SECONDS - start)) s so far"; done ) & ticker=$$!; \
 trap "kill $$ticker 2>/dev/null || true" EXIT; \
 $(2)
+endef
+
+# $(call after,STEP...) is the rules by which each step waits for the one before.
+define after
+$(if $(word 2,$(1)),step-$(word 2,$(1)): | step-$(word 1,$(1))
+$(call after,$(wordlist 2,$(words $(1)),$(1))))
 endef
 
 .PHONY: help
@@ -115,21 +119,45 @@ up: build ## build, then start a cluster with a sample repository (ARGS= for plu
 
 ##—— testing
 
-# In this order: what is cheap and fails often comes first.
-STEPS := format vet generated floors console-test controlplane-test unit scenario crash e2e lint
+# One after the other: what is cheap and fails often comes first, and "generated"
+# writes files that all others read.
+FIRST := build format vet generated floors
+# Then two rows at the same time, each in its order. What computes leaves the
+# processor to those who wait for an answer.
+COMPUTING := unit console-test controlplane-test lint
+WAITING := scenario crash e2e
 
 .PHONY: test
 test: ## everything that CI runs
-	@mkdir -p $(OUT); start=$$SECONDS; failed=; summary=; \
-	for step in build $(STEPS); do \
-		printf '\n=== %s\n' "$$step"; began=$$SECONDS; \
-		if $(MAKE) $$step; then verdict=ok; else verdict=FAILED; failed="$$failed $$step"; fi; \
-		summary+=$$(printf '%-18s %-7s %5d s' "$$step" "$$verdict" $$((SECONDS - began)))$$'\n'; \
-		if [[ $$step == build && -n $$failed ]]; then break; fi; \
+	@rm -rf $(OUT)/steps; mkdir -p $(OUT)/steps; start=$$SECONDS; export TICKING=1; \
+	( while sleep 30 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do \
+		echo "  … $$((SECONDS - start)) s so far; at work:" $$(cd $(OUT)/steps && ls | sed -n 's/\.begun$$//p'); done ) & ticker=$$!; \
+	trap "kill $$ticker 2>/dev/null || true" EXIT; \
+	for step in $(FIRST); do $(MAKE) step-$$step; [[ ! -e $(OUT)/steps/build.failed ]] || break; done; \
+	[[ -e $(OUT)/steps/build.failed ]] || $(MAKE) -j2 -Orecurse row-computing row-waiting; \
+	failed=; printf '\n=== summary\n'; \
+	for step in $(FIRST) $(COMPUTING) $(WAITING); do \
+		if [[ -e $(OUT)/steps/$$step.ok ]]; then cat $(OUT)/steps/$$step.ok; \
+		elif [[ -e $(OUT)/steps/$$step.failed ]]; then cat $(OUT)/steps/$$step.failed; failed="$$failed $$step"; \
+		else printf '%-18s %s\n' $$step 'not run'; failed="$$failed $$step"; fi; \
 	done; \
-	printf '\n=== summary\n%s' "$$summary"; \
 	if [[ -n $$failed ]]; then echo "make test: FAILED in$$failed, after $$((SECONDS - start)) s"; exit 1; fi; \
 	echo "make test: all green in $$((SECONDS - start)) s"
+
+# step-NAME runs a step of "make test", and writes down how it went: seconds that
+# passed, and those of the processor, which say more on a machine that others use.
+step-%:
+	@printf '\n=== %s\n' $*; told=$(OUT)/steps/$*; touch $$told.begun; began=$$SECONDS; \
+	if $(if $(filter $*,$(COMPUTING)),nice -n 5) $(MAKE) $*; then verdict=ok; else verdict=failed; fi; \
+	times > $$told.times; \
+	computed=$$(awk 'END { split($$1, u, /[ms]/); split($$2, s, /[ms]/); printf "%d", 60 * (u[1] + s[1]) + u[2] + s[2] }' $$told.times); \
+	printf '%-18s %-7s %5d s %5d s of CPU\n' $* $${verdict/failed/FAILED} $$((SECONDS - began)) $$computed > $$told.$$verdict; rm $$told.begun
+
+# A row of steps, each after the one before.
+row-computing: $(COMPUTING:%=step-%)
+row-waiting: $(WAITING:%=step-%)
+$(eval $(call after,$(COMPUTING)))
+$(eval $(call after,$(WAITING)))
 
 .PHONY: format
 format: ## every Go file is formatted
@@ -142,14 +170,15 @@ vet: ## go vet (of the main module: vet would walk all of Kubernetes with the ot
 
 .PHONY: floors
 floors: ## the rules of the house: imports, purity, package comments
-	@$(GO) test -count=1 ./internal/house
+	@$(GO) test $(LEAN) -count=1 ./internal/house
 
 .PHONY: unit
 unit: $(DEX) $(S3SERVER) ## unit tests of the main module, with the race detector where there are goroutines
 	@$(call slowly,unit tests (minutes to build the first time),\
-		packages=$$($(alone)); failed=; \
-		GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 15m $(if $(RUN),-run '$(RUN)') $$(sed -n 's/^race //p' <<<"$$packages") || failed=1; \
-		$(GO) test -timeout 15m $(if $(RUN),-run '$(RUN)') $$(sed -n 's/^alone //p' <<<"$$packages") || failed=1; \
+		packages=$$(.ci/goroutines $(UNIT)); failed=; of() { sed -n "s/^$$1 //p" <<<"$$packages"; }; \
+		GORACE=atexit_sleep_ms=0 $(GO) test $(LEAN) -race -timeout 15m $(if $(RUN),-run '$(RUN)') $$(of race) || failed=1; \
+		GORACE=atexit_sleep_ms=0 $(GO) test $(LEAN) -race -timeout 15m -run '$(or $(RUN),^('$$(of test | paste -sd '|')')$$)' $$(of some) || failed=1; \
+		$(GO) test $(LEAN) -timeout 15m $(if $(RUN),-run '$(RUN)') $$(of some) $$(of alone) || failed=1; \
 		[[ -z $$failed ]])
 
 $(S3SERVER):
@@ -162,6 +191,11 @@ $(DEX): internal/signin/dextest/go.mod
 	@mkdir -p $(TOOLS)
 	@$(call slowly,building Dex (three minutes the first time),\
 		cd internal/signin/dextest && CGO_ENABLED=0 $(GO) build -o $@ github.com/dexidp/dex/cmd/dex)
+
+$(ARGOCD): internal/api/argocd/clitest/go.mod
+	@mkdir -p $(TOOLS)
+	@$(call slowly,building argocd (six minutes the first time),\
+		cd internal/api/argocd/clitest && CGO_ENABLED=0 $(GO) build $(LEAN) -o $@ github.com/argoproj/argo-cd/v3/cmd)
 
 .PHONY: controlplane-test
 controlplane-test: ## tests of the embedded Kubernetes
@@ -187,13 +221,21 @@ $(CHROMIUM):
 e2e: build $(CHROMIUM) ## the console in Chromium against plumb up: a newcomer's story, and axe on every page
 	@mkdir -p $(OUT); $(call slowly,the console in a browser,cd web && PLUMB=$(BIN)/plumb PLUMB_E2E_OUT=$(OUT) npm run --silent e2e:cluster)
 
+# plumb as the stories run it.
+RACING := $(abspath bin/racing)/plumb
+
+.PHONY: racing
+racing: build
+	@mkdir -p $(dir $(RACING))
+	@$(call slowly,building plumb with the race detector (minutes the first time),$(GO) build $(LEAN) -race -o $(RACING) ./cmd/plumb)
+
 .PHONY: scenario
-scenario: build ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)
-	@$(call slowly,scenarios,$(GO) test -race -count=1 -timeout 20m -parallel 6 -run '$(or $(RUN),Scenarios)' ./scenario)
+scenario: racing $(DEX) $(ARGOCD) ## the stories of scenario/ against a real API server (RUN=Scenarios/NAME)
+	@$(call slowly,scenarios,PLUMB_RACING=$(RACING) $(GO) test $(LEAN) -count=1 -timeout 20m -parallel 8 -run '$(or $(RUN),Scenarios)' ./scenario)
 
 .PHONY: crash
 crash: build ## kill the controller at every write of some stories
-	@$(call slowly,crash points,$(GO) test -count=1 -timeout 30m -parallel 4 -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
+	@$(call slowly,crash points,$(GO) test $(LEAN) -count=1 -timeout 30m -parallel 8 -v -run '$(or $(RUN),CrashPoints)' ./scenario | grep -v -e '^=== ' -e '^ *--- PASS')
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint (of the main module, as vet)
