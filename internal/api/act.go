@@ -101,10 +101,10 @@ func (a *acting) do(ctx context.Context) (*plumbv1.ActResponse, error) {
 		if err != nil {
 			return nil, refused(err)
 		}
-		err = a.write(ctx, patch)
+		version, err := a.write(ctx, patch)
 		switch {
 		case err == nil:
-			return &plumbv1.ActResponse{Message: message}, a.besides(ctx)
+			return &plumbv1.ActResponse{Message: message, Version: version}, a.besides(ctx)
 		case apierrors.IsConflict(err) && attempt < attempts:
 		default:
 			return nil, answered(err)
@@ -159,7 +159,8 @@ func (s *Server) wake(ctx context.Context, w *World, o *unstructured.Unstructure
 	if err != nil {
 		return refused(err)
 	}
-	return answered(s.patchDeclared(ctx, w, object.Of(o), patch))
+	_, err = s.patchDeclared(ctx, w, object.Of(o), patch)
+	return answered(err)
 }
 
 // refused is an action that makes no sense for the object as it is.
@@ -258,22 +259,26 @@ func (s *Server) resolved(ctx context.Context, w *World, id object.ID) (cluster.
 	return kind, nil
 }
 
-func (a *acting) write(ctx context.Context, patch request.Patch) error {
+func (a *acting) write(ctx context.Context, patch request.Patch) (version string, err error) {
 	return a.server.patchDeclared(ctx, a.world, a.id, patch)
 }
 
-// patchDeclared writes a patch on a declared object.
-func (s *Server) patchDeclared(ctx context.Context, w *World, id object.ID, patch request.Patch) error {
+// patchDeclared writes a patch on a declared object, and returns the
+// resourceVersion that it has then.
+func (s *Server) patchDeclared(ctx context.Context, w *World, id object.ID, patch request.Patch) (version string, err error) {
 	kind, err := s.resolved(ctx, w, id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = w.Local.As(model.Identity{}).Patch(ctx, kind, id.Namespace, id.Name, cluster.PatchOptions{Manager: writer}, body)
-	return err
+	written, err := w.Local.As(model.Identity{}).Patch(ctx, kind, id.Namespace, id.Name, cluster.PatchOptions{Manager: writer}, body)
+	if err != nil {
+		return "", err
+	}
+	return written.GetResourceVersion(), nil
 }
 
 // delete deletes the declared object: with what it delivered, or so that this
@@ -284,7 +289,7 @@ func (a *acting) delete(ctx context.Context, m *plumbv1.Delete) (*plumbv1.ActRes
 		return nil, err
 	}
 	if patch := deletion(live, m.GetKeepObjects()); patch != nil {
-		if err := a.write(ctx, patch); err != nil {
+		if _, err := a.write(ctx, patch); err != nil {
 			return nil, answered(err)
 		}
 	}
@@ -391,7 +396,10 @@ func (a *acting) previewSync(ctx context.Context, m *plumbv1.Sync) (*plumbv1.Act
 			out.Changes = append(out.Changes, changeOf(c))
 		}
 	}
-	out.Message = fmt.Sprintf("%d objects would change", len(out.Changes))
+	out.Message = "nothing would change"
+	if n := int32(len(out.Changes)); n > 0 {
+		out.Message = counted(n, "object") + " would change"
+	}
 	return out, nil
 }
 
@@ -463,7 +471,9 @@ func (s fleetService) ActOnSource(ctx context.Context, m *plumbv1.ActOnSourceReq
 	if err != nil {
 		return nil, refused(err)
 	}
-	err = answered(s.patchDeclared(ctx, w, id, patch))
+	version, err := s.patchDeclared(ctx, w, id, patch)
+	err = answered(err)
 	s.audit(ctx, entry{Action: m.GetAction(), Object: id, Failed: err != nil})
-	return &plumbv1.ActResponse{Message: map[string]string{"refresh": "asked to look again", "suspend": "suspended", "resume": "resumed"}[m.GetAction()]}, err
+	message := map[string]string{"refresh": "asked to look again", "suspend": "suspended", "resume": "resumed"}[m.GetAction()]
+	return &plumbv1.ActResponse{Message: message, Version: version}, err
 }

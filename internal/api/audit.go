@@ -1,13 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"net"
 	"strings"
 	"time"
 
 	"plumb.dev/plumb/internal/journal"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/signin"
 )
 
 // entry is something that a person did.
@@ -33,12 +34,23 @@ func cut(text string, limit int) string {
 	return text
 }
 
-// Record writes down what a person did by another protocol.
+// Record writes down what a person did by another protocol, or was refused.
 func (s *Server) Record(ctx context.Context, actor, action string, on object.ID, refused bool, note string) {
-	if refused && on.IsZero() {
-		on = refusedSignIns
+	switch {
+	case refused && action == signInCall:
+		s.refusedSignIn(ctx, actor, cmp.Or(note, signin.ErrLogin.Error()))
+	case refused:
+		what := rejection{actor: cmp.Or(actor, "anonymous"), known: actor != "", call: action}
+		if x, ok := ctx.Value(exchangeKey{}).(exchange); ok {
+			what.address = addressOf(x.r)
+		}
+		if !on.IsZero() {
+			note = strings.TrimSuffix(on.String()+": "+note, ": ")
+		}
+		s.refusals.tell(what, note)
+	default:
+		s.audit(ctx, entry{Actor: actor, Action: action, Object: on, Message: note})
 	}
-	s.audit(ctx, entry{Actor: actor, Action: action, Object: on, Message: note, Failed: refused})
 }
 
 // audit writes down what a person did, or tried to do, in the journal and in the
@@ -55,7 +67,7 @@ func (s *Server) audit(ctx context.Context, e entry) {
 	e.Actor, e.Message = cut(e.Actor, maxActor), cut(e.Message, maxNote)
 	address := ""
 	if x, ok := ctx.Value(exchangeKey{}).(exchange); ok {
-		address, _, _ = net.SplitHostPort(x.r.RemoteAddr)
+		address = addressOf(x.r)
 	}
 	result := "Succeeded"
 	if e.Failed {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"plumb.dev/plumb/internal/api/board"
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/signin"
@@ -104,20 +105,23 @@ func BenchmarkDelta5000(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			caller := s.guard.Caller(c.who)
-			since, _ := s.deliveries.Since("", q, s.visibleDeliveries(context.Background(), caller))
-			revision, i := since.Revision, 0
+			f, err := s.deliveries.Follow(q, "")
+			if err != nil {
+				b.Fatal(err)
+			}
+			tell := func() board.Delta[*plumbv1.Delivery] {
+				look := f.Look(false)
+				return f.Tell(look, visible(context.Background(), s.guard.Caller(c.who), look.Each, targetOf))
+			}
+			tell()
+			i := 0
 			percentile(b, func() {
 				i++
 				row := proto.Clone(fleetRow(i%10*10 + 11)).(*plumbv1.Delivery)
 				row.Message = fmt.Sprint(i)
 				s.deliveries.Put(rows.ID(row.GetRef()), row)
-				caller := s.guard.Caller(c.who)
-				visible := s.visibleDeliveries(context.Background(), caller)
-				delta, _ := s.deliveries.Since(revision, q, visible)
-				revision = delta.Revision
-				if _, err := s.deliveries.List(q, visible); err != nil {
-					b.Fatal(err)
+				if delta := tell(); delta.Reset || delta.Total == 0 {
+					b.Fatalf("the answer is %+v", delta)
 				}
 			})
 		})

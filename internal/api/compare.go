@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 
 	"connectrpc.com/connect"
 
@@ -45,18 +44,13 @@ func (s deliveryService) GetDiff(ctx context.Context, m *plumbv1.GetDiffRequest)
 	return out, nil
 }
 
-// comparisons bounds those that go on at a time: each may be hundreds of
-// predictions by the API server.
-const comparisons = 8
-
 // compare asks the engine, in turn.
 func (s *Server) compare(ctx context.Context, w *World, id object.ID, only []object.ID) ([]engine.Comparison, error) {
-	select {
-	case s.comparing <- struct{}{}:
-		defer func() { <-s.comparing }()
-	case <-ctx.Done():
-		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("too many comparisons go on: try again in a moment"))
+	give, err := s.comparing.take(ctx, payer(ctx))
+	if err != nil {
+		return nil, exhausted("too many comparisons go on: try again in a moment")
 	}
+	defer give()
 	compared, err := w.Engine.Compare(ctx, id, only)
 	if err != nil {
 		return nil, engineError(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -54,28 +53,36 @@ func (s deliveryService) ListDeliveries(ctx context.Context, m *plumbv1.ListDeli
 	return out, nil
 }
 
-// visibleDeliveries judges rows for a caller.
-func (s *Server) visibleDeliveries(ctx context.Context, caller *access.Caller) func(*plumbv1.Delivery) bool {
-	target := func(d *plumbv1.Delivery) access.Target {
-		return access.Target{ID: rows.ID(d.GetRef()), Project: d.GetProject()}
-	}
-	var all []access.Target
-	s.deliveries.Each(func(d *plumbv1.Delivery) { all = append(all, target(d)) })
-	caller.Prepare(ctx, all)
-	return func(d *plumbv1.Delivery) bool { return caller.Sees(target(d)) }
-}
+// Bounds of a query: every word, value and requirement of it is held against every
+// row.
+const (
+	maxSearch   = 1 << 10 // bytes
+	maxSelector = 4 << 10 // bytes
+	maxWhere    = 1000    // values of all fields
+)
 
-// visibleSources judges rows for a caller.
-func (s *Server) visibleSources(ctx context.Context, caller *access.Caller) func(*plumbv1.Source) bool {
-	target := func(row *plumbv1.Source) access.Target { return access.Target{ID: rows.ID(row.GetRef())} }
-	var all []access.Target
-	s.sources.Each(func(row *plumbv1.Source) { all = append(all, target(row)) })
-	caller.Prepare(ctx, all)
-	return func(row *plumbv1.Source) bool { return caller.Sees(target(row)) }
+// tooLong refuses a query that is out of bounds.
+func tooLong(m *plumbv1.Query) error {
+	values := 0
+	for _, wanted := range m.GetWhere() {
+		values += len(wanted.GetValues())
+	}
+	switch {
+	case len(m.GetSearch()) > maxSearch:
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the text to search for is longer than %d bytes", maxSearch))
+	case len(m.GetLabelSelector()) > maxSelector:
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("label_selector is longer than %d bytes", maxSelector))
+	case values > maxWhere:
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("where has more than %d values", maxWhere))
+	}
+	return nil
 }
 
 // queryOf reads a query.
 func queryOf(m *plumbv1.Query, facets bool) (board.Query, error) {
+	if err := tooLong(m); err != nil {
+		return board.Query{}, err
+	}
 	q := board.Query{Search: m.GetSearch(), Where: map[string][]string{}, OrderBy: m.GetOrderBy(), Limit: int(m.GetPageSize()), Skip: int(m.GetSkip()), Facets: facets}
 	for field, values := range m.GetWhere() {
 		q.Where[field] = values.GetValues()
@@ -157,9 +164,6 @@ func (m rowMask) cut(row *plumbv1.Delivery) *plumbv1.Delivery {
 	return out
 }
 
-// gathered is how long changes are gathered before they are sent.
-const gathered = 100 * time.Millisecond
-
 // WatchDeliveries sends what changes, until the caller has had enough.
 func (s deliveryService) WatchDeliveries(ctx context.Context, m *plumbv1.WatchDeliveriesRequest, out *connect.ServerStream[plumbv1.WatchDeliveriesResponse]) error {
 	q, err := queryOf(m.GetQuery(), m.GetFacets())
@@ -170,46 +174,21 @@ func (s deliveryService) WatchDeliveries(ctx context.Context, m *plumbv1.WatchDe
 	if err != nil {
 		return err
 	}
-	q.Numbers = true
-	since, inForce := m.GetSince(), s.guard.Policy()
-	caller := callerOf(ctx)
-	for first := true; ; first = false {
-		if now := s.guard.Policy(); now != inForce || !first {
-			if now != inForce {
-				since, inForce = "", now // somebody else may see something else
-			}
-			caller = s.guard.Caller(caller.Principal)
-		}
-		visible := s.visibleDeliveries(ctx, caller)
-		delta, news := s.deliveries.Since(since, q, visible)
-		if delta.Reset || len(delta.Changed) > 0 || len(delta.Removed) > 0 || first {
-			page, err := s.deliveries.List(q, visible)
-			if err != nil {
-				return connect.NewError(connect.CodeInvalidArgument, err)
-			}
-			message := &plumbv1.WatchDeliveriesResponse{Reset_: delta.Reset, TotalSize: int32(page.Total), Facets: facetsOf(page.Facets), Revision: delta.Revision}
-			for _, row := range delta.Changed {
-				message.Changed = append(message.Changed, mask.cut(row))
-			}
-			for _, id := range delta.Removed {
-				message.Removed = append(message.Removed, rows.Ref(id, ""))
-			}
-			if err := out.Send(message); err != nil {
-				return err
-			}
-		}
-		since = delta.Revision
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-news:
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(gathered):
-		}
+	f, err := s.deliveries.Follow(q, m.GetSince())
+	if err != nil {
+		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	stream := followed[*plumbv1.Delivery]{server: s.Server, rows: f, target: targetOf, send: func(delta board.Delta[*plumbv1.Delivery], _ *access.Caller) error {
+		message := &plumbv1.WatchDeliveriesResponse{Reset_: delta.Reset, TotalSize: int32(delta.Total), Facets: facetsOf(delta.Facets), Revision: delta.Revision}
+		for _, row := range delta.Changed {
+			message.Changed = append(message.Changed, mask.cut(row))
+		}
+		for _, id := range delta.Removed {
+			message.Removed = append(message.Removed, rows.Ref(id, ""))
+		}
+		return out.Send(message)
+	}}
+	return stream.run(ctx)
 }
 
 // GetDelivery tells all that is known of one delivery.

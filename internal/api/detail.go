@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
+	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -15,6 +17,7 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
@@ -32,11 +35,12 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 			out.Findings = append(out.Findings, rows.Finding(&k.Report.Findings[i]))
 		}
 		if k.Report.Hold != nil {
-			row := cloneRow(out.Delivery)
+			row := proto.CloneOf(out.Delivery)
 			row.Hold = rows.Hold(k.Report.Hold, 0)
 			out.Delivery = row
 		}
 	}
+	out.Windows, out.Orphans = windowsOf(k.Delivery.Sync.Windows, time.Now()), orphansOf(k.Report)
 	out.Fault = rows.Fault(fault)
 	out.Images = k.Images
 	out.Quarantined = k.Delivery.Sync.Quarantined
@@ -69,6 +73,33 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 	}
 }
 
+// windowsOf says what sync windows come to at a moment; nil where there are none.
+func windowsOf(windows []model.Window, now time.Time) *plumbv1.SyncWindows {
+	if len(windows) == 0 {
+		return nil
+	}
+	verdict := gate.Windows(windows, now)
+	out := &plumbv1.SyncWindows{Automatic: verdict.Automatic, Manual: verdict.Manual, Why: verdict.Why, Next: rows.At(verdict.Next)}
+	for _, w := range windows {
+		out.Windows = append(out.Windows, &plumbv1.SyncWindow{
+			Deny: w.Deny, Schedule: w.Schedule, Duration: w.Duration.String(), TimeZone: w.TimeZone, Manual: w.Manual, Description: w.Description,
+		})
+	}
+	return out
+}
+
+// orphansOf are the objects beside those of a delivery that nobody owns.
+func orphansOf(report *model.Report) []*plumbv1.ObjectRef {
+	if report == nil {
+		return nil
+	}
+	var out []*plumbv1.ObjectRef
+	for _, id := range report.Orphans {
+		out = append(out, rows.Ref(id, ""))
+	}
+	return out
+}
+
 // webLinks are the links that a browser may follow: what an annotation says is
 // no reason to run it as a script.
 func webLinks(links []string) []string {
@@ -76,18 +107,6 @@ func webLinks(links []string) []string {
 		u, err := url.Parse(link)
 		return err != nil || u.Scheme != "http" && u.Scheme != "https"
 	})
-}
-
-func cloneRow(row *plumbv1.Delivery) *plumbv1.Delivery {
-	out := &plumbv1.Delivery{}
-	from, to := row.ProtoReflect(), out.ProtoReflect()
-	fields := from.Descriptor().Fields()
-	for i := range fields.Len() {
-		if f := fields.Get(i); from.Has(f) {
-			to.Set(f, from.Get(f))
-		}
-	}
-	return out
 }
 
 // related is another delivery; how it is doing is told to those who may see it.
@@ -129,27 +148,17 @@ func sourceStates(w *World, k *engine.Known) []*plumbv1.SourceState {
 			state.Health = &plumbv1.Health{State: rows.Healthy}
 		}
 		if ok {
+			var from *model.Source
+			if chart := known.Source.Chart; chart != nil {
+				from = specOf(w, chart.From)
+			}
+			state.Source = rows.SourceOf(in, &known.Source, from)
 			state.Revision, state.Commit = known.Revision, rows.Commit(known.Commit)
-			if known.Source.Implied {
-				state.Source.Ref = nil
-			}
-			state.Source.TargetRevision = targetRevision(&known.Source)
-			if state.Source.GetUrl() == "" && known.Source.Git != nil {
-				state.Source.Url = object.WithoutCredentials(known.Source.Git.URL)
-			}
+			state.ShortRevision, state.RevisionUrl = rows.ShortRevision(known.Revision), rows.CommitURL(state.Source.GetUrl(), known.Revision)
 		}
 		out = append(out, state)
 	}
 	return out
-}
-
-// targetRevision is what a source follows.
-func targetRevision(s *model.Source) string {
-	if s.Git == nil {
-		return ""
-	}
-	ref := &s.Git.Ref
-	return cmp.Or(ref.Commit, ref.Name, ref.SemVer, ref.Tag, ref.Branch)
 }
 
 // parameters are what a render is given, without secrets.

@@ -12,8 +12,10 @@
 //	lead.go      following the world: rows, policy, settings
 //	rules.go     who may call what
 //	deliveries.go, object.go, compare.go, explain.go, history.go, graph.go, logs.go, act.go
-//	fleet.go, sources.go, activity.go, session.go
+//	fleet.go, sources.go, clusters.go, activity.go, session.go, effective.go
+//	follow.go    streams of rows, and whom they tell of what
 //	rows/, board/, access/   rows, lists of them, permissions
+//	pods/        what Pods and workloads are doing
 //	argocd/      what Argo CD's own command line speaks
 package api
 

@@ -65,11 +65,7 @@ type explanation struct {
 // origin says which commit asked for it.
 func (e *explanation) origin() {
 	e.out.Url, e.out.Revision, e.out.Commit = e.row.GetSource().GetUrl(), e.row.GetRevision(), e.row.GetCommit()
-	if e.out.GetUrl() == "" {
-		if source, ok := e.world.Engine.KnownSource(rows.ID(e.row.GetSource().GetRef())); ok && source.Source.Git != nil {
-			e.out.Url = object.WithoutCredentials(source.Source.Git.URL)
-		}
-	}
+	e.out.ShortRevision, e.out.RevisionUrl = e.row.GetShortRevision(), e.row.GetRevisionUrl()
 }
 
 func (e *explanation) say(headline, state string) { e.out.Headline, e.out.State = headline, state }

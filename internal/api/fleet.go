@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"connectrpc.com/connect"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/api/access"
 	"plumb.dev/plumb/internal/api/board"
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
@@ -58,92 +61,87 @@ func (s fleetService) GetOverview(ctx context.Context, _ *plumbv1.GetOverviewReq
 	return out, nil
 }
 
-// ListClusters lists the clusters that deliveries which the caller may see go
-// to.
-func (s fleetService) ListClusters(ctx context.Context, _ *plumbv1.ListClustersRequest) (*plumbv1.ListClustersResponse, error) {
-	w, err := s.leads()
-	if err != nil {
-		return nil, err
-	}
-	caller := callerOf(ctx)
-	visible := s.visibleDeliveries(ctx, caller)
-	known := map[string]*plumbv1.Cluster{}
-	s.deliveries.Each(func(d *plumbv1.Delivery) {
-		if !visible(d) {
-			return
-		}
-		c := known[d.GetCluster()]
-		if c == nil {
-			c = &plumbv1.Cluster{Name: d.GetCluster(), Health: &plumbv1.Health{State: rows.Unknown}}
-			known[d.GetCluster()] = c
-		}
-		c.Deliveries++
-		switch d.GetHealth().GetState() {
-		case rows.Degraded, rows.Missing:
-			c.Unhealthy++
-		case rows.Healthy:
-			c.Health.State = rows.Healthy // it answered not long ago
-		}
-	})
-	if known[rows.InCluster] == nil && caller.MayUse(policy.Clusters, policy.Get, inClusterServer).Allowed {
-		known[rows.InCluster] = &plumbv1.Cluster{Name: rows.InCluster}
-	}
-	if here := known[rows.InCluster]; here != nil {
-		here.Server, here.Health = w.Local.Host(), &plumbv1.Health{State: rows.Healthy}
-		if version, err := w.Local.Version(ctx); err != nil {
-			here.Health = &plumbv1.Health{State: rows.Degraded, Reason: "Unreachable", Message: "the API server does not answer"}
-		} else {
-			here.Version = version
-		}
-	}
-	out := &plumbv1.ListClustersResponse{}
-	for _, c := range known {
-		out.Clusters = append(out.Clusters, c)
-	}
-	slices.SortFunc(out.Clusters, func(a, b *plumbv1.Cluster) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return out, nil
-}
-
-// inClusterServer is the cluster of the declared objects in the words of a
-// policy.
-const inClusterServer = "https://kubernetes.default.svc"
-
 // ListProjects lists the AppProjects that the caller may see.
 func (s fleetService) ListProjects(ctx context.Context, _ *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error) {
 	if _, err := s.leads(); err != nil {
 		return nil, err
 	}
 	caller := callerOf(ctx)
-	counts := map[string]int32{}
+	counted := counts{}
 	visible := s.visibleDeliveries(ctx, caller)
 	s.deliveries.Each(func(d *plumbv1.Delivery) {
-		if d.GetProject() != "" && visible(d) {
-			counts[d.GetProject()]++
+		if visible(d) {
+			counted.follow(&d, 1)
 		}
 	})
-	s.mu.Lock()
-	var projects []*unstructured.Unstructured
-	for _, o := range s.settings.projects {
-		projects = append(projects, o)
+	projects := s.projectsFor(ctx, caller, counted)
+	return &plumbv1.ListProjectsResponse{Projects: projects, Revision: revisionOf(projects)}, nil
+}
+
+// WatchProjects sends what changes of them, until the caller has had enough.
+func (s fleetService) WatchProjects(ctx context.Context, m *plumbv1.WatchProjectsRequest, out *connect.ServerStream[plumbv1.WatchProjectsResponse]) error {
+	if _, err := s.leads(); err != nil {
+		return err
 	}
+	counted := counts{}
+	f, err := s.deliveries.Follow(board.Query{}, "")
+	if err != nil {
+		return err
+	}
+	f.Tally = counted.follow
+	sent := listed[*plumbv1.Project]{since: m.GetSince(), name: func(p *plumbv1.Project) string { return p.GetRef().GetName() }}
+	stream := followed[*plumbv1.Delivery]{
+		server: s.Server, rows: f, target: targetOf, each: true, besides: func() [2]<-chan struct{} { return [2]<-chan struct{}{s.fleetNews()} },
+		send: func(_ board.Delta[*plumbv1.Delivery], caller *access.Caller) error {
+			change, ok := sent.next(s.projectsFor(ctx, caller, counted))
+			if !ok {
+				return nil
+			}
+			message := &plumbv1.WatchProjectsResponse{Reset_: change.reset, Changed: change.changed, Revision: change.revision}
+			for _, name := range change.removed {
+				message.Removed = append(message.Removed, &plumbv1.ObjectRef{Group: projectKind.Group, Kind: projectKind.Kind, Namespace: s.control(), Name: name})
+			}
+			return out.Send(message)
+		},
+	}
+	return stream.run(ctx)
+}
+
+// counts counts deliveries by their project.
+type counts map[string]int32
+
+// follow counts what a follower tells of.
+func (c counts) follow(row **plumbv1.Delivery, by int) {
+	switch {
+	case row == nil:
+		clear(c)
+	case (*row).GetProject() != "":
+		c[(*row).GetProject()] += int32(by)
+	}
+}
+
+// projectsFor are the projects that a caller sees, by name.
+func (s *Server) projectsFor(ctx context.Context, caller *access.Caller, counted counts) []*plumbv1.Project {
+	s.mu.Lock()
+	projects := slices.Collect(maps.Values(s.settings.projects))
 	s.mu.Unlock()
-	out := &plumbv1.ListProjectsResponse{}
+	var out []*plumbv1.Project
 	for _, o := range projects {
 		ref := rows.Ref(object.Of(o), o.GroupVersionKind().Version)
 		if caller.May(ctx, policy.Get, s.target(ref)).Allowed {
 			p := projectOf(o, ref)
-			p.Deliveries = counts[o.GetName()]
-			out.Projects = append(out.Projects, p)
+			p.Deliveries = counted[o.GetName()]
+			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out.Projects, func(a, b *plumbv1.Project) int { return strings.Compare(a.GetRef().GetName(), b.GetRef().GetName()) })
-	return out, nil
+	slices.SortFunc(out, func(a, b *plumbv1.Project) int { return strings.Compare(a.GetRef().GetName(), b.GetRef().GetName()) })
+	return out
 }
 
 // projectOf is an AppProject as people see it.
 func projectOf(o *unstructured.Unstructured, ref *plumbv1.ObjectRef) *plumbv1.Project {
 	word := func(m map[string]any, key string) string { text, _ := m[key].(string); return text }
-	maps := func(path ...string) []map[string]any {
+	entries := func(path ...string) []map[string]any {
 		items, _, _ := unstructured.NestedSlice(o.Object, path...)
 		var out []map[string]any
 		for _, item := range items {
@@ -159,13 +157,13 @@ func projectOf(o *unstructured.Unstructured, ref *plumbv1.ObjectRef) *plumbv1.Pr
 	for _, source := range sources {
 		p.Sources = append(p.Sources, object.WithoutCredentials(source))
 	}
-	for _, d := range maps("spec", "destinations") {
+	for _, d := range entries("spec", "destinations") {
 		p.Destinations = append(p.Destinations, cmp.Or(word(d, "name"), word(d, "server"))+"/"+word(d, "namespace"))
 	}
-	for _, r := range maps("spec", "roles") {
+	for _, r := range entries("spec", "roles") {
 		p.Roles = append(p.Roles, word(r, "name"))
 	}
-	for _, w := range maps("spec", "syncWindows") {
+	for _, w := range entries("spec", "syncWindows") {
 		p.Windows = append(p.Windows, fmt.Sprintf("%s at %s for %s", word(w, "kind"), word(w, "schedule"), word(w, "duration")))
 	}
 	return p
@@ -193,6 +191,9 @@ func (s fleetService) Search(ctx context.Context, m *plumbv1.SearchRequest) (*pl
 	}
 	caller := callerOf(ctx)
 	out := &plumbv1.SearchResponse{}
+	if err := tooLong(&plumbv1.Query{Search: m.GetText()}); err != nil {
+		return nil, err
+	}
 	q := board.Query{Search: m.GetText(), Limit: limit}
 	visible := s.visibleDeliveries(ctx, caller)
 	deliveries, err := s.deliveries.List(q, visible)
@@ -238,35 +239,4 @@ func closeness(h *plumbv1.Hit, words []string) int {
 		}
 	}
 	return n*2 + map[string]int{"delivery": 1}[h.GetType()]
-}
-
-// GetSettings tells the configuration in force.
-func (s fleetService) GetSettings(ctx context.Context, _ *plumbv1.GetSettingsRequest) (*plumbv1.GetSettingsResponse, error) {
-	out := &plumbv1.GetSettingsResponse{Version: s.opts.Version}
-	flags := &plumbv1.SettingsGroup{Title: "Flags"}
-	for _, f := range s.opts.Flags {
-		flags.Settings = append(flags.Settings, &plumbv1.Setting{Name: f.Name, Value: f.Value, From: "--" + f.Name, Help: f.Help})
-	}
-	s.mu.Lock()
-	st := s.settings
-	home := st.home
-	findings := slices.Clone(st.findings)
-	groups := []*plumbv1.SettingsGroup{flags}
-	for _, name := range []string{policyMap, "argocd-cm"} {
-		group := &plumbv1.SettingsGroup{Title: home + "/" + name}
-		for _, k := range sortedKeys(st.configs[name]) {
-			group.Settings = append(group.Settings, &plumbv1.Setting{Name: k, Value: shownSetting(k, st.configs[name][k]), From: "ConfigMap " + home + "/" + name})
-		}
-		groups = append(groups, group)
-	}
-	s.mu.Unlock()
-	out.Groups = groups
-	door, err := s.door.Findings(ctx)
-	if err == nil {
-		findings = append(findings, door...)
-	}
-	for i := range findings {
-		out.Findings = append(out.Findings, rows.Finding(&findings[i]))
-	}
-	return out, nil
 }

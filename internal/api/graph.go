@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"plumb.dev/plumb/internal/api/access"
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/cluster"
@@ -59,15 +61,16 @@ func (s deliveryService) WatchGraph(ctx context.Context, m *plumbv1.WatchGraphRe
 		return err
 	}
 	id := rows.ID(m.GetRef())
-	g := &graph{server: s.Server, world: w, id: id, changed: make(chan struct{}, 1), children: map[types.UID]*unstructured.Unstructured{}, watched: map[string]bool{}}
+	g := newGraph(s.Server, w, id)
+	defer g.looks.leave()
 	sent := map[string]*plumbv1.Node{}
 	for first := true; ; first = false {
-		news := s.deliveries.News()
 		known, ok := w.Engine.Known(id)
 		if !ok {
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
 		}
 		g.follow(ctx, &known)
+		g.look(&known)
 		nodes := g.nodes(ctx, &known)
 		if message := delta(sent, nodes, first); message != nil {
 			message.Note = g.noted()
@@ -76,7 +79,7 @@ func (s deliveryService) WatchGraph(ctx context.Context, m *plumbv1.WatchGraphRe
 			}
 		}
 		sent = nodes
-		if !g.await(ctx, news) {
+		if !g.await(ctx) {
 			return nil
 		}
 	}
@@ -84,12 +87,11 @@ func (s deliveryService) WatchGraph(ctx context.Context, m *plumbv1.WatchGraphRe
 
 // await waits until something may look different; false when the caller has
 // gone.
-func (g *graph) await(ctx context.Context, news <-chan struct{}) bool {
+func (g *graph) await(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-news:
-	case <-g.changed:
+	case <-g.looks.woken:
 	}
 	select {
 	case <-ctx.Done():
@@ -121,21 +123,57 @@ func delta(was, now map[string]*plumbv1.Node, first bool) *plumbv1.WatchGraphRes
 
 // graph is what one viewer looks at.
 type graph struct {
-	server  *Server
-	world   *World
-	id      object.ID
-	changed chan struct{}
+	server *Server
+	world  *World
+	id     object.ID
+	looks  *onlooker
+	health func(*unstructured.Unstructured) *plumbv1.Health // of a child, in the words of the delivery
 
 	mu       sync.Mutex
-	children map[types.UID]*unstructured.Unstructured // that have a controller
-	watched  map[string]bool                          // namespaces whose children are followed
+	children map[types.UID]*child        // that have a controller
+	facts    map[object.ID]*plumbv1.Node // what is told of other objects that have Pods; nothing else is set
+	above    map[types.UID]string        // nodes by the UID of their object, as they were sent last
+	named    map[object.ID]string        // nodes of delivered objects whose UID is not known
+	watched  map[string]bool             // namespaces whose children are followed
 	note     string
+}
+
+// child is what a graph shows of an object that the cluster made, and nothing
+// else of it: a viewer of a large namespace would hold all of its Pods.
+type child struct {
+	kind  schema.GroupKind
+	owner types.UID
+	by    object.ID     // the owner by its name
+	idle  bool          // an old ReplicaSet that runs nothing
+	node  *plumbv1.Node // its parent is found when the graph is put together
+}
+
+func newGraph(s *Server, w *World, id object.ID) *graph {
+	g := &graph{
+		server: s, world: w, id: id, looks: s.onlookers.join(),
+		children: map[types.UID]*child{}, facts: map[object.ID]*plumbv1.Node{}, above: map[types.UID]string{}, named: map[object.ID]string{}, watched: map[string]bool{},
+	}
+	g.health = func(o *unstructured.Unstructured) *plumbv1.Health { return rows.HealthOf(w.Engine.HealthOf(id, o)) }
+	g.looks.look(id)
+	return g
 }
 
 func (g *graph) noted() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.note
+}
+
+// look makes sure that the viewer is woken by what the graph shows of rows: its
+// own, and those of the deliveries among its objects.
+func (g *graph) look(k *engine.Known) {
+	ids := []object.ID{g.id}
+	for i := range k.Objects {
+		if id := k.Objects[i].ID; g.server.kinds[id.GroupKind()].delivery {
+			ids = append(ids, id)
+		}
+	}
+	g.looks.look(ids...)
 }
 
 // follow begins to watch the children in the namespaces of what is delivered.
@@ -152,7 +190,7 @@ func (g *graph) follow(ctx context.Context, k *engine.Known) {
 			g.tell("what runs cannot be looked at: " + err.Error())
 			return
 		}
-		for _, gvk := range childKinds {
+		for _, gvk := range slices.Concat(childKinds, workloadKinds) {
 			g.followKind(ctx, session, gvk, ns)
 		}
 	}
@@ -169,6 +207,8 @@ func (g *graph) followKind(ctx context.Context, session *cluster.Session, gvk sc
 		})
 	}
 	switch {
+	case err != nil && slices.Contains(workloadKinds, gvk): // they are shown without facts
+		return
 	case apierrors.IsForbidden(err):
 		g.tell(fmt.Sprintf("%s in %s are not shown: the delivery's service account may not list them", gvk.Kind, namespace))
 		return
@@ -185,55 +225,101 @@ func (g *graph) tell(note string) {
 	g.note = note
 }
 
-// keep remembers a child, without what nobody looks at.
-func (g *graph) keep(o *unstructured.Unstructured) {
-	if metav1.GetControllerOf(o) == nil {
-		return
+// keep remembers what is shown of a child. It reports whether the viewer may see
+// a difference: most of a namespace belongs to others.
+func (g *graph) keep(o *unstructured.Unstructured) (shown bool) {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil || slices.Contains(workloadKinds, o.GroupVersionKind()) {
+		return g.keepFacts(o)
 	}
-	slim := &unstructured.Unstructured{Object: map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind()}}
-	for _, part := range []string{"metadata", "status", "spec"} {
-		if value, ok := o.Object[part]; ok {
-			slim.Object[part] = value
-		}
+	gv, _ := schema.ParseGroupVersion(owner.APIVersion)
+	c := &child{
+		kind: o.GroupVersionKind().GroupKind(), owner: owner.UID, idle: idle(o), node: g.child(o),
+		by: object.ID{Group: gv.Group, Kind: owner.Kind, Namespace: o.GetNamespace(), Name: owner.Name},
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.children) < 2*maxNodes {
-		g.children[o.GetUID()] = slim
+	uid := o.GetUID()
+	shown = g.above[uid] != "" || g.above[c.owner] != "" || g.named[c.by] != ""
+	if was := g.children[uid]; was == nil && len(g.children) >= 2*maxNodes {
+		if !shown || !g.evict() {
+			return false
+		}
+	} else if was != nil && was.same(c) {
+		return false
 	}
+	g.children[uid] = c
+	return shown
+}
+
+// same reports whether nothing that is shown of a child has changed.
+func (c *child) same(other *child) bool {
+	return c.owner == other.owner && c.by == other.by && c.idle == other.idle && proto.Equal(bare(c.node), bare(other.node))
+}
+
+// bare is a node without its place in the graph.
+func bare(n *plumbv1.Node) *plumbv1.Node {
+	if len(n.GetParents()) == 0 {
+		return n
+	}
+	return below(n, nil)
+}
+
+// below copies a node to another place in the graph: the one that is there may be
+// on its way to the viewer.
+func below(n *plumbv1.Node, parents []string) *plumbv1.Node {
+	out := proto.CloneOf(n)
+	out.Parents = parents
+	return out
+}
+
+// evict makes room for a child that is shown by forgetting one that is not. The
+// caller holds g.mu.
+func (g *graph) evict() bool {
+	for uid, c := range g.children {
+		if g.above[uid] == "" && g.above[c.owner] == "" {
+			delete(g.children, uid)
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops a child that is gone, and reports whether it was shown.
+func (g *graph) forget(id object.ID, uid types.UID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.children, uid)
+	delete(g.facts, id)
+	return g.above[uid] != ""
 }
 
 // graphWatch follows children.
 type graphWatch struct{ g *graph }
 
-// Event keeps what was told and wakes the viewer.
+// Event keeps what was told, and wakes the viewer if it is about what is shown.
 func (w graphWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
+	seen := false
 	if typ == watch.Deleted {
-		w.g.mu.Lock()
-		delete(w.g.children, o.GetUID())
-		w.g.mu.Unlock()
+		seen = w.g.forget(object.Of(o), o.GetUID())
 	} else {
-		w.g.keep(o)
+		seen = w.g.keep(o)
 	}
-	w.wake()
+	if seen {
+		w.g.looks.wake()
+	}
 }
 
 // Synced wakes the viewer.
-func (w graphWatch) Synced() { w.wake() }
+func (w graphWatch) Synced() { w.g.looks.wake() }
 
 // Gone leaves the graph as it was last seen.
-func (w graphWatch) Gone(error) { w.wake() }
-
-func (w graphWatch) wake() {
-	select {
-	case w.g.changed <- struct{}{}:
-	default:
-	}
-}
+func (w graphWatch) Gone(error) {}
 
 // nodes are the graph as it is now, by ID.
 func (g *graph) nodes(ctx context.Context, k *engine.Known) map[string]*plumbv1.Node {
 	row, _ := g.server.deliveries.Get(g.id)
+	caller := g.server.guard.Caller(callerOf(ctx).Principal) // under the policy as it is now
 	root := &plumbv1.Node{Id: nodeID(g.id), Object: row.GetRef(), Sync: row.GetSync(), Health: row.GetHealth(), Created: row.GetCreated(), Delivery: true}
 	out := map[string]*plumbv1.Node{root.GetId(): root}
 	above := map[types.UID]string{} // objects that children may belong to
@@ -244,7 +330,7 @@ func (g *graph) nodes(ctx context.Context, k *engine.Known) map[string]*plumbv1.
 			g.tell(fmt.Sprintf("only the first %d objects are shown", maxNodes))
 			break
 		}
-		n := g.delivered(ctx, o, root.GetId())
+		n := g.delivered(ctx, caller, o, root.GetId())
 		out[n.GetId()] = n
 		switch {
 		case !o.Foreign.IsZero(): // what hangs below it is its owner's
@@ -257,29 +343,27 @@ func (g *graph) nodes(ctx context.Context, k *engine.Known) map[string]*plumbv1.
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, gvk := range childKinds {
-		for uid, child := range g.children {
-			if child.GroupVersionKind().GroupKind() != gvk.GroupKind() || len(out) == maxNodes {
+		for uid, c := range g.children {
+			if c.kind != gvk.GroupKind() || len(out) == maxNodes {
 				continue
 			}
-			owner := metav1.GetControllerOf(child)
-			parent := above[owner.UID]
-			if parent == "" {
-				gv, _ := schema.ParseGroupVersion(owner.APIVersion)
-				parent = named[object.ID{Group: gv.Group, Kind: owner.Kind, Namespace: child.GetNamespace(), Name: owner.Name}]
-			}
-			if parent == "" || g.idle(child) {
+			parent := cmp.Or(above[c.owner], named[c.by])
+			if parent == "" || c.idle {
 				continue
 			}
-			n := g.child(child, parent)
-			out[n.GetId()] = n
-			above[uid] = n.GetId()
+			if !slices.Equal(c.node.GetParents(), []string{parent}) {
+				c.node = below(c.node, []string{parent})
+			}
+			out[c.node.GetId()] = c.node
+			above[uid] = c.node.GetId()
 		}
 	}
+	g.above, g.named = above, named
 	return out
 }
 
 // idle reports whether a child is an old ReplicaSet that runs nothing.
-func (g *graph) idle(o *unstructured.Unstructured) bool {
+func idle(o *unstructured.Unstructured) bool {
 	if o.GetKind() != "ReplicaSet" {
 		return false
 	}
@@ -293,7 +377,7 @@ func nodeID(id object.ID) string {
 }
 
 // delivered is the node of an object of the delivery.
-func (g *graph) delivered(ctx context.Context, o *engine.KnownObject, parent string) *plumbv1.Node {
+func (g *graph) delivered(ctx context.Context, caller *access.Caller, o *engine.KnownObject, parent string) *plumbv1.Node {
 	n := &plumbv1.Node{
 		Id: nodeID(o.ID), Object: rows.Ref(o.ID, o.Version), Parents: []string{parent}, Delivered: true, Sync: string(o.Sync),
 		Health: rows.HealthOf(o.Health), Prune: !o.Wanted, Hook: resourceOf(o).GetHook(), Delivery: g.server.kinds[o.ID.GroupKind()].delivery,
@@ -301,64 +385,24 @@ func (g *graph) delivered(ctx context.Context, o *engine.KnownObject, parent str
 	}
 	if n.GetDelivery() {
 		row, ok := g.server.deliveries.Get(o.ID)
-		if ok && callerOf(ctx).May(ctx, policy.Get, g.server.target(row.GetRef())).Allowed {
+		if ok && caller.May(ctx, policy.Get, g.server.target(row.GetRef())).Allowed {
 			n.Health = row.GetHealth()
 		}
 	}
 	if o.Stage.Wave != 0 {
 		n.Info = append(n.Info, "wave "+strconv.Itoa(o.Stage.Wave))
 	}
+	g.adorn(n, o)
 	return n
 }
 
-// child is the node of what the cluster made.
-func (g *graph) child(o *unstructured.Unstructured, parent string) *plumbv1.Node {
+// child is the node of what the cluster made, without its parent.
+func (g *graph) child(o *unstructured.Unstructured) *plumbv1.Node {
 	id := object.Of(o)
 	n := &plumbv1.Node{
-		Id: nodeID(id), Object: rows.Ref(id, o.GroupVersionKind().Version), Parents: []string{parent}, Created: rows.At(o.GetCreationTimestamp().Time),
-		Health: rows.HealthOf(g.world.Engine.HealthOf(g.id, o)), Logs: true,
+		Id: nodeID(id), Object: rows.Ref(id, o.GroupVersionKind().Version), Created: rows.At(o.GetCreationTimestamp().Time),
+		Health: g.health(o), Logs: true,
 	}
-	switch id.Kind {
-	case "Pod":
-		n.Info, n.Images = podFacts(o)
-	case "ReplicaSet":
-		ready, _, _ := unstructured.NestedInt64(o.Object, "status", "readyReplicas")
-		wanted, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
-		n.Info = append(n.Info, fmt.Sprintf("%d/%d ready", ready, wanted))
-		if revision := o.GetAnnotations()["deployment.kubernetes.io/revision"]; revision != "" {
-			n.Info = append(n.Info, "revision "+revision)
-		}
-	}
+	tellFacts(n, o)
 	return n
-}
-
-// podFacts are what people want to know of a Pod at a glance.
-func podFacts(o *unstructured.Unstructured) (facts, images []string) {
-	statuses, _, _ := unstructured.NestedSlice(o.Object, "status", "containerStatuses")
-	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "containers")
-	ready, restarts := 0, int64(0)
-	for _, item := range statuses {
-		if c, ok := item.(map[string]any); ok {
-			if is, _ := c["ready"].(bool); is {
-				ready++
-			}
-			n, _ := c["restartCount"].(int64)
-			restarts += n
-		}
-	}
-	facts = append(facts, fmt.Sprintf("%d/%d ready", ready, len(containers)))
-	if restarts > 0 {
-		facts = append(facts, fmt.Sprintf("%d restarts", restarts))
-	}
-	if node, _, _ := unstructured.NestedString(o.Object, "spec", "nodeName"); node != "" {
-		facts = append(facts, node)
-	}
-	for _, item := range containers {
-		if c, ok := item.(map[string]any); ok {
-			if image, _ := c["image"].(string); image != "" {
-				images = append(images, image)
-			}
-		}
-	}
-	return facts, images
 }

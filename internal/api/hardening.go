@@ -5,12 +5,10 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"errors"
-	"net"
+	"mime"
 	"net/http"
-	"net/netip"
+	"strings"
 	"sync"
-
-	"golang.org/x/time/rate"
 )
 
 var errNotLeading = errors.New("this replica does not lead, or is just starting; try again in a moment")
@@ -37,43 +35,6 @@ func hardened(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// Bounds of what one address may ask for. A page asks for a handful of things;
-// scripts may be quicker for a while.
-const (
-	requestRate  = 100 // a second
-	requestBurst = 400
-	maxAddresses = 10000
-)
-
-// limiter bounds requests by the address that they come from.
-type limiter struct {
-	mu    *sync.Mutex
-	known map[string]*rate.Limiter
-}
-
-func newLimiter() limiter { return limiter{mu: &sync.Mutex{}, known: map[string]*rate.Limiter{}} }
-
-// allow reports whether an address may ask now. A customer has a network of
-// addresses of IPv6, which count as one.
-func (l limiter) allow(address string) bool {
-	if ip, err := netip.ParseAddr(address); err == nil && ip.Unmap().Is6() {
-		if network, err := ip.WithZone("").Prefix(64); err == nil {
-			address = network.String()
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	one := l.known[address]
-	if one == nil {
-		if len(l.known) >= maxAddresses {
-			clear(l.known)
-		}
-		one = rate.NewLimiter(requestRate, requestBurst)
-		l.known[address] = one
-	}
-	return one.Allow()
 }
 
 // Bounds of streams that go on at a time: each of them may watch a lot.
@@ -111,19 +72,41 @@ func (s *streams) begin(caller string) (end func(), ok bool) {
 	}, true
 }
 
-// bounded refuses who asks too much and bodies that are too large.
+// bounded refuses addresses that ask more than the server could bear, and bodies
+// that are too large.
 func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			host = r.RemoteAddr
-		}
-		if !s.limits.allow(host) {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many requests", http.StatusTooManyRequests)
+		if !s.addresses.allow(network(addressOf(r))) {
+			tooMany(w, r, "too many requests")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, 4*requestBytes)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// typed refuses what a page of another site can have a browser send without
+// asking first: a form, or a text that only looks like JSON. What changes
+// something says that it is JSON, or speaks one of the protocols of calls, which
+// check the rest themselves (argo-cd, server: --api-content-types).
+func typed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
+			next.ServeHTTP(w, r)
+			return
+		case http.MethodPut, http.MethodPatch, http.MethodDelete: // of which browsers ask first
+			if r.ContentLength == 0 {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || kind != "application/json" && kind != "application/proto" && !strings.HasPrefix(kind, "application/connect+") && !strings.HasPrefix(kind, "application/grpc") {
+			w.Header().Set("Accept-Post", "application/json")
+			http.Error(w, "the content type must be application/json", http.StatusUnsupportedMediaType)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -109,22 +109,39 @@ func TestRequestsAreBounded(t *testing.T) {
 // TestAddressesAreBounded: a network of one customer is one address, and the
 // table of addresses does not grow without end.
 func TestAddressesAreBounded(t *testing.T) {
-	l := newLimiter()
-	for i := range 10 * requestBurst {
-		l.allow(fmt.Sprintf("2001:db8:1:2::%x", i))
-	}
-	if l.allow("2001:db8:1:2:ffff::1") {
-		t.Error("another address of the same network may go on")
-	}
-	if !l.allow("2001:db8:1:3::1") {
-		t.Error("another network may not begin")
-	}
-	for i := range maxAddresses + 10 {
-		l.allow(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
-	}
-	if len(l.known) > maxAddresses {
-		t.Errorf("%d addresses are kept", len(l.known))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(requestRate, requestBurst)
+		ask := func(address string) bool { return l.allow(network(address)) }
+		for i := range 10 * requestBurst {
+			ask(fmt.Sprintf("2001:db8:1:2::%x", i))
+		}
+		if ask("2001:db8:1:2:ffff::1") {
+			t.Error("another address of the same network may go on")
+		}
+		if !ask("2001:db8:1:3::1") {
+			t.Error("another network may not begin")
+		}
+		some := func(from, n int) {
+			for i := range n {
+				ask(fmt.Sprintf("10.%d.%d.%d", (from+i)>>16, (from+i)>>8&255, (from+i)&255))
+			}
+		}
+		some(0, maxLimited-len(l.known))
+		for range 2 * requestBurst {
+			ask("192.0.2.9")
+		}
+		if len(l.known) > maxLimited || ask("192.0.2.9") {
+			t.Errorf("%d addresses are kept, and who asked too much may go on", len(l.known))
+		}
+		time.Sleep(time.Minute) // those who asked once are forgotten, not those who go on
+		for range 2 * requestBurst {
+			ask("192.0.2.9")
+		}
+		some(maxLimited, maxLimited/2)
+		if len(l.known) > maxLimited || ask("192.0.2.9") {
+			t.Errorf("%d addresses are kept, and who asks too much begins anew", len(l.known))
+		}
+	})
 }
 
 func TestOpenAPI(t *testing.T) {
@@ -253,6 +270,10 @@ func TestShownSetting(t *testing.T) {
 	for _, c := range []struct{ name, value, hidden, shown string }{
 		{"webhook.github.secret", "hunter2", "hunter2", object.Mask},
 		{"webhook.github.secret", "$story:key", "", "$story:key"},
+		{"webhook.github.secret", "4711", "4711", object.Mask},
+		{"door.password", "12345678", "12345678", object.Mask},
+		{"token.expiration", "24h", "", "24h"},
+		{"oidc.config", "name: Corp\npassword: 4711\n", "4711", "Corp"},
 		{"oidc.config", "name: Corp\nclientSecret: hunter2\n", "hunter2", "Corp"},
 		{"oidc.config", `{name: Corp, clientSecret: hunter2}`, "hunter2", "Corp"},
 		{"oidc.config", `{"name":"Corp","clientSecret":"hunter2"}`, "hunter2", "Corp"},

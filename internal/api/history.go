@@ -38,8 +38,14 @@ func (s deliveryService) GetHistory(ctx context.Context, m *plumbv1.GetHistoryRe
 	declared, _ := w.Declared.Declared(id)
 	syncs := syncsOf(declared)
 	may := callerOf(ctx).May(ctx, policy.Rollback, s.target(m.GetRef()))
+	row, _ := s.deliveries.Get(id)
+	url := row.GetSource().GetUrl()
+	commits := map[string]*plumbv1.Commit{} // by revision, of all that the journal tells
 	for i := range entries {
-		entry := historyEntry(&entries[i])
+		entry := historyEntry(&entries[i], url)
+		if entry.GetCommit() != nil {
+			commits[entry.GetRevision()] = entry.GetCommit()
+		}
 		entry.CanRollback = &plumbv1.Permission{Reason: "only a sync of an Application that it keeps in its history can be gone back to"}
 		if sync := syncs.of(&entries[i]); sync != nil {
 			entry.Id = strconv.FormatInt(sync.id, 10)
@@ -51,15 +57,25 @@ func (s deliveryService) GetHistory(ctx context.Context, m *plumbv1.GetHistoryRe
 		}
 		out.Entries = append(out.Entries, entry)
 	}
-	out.Entries = append(out.Entries, syncs.untold(&plumbv1.Permission{Allowed: may.Allowed, Reason: may.Reason})...)
+	out.Entries = append(out.Entries, syncs.untold(&plumbv1.Permission{Allowed: may.Allowed, Reason: may.Reason}, url)...)
+	if row.GetCommit() != nil {
+		commits[row.GetRevision()] = row.GetCommit()
+	}
+	for _, entry := range out.Entries {
+		if entry.GetCommit() == nil { // another entry of the same revision may know
+			entry.Commit = commits[entry.GetRevision()]
+		}
+	}
 	return out, nil
 }
 
-// historyEntry is an entry of the journal as people see it.
-func historyEntry(h *journal.History) *plumbv1.HistoryEntry {
+// historyEntry is an entry of the journal as people see it. url is where the
+// delivery's source is now.
+func historyEntry(h *journal.History, url string) *plumbv1.HistoryEntry {
 	out := &plumbv1.HistoryEntry{
 		Time: rows.At(h.At), Revision: h.Revision, Result: h.Result, Message: h.Message, Actor: h.Actor, Omitted: int32(h.Omitted),
-		Failed: failed(h.Result),
+		Failed: failed(h.Result), Commit: rows.Commit(h.Commit), Chart: h.Chart, ChartVersion: h.ChartVersion, AppVersion: h.AppVersion,
+		ShortRevision: rows.ShortRevision(h.Revision), RevisionUrl: rows.CommitURL(url, h.Revision),
 	}
 	for _, c := range h.Changes {
 		out.Changes = append(out.Changes, &plumbv1.Change{Object: rows.Ref(c.Object, ""), Verb: string(c.Verb), Why: c.Why})
@@ -129,7 +145,7 @@ func (h syncHistory) of(entry *journal.History) *syncEntry {
 }
 
 // untold are the syncs of which the journal has no entry any more.
-func (h syncHistory) untold(may *plumbv1.Permission) []*plumbv1.HistoryEntry {
+func (h syncHistory) untold(may *plumbv1.Permission, url string) []*plumbv1.HistoryEntry {
 	var out []*plumbv1.HistoryEntry
 	for i := len(h) - 1; i >= 0; i-- {
 		e := h[i]
@@ -137,6 +153,7 @@ func (h syncHistory) untold(may *plumbv1.Permission) []*plumbv1.HistoryEntry {
 			continue
 		}
 		entry := &plumbv1.HistoryEntry{Id: strconv.FormatInt(e.id, 10), Time: rows.At(e.at), Revision: e.revision, Result: "Succeeded", Actor: e.by, CanRollback: may}
+		entry.ShortRevision, entry.RevisionUrl = rows.ShortRevision(e.revision), rows.CommitURL(url, e.revision)
 		if e.last {
 			entry.CanRollback = &plumbv1.Permission{Reason: "it is what is delivered now"}
 		}

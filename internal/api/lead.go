@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
 
@@ -53,6 +54,7 @@ func (s *Server) keepRows(ctx context.Context, w *World) {
 		s.mu.Unlock()
 		for id := range dirty {
 			s.keepRow(w, id)
+			s.onlookers.wake(id)
 		}
 		select {
 		case <-ctx.Done():
@@ -78,8 +80,16 @@ func (s *Server) keepRow(w *World, id object.ID) {
 	declared.MadeBy, _ = w.Declared.MadeBy(id)
 	if !kind.delivery {
 		k, ok := w.Engine.KnownSource(id)
-		if row := rows.Source(declared, &k, ok); differs(s.sources.Get, id, row) {
-			s.sources.Put(id, row)
+		row := rows.Source(declared, &k, ok)
+		was, _ := s.sources.Get(id)
+		if !differs(s.sources.Get, id, row) {
+			return
+		}
+		s.sources.Put(id, row)
+		if was.GetUrl() != row.GetUrl() || was.GetTargetRevision() != row.GetTargetRevision() {
+			for _, reader := range k.Readers { // their rows tell of it
+				s.Noticed(reader)
+			}
 		}
 		return
 	}
@@ -87,9 +97,23 @@ func (s *Server) keepRow(w *World, id object.ID) {
 		declared.MadeBy, _ = w.Engine.OwnerOf(id)
 	}
 	k, ok := w.Engine.Known(id)
+	if ok && len(k.Delivery.Inputs) > 0 {
+		declared.Source, declared.From = specOf(w, k.Delivery.Inputs[0].Source), nil
+		if chart := declared.Source; chart != nil && chart.Chart != nil {
+			declared.From = specOf(w, chart.Chart.From)
+		}
+	}
 	if row := rows.Delivery(declared, &k, ok); differs(s.deliveries.Get, id, row) {
 		s.deliveries.Put(id, row)
 	}
+}
+
+// specOf is what a source reads; nil where there is none of that name.
+func specOf(w *World, id object.ID) *model.Source {
+	if spec, ok := w.Engine.SourceSpec(id); ok {
+		return &spec
+	}
+	return nil
 }
 
 func differs[T proto.Message](get func(object.ID) (T, bool), id object.ID, row T) bool {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/pods"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
@@ -109,12 +110,35 @@ func (s deliveryService) GetObject(ctx context.Context, m *plumbv1.GetObjectRequ
 		out.Resource = resourceOf(f.known)
 	}
 	if f.live != nil {
-		out.Containers = containersOf(f.live)
+		if err := s.logsOf(ctx, w, delivery, f.live, out); err != nil {
+			return nil, err
+		}
 		if out.Events, err = eventsOf(ctx, w, delivery, f.live); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// logsOf tells which logs there are of an object: those of its containers, in the
+// Pods that it is or has.
+func (s *Server) logsOf(ctx context.Context, w *World, delivery object.ID, live *unstructured.Unstructured, out *plumbv1.GetObjectResponse) error {
+	if !pods.Has(live.GroupVersionKind().GroupKind()) {
+		return nil
+	}
+	for _, c := range pods.ContainersOf(live) {
+		out.Containers = append(out.Containers, c.Name)
+	}
+	session, err := w.Engine.Session(delivery)
+	if err != nil {
+		return engineError(err)
+	}
+	list, err := podsOf(ctx, session, live)
+	if connect.CodeOf(err) == connect.CodePermissionDenied {
+		return nil // the logs themselves say so
+	}
+	out.Pods = shownPods(list)
+	return err
 }
 
 // restart is the action of workloads whose Pods can be replaced.
@@ -130,38 +154,6 @@ func actionsOf(o *unstructured.Unstructured) []string {
 		return []string{restart}
 	}
 	return nil
-}
-
-// podTemplates says where workloads keep the specification of their Pods.
-var podTemplates = map[schema.GroupKind][]string{
-	{Kind: "Pod"}:                           {"spec"},
-	{Group: "apps", Kind: "Deployment"}:     {"spec", "template", "spec"},
-	{Group: "apps", Kind: "ReplicaSet"}:     {"spec", "template", "spec"},
-	{Group: "apps", Kind: "StatefulSet"}:    {"spec", "template", "spec"},
-	{Group: "apps", Kind: "DaemonSet"}:      {"spec", "template", "spec"},
-	{Group: "batch", Kind: "Job"}:           {"spec", "template", "spec"},
-	{Group: "argoproj.io", Kind: "Rollout"}: {"spec", "template", "spec"},
-}
-
-// containersOf are the containers of a workload or a Pod.
-func containersOf(o *unstructured.Unstructured) []string {
-	at, ok := podTemplates[o.GroupVersionKind().GroupKind()]
-	if !ok {
-		return nil
-	}
-	spec, _, _ := unstructured.NestedMap(o.Object, at...)
-	var names []string
-	for _, list := range []string{"containers", "initContainers"} {
-		items, _, _ := unstructured.NestedSlice(spec, list)
-		for _, item := range items {
-			if c, ok := item.(map[string]any); ok {
-				if name, _ := c["name"].(string); name != "" {
-					names = append(names, name)
-				}
-			}
-		}
-	}
-	return names
 }
 
 // maxEvents bounds the events of one object that are shown.

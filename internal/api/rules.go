@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -43,15 +45,23 @@ var rules = map[string]rule{
 	plumbv1connect.DeliveryServiceStreamLogsProcedure:      onRef(policy.ReadLogs),
 	plumbv1connect.DeliveryServiceActProcedure:             actRule,
 
-	plumbv1connect.FleetServiceGetOverviewProcedure:  signedIn,
-	plumbv1connect.FleetServiceListSourcesProcedure:  signedIn,
-	plumbv1connect.FleetServiceGetSourceProcedure:    onRef(policy.Get),
-	plumbv1connect.FleetServiceActOnSourceProcedure:  actOnSourceRule,
-	plumbv1connect.FleetServiceListClustersProcedure: signedIn,
-	plumbv1connect.FleetServiceListProjectsProcedure: signedIn,
-	plumbv1connect.FleetServiceListActivityProcedure: signedIn,
-	plumbv1connect.FleetServiceSearchProcedure:       signedIn,
-	plumbv1connect.FleetServiceGetSettingsProcedure:  onPage(policy.Settings),
+	plumbv1connect.DeclarationServiceListDeclarationsProcedure: declarationsRule,
+
+	plumbv1connect.FleetServiceGetOverviewProcedure:   signedIn,
+	plumbv1connect.FleetServiceListSourcesProcedure:   signedIn,
+	plumbv1connect.FleetServiceWatchSourcesProcedure:  signedIn,
+	plumbv1connect.FleetServiceGetSourceProcedure:     onRef(policy.Get),
+	plumbv1connect.FleetServiceWatchSourceProcedure:   onRef(policy.Get),
+	plumbv1connect.FleetServiceActOnSourceProcedure:   actOnSourceRule,
+	plumbv1connect.FleetServiceListClustersProcedure:  signedIn,
+	plumbv1connect.FleetServiceGetClusterProcedure:    clusterRule,
+	plumbv1connect.FleetServiceWatchClustersProcedure: signedIn,
+	plumbv1connect.FleetServiceListProjectsProcedure:  signedIn,
+	plumbv1connect.FleetServiceWatchProjectsProcedure: signedIn,
+	plumbv1connect.FleetServiceListActivityProcedure:  signedIn,
+	plumbv1connect.FleetServiceWatchActivityProcedure: signedIn,
+	plumbv1connect.FleetServiceSearchProcedure:        signedIn,
+	plumbv1connect.FleetServiceGetSettingsProcedure:   onPage(policy.Settings),
 }
 
 func signedIn(context.Context, *Server, *access.Caller, any) error { return nil }
@@ -139,24 +149,66 @@ func actOnSourceRule(ctx context.Context, s *Server, caller *access.Caller, mess
 	if !ok || action == "" {
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("action %q is none of refresh, suspend and resume", m.GetAction()))
 	}
+	if kind := s.kinds[rows.ID(m.GetRef()).GroupKind()]; kind.delivery || notDeliveries[m.GetRef().GetKind()] {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s is no source", m.GetRef().GetKind()))
+	}
 	return onRef(action)(ctx, s, caller, message)
 }
 
 // may asks the guard about a declared object. Whether it exists is told only to
-// those who may see it.
+// those who may see it: to everybody else it is the same.
 func (s *Server) may(ctx context.Context, caller *access.Caller, action string, ref *plumbv1.ObjectRef) error {
 	id := rows.ID(ref)
-	if _, known := s.kinds[id.GroupKind()]; !known {
+	kind, known := s.kinds[id.GroupKind()]
+	if !known {
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%s is not a kind that is declared to Plumb", id.GroupKind()))
 	}
-	if err := refusal(caller.May(ctx, action, s.target(ref))); err != nil {
-		return err
-	}
-	if s.kinds[id.GroupKind()].delivery && !s.declared(id) {
-		// Its project is not known, and a policy may deny that.
+	if kind.delivery && !s.declared(id) {
+		// Its project is not known, and a policy may go by that.
+		for _, project := range s.projectsOf(id) {
+			if p := caller.May(ctx, action, access.Target{ID: id, Project: project}); !p.Allowed {
+				return unseen(id, p)
+			}
+		}
 		return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not declared", id))
 	}
-	return nil
+	target := s.target(ref)
+	p := caller.May(ctx, action, target)
+	switch {
+	case p.Allowed:
+		return nil
+	case action != policy.Get && caller.May(ctx, policy.Get, target).Allowed:
+		return refusal(p)
+	}
+	return unseen(id, p)
+}
+
+// inProject are the kinds that belong to a project, which only they themselves
+// tell.
+var inProject = map[string]bool{"Application": true, "ApplicationSet": true}
+
+// unseen refuses what the caller may not even see. The reason would tell the
+// project of what is in one, and so that it exists.
+func unseen(id object.ID, p access.Permission) error {
+	if !inProject[id.Kind] {
+		return refusal(p)
+	}
+	return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("permission denied: no rule lets you do this with %s, if there is such a one", id))
+}
+
+// projectsOf are the projects that an object may be in which is not there.
+func (s *Server) projectsOf(id object.ID) []string {
+	if !inProject[id.Kind] {
+		return []string{""}
+	}
+	projects := map[string]bool{"": true}
+	s.mu.Lock()
+	for at := range s.settings.projects {
+		projects[at.Name] = true
+	}
+	s.mu.Unlock()
+	s.deliveries.Each(func(d *plumbv1.Delivery) { projects[d.GetProject()] = true })
+	return slices.Sorted(maps.Keys(projects))
 }
 
 // declared reports whether there is an object of a name.
@@ -242,11 +294,11 @@ func (g gatekeeper) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 		defer cancel()
 		who := ""
 		if caller := callerOf(ctx); caller != nil {
-			who = string(caller.Principal.Kind) + " " + caller.Principal.Issuer + " " + caller.Principal.Subject
+			who = streamer(caller.Principal)
 		}
 		end, ok := g.s.streams.begin(who)
 		if !ok {
-			return connect.NewError(connect.CodeResourceExhausted, errors.New("too many streams go on: close some pages"))
+			return exhausted("too many streams go on: close some pages")
 		}
 		defer end()
 		if caller := callerOf(ctx); caller != nil && !caller.Principal.Expires.IsZero() {
@@ -308,10 +360,14 @@ func (c *checkedStream) still() error {
 	if !ok || callerOf(c.ctx) == nil {
 		return nil
 	}
-	if _, err := c.server.door.Authenticate(c.ctx, x.r); err != nil {
+	switch err := c.server.door.Holds(c.ctx, x.r); {
+	case err == nil:
+		return nil
+	case errors.Is(err, signin.ErrExpired): // which a stream cannot renew, and the next request may
+		return connect.NewError(connect.CodeUnavailable, err)
+	default:
 		return connect.NewError(codeOf(err), err)
 	}
-	return nil
 }
 
 // enter finds the rule of a call and who makes it.
@@ -330,7 +386,11 @@ func (g gatekeeper) enter(ctx context.Context, procedure string) (context.Contex
 	caller := g.s.guard.Caller(principal)
 	ctx = context.WithValue(ctx, callerKey{}, caller)
 	return ctx, func(ctx context.Context, message any) error {
-		return r(ctx, g.s, g.s.guard.Caller(principal), message)
+		err := r(ctx, g.s, g.s.guard.Caller(principal), message)
+		if connect.CodeOf(err) == connect.CodePermissionDenied {
+			g.s.refusedCall(ctx, principal, procedure, message, err)
+		}
+		return err
 	}, nil
 }
 

@@ -9,15 +9,19 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/api/access"
 	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/plumbv1/plumbv1connect"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -27,7 +31,7 @@ var update = flag.Bool("update", false, "write goldens anew")
 // procedures are those of every service in the .proto files.
 func procedures() []string {
 	var all []string
-	for _, file := range []protoreflect.FileDescriptor{plumbv1.File_plumb_v1_deliveries_proto, plumbv1.File_plumb_v1_fleet_proto, plumbv1.File_plumb_v1_session_proto} {
+	for _, file := range []protoreflect.FileDescriptor{plumbv1.File_plumb_v1_deliveries_proto, plumbv1.File_plumb_v1_declarations_proto, plumbv1.File_plumb_v1_fleet_proto, plumbv1.File_plumb_v1_session_proto} {
 		for i := range file.Services().Len() {
 			s := file.Services().Get(i)
 			for j := range s.Methods().Len() {
@@ -99,7 +103,7 @@ func matrixServer(t testing.TB) *Server {
 		Name: "ci", Policies: []string{"p, proj:shop:ci, applications, sync, shop/web, allow", "p, proj:shop:ci, applications, get, shop/*, allow"},
 	}}}}))
 	for _, row := range []*plumbv1.Delivery{
-		{Ref: ref("Application", "argocd", "web"), Project: "shop"}, {Ref: ref("Application", "argocd", "db"), Project: "core"},
+		{Ref: ref("Application", "argocd", "web"), Project: "shop", Cluster: "shop-cluster"}, {Ref: ref("Application", "argocd", "db"), Project: "core"},
 		{Ref: ref("Kustomization", "team", "apps")}, {Ref: ref("Kustomization", "flux-system", "root")},
 	} {
 		s.deliveries.Put(rows.ID(row.Ref), row)
@@ -171,6 +175,19 @@ func questions() []struct {
 			}
 		case name == "GetSource":
 			all = append(all, question{procedure, "GitRepository/team/apps", &plumbv1.GetSourceRequest{Ref: ref("GitRepository", "team", "apps")}})
+		case name == "WatchSource":
+			all = append(all, question{procedure, "GitRepository/team/apps", &plumbv1.WatchSourceRequest{Ref: ref("GitRepository", "team", "apps")}})
+		case name == "GetCluster":
+			for _, cluster := range []string{"in-cluster", "shop-cluster", "nowhere"} {
+				all = append(all, question{procedure, cluster, &plumbv1.GetClusterRequest{Name: cluster}})
+			}
+		case name == "ListDeclarations":
+			for _, m := range []*plumbv1.ListDeclarationsRequest{
+				{Group: "argoproj.io", Kind: "Application"}, {Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "web"},
+				{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "team", Name: "apps"}, {Kind: "Secret"},
+			} {
+				all = append(all, question{procedure, strings.TrimRight(m.GetKind()+"/"+m.GetNamespace()+"/"+m.GetName(), "/"), m})
+			}
 		case name == "ActOnSource":
 			for _, action := range []string{"refresh", "suspend", "explode"} {
 				all = append(all, question{procedure, action + " GitRepository/team/apps", &plumbv1.ActOnSourceRequest{Ref: ref("GitRepository", "team", "apps"), Action: action}})
@@ -217,5 +234,65 @@ func TestMatrix(t *testing.T) {
 	}
 	if got := b.String(); got != string(want) {
 		t.Errorf("the matrix is another one (go test ./internal/api -update writes it):\n%s", got)
+	}
+}
+
+// TestWhatMayNotBeSeenIsAsIfItWereNot: whether an object exists, and in which
+// project, is told to nobody who could not see it there.
+func TestWhatMayNotBeSeenIsAsIfItWereNot(t *testing.T) {
+	s := matrixServer(t)
+	s.settings.projects = map[object.ID]*unstructured.Unstructured{rowsID("AppProject", "argocd", "core"): {}, rowsID("AppProject", "argocd", "shop"): {}}
+	answer := func(procedure string, who signin.Principal, m any) (connect.Code, string) {
+		err := rules[procedure](t.Context(), s, s.guard.Caller(who), m)
+		if err == nil {
+			return 0, ""
+		}
+		return connect.CodeOf(err), err.Error()
+	}
+	calls := map[string]func(*plumbv1.ObjectRef) any{
+		plumbv1connect.DeliveryServiceGetDeliveryProcedure: func(r *plumbv1.ObjectRef) any { return &plumbv1.GetDeliveryRequest{Ref: r} },
+		plumbv1connect.DeliveryServiceStreamLogsProcedure:  func(r *plumbv1.ObjectRef) any { return &plumbv1.StreamLogsRequest{Ref: r} },
+		plumbv1connect.DeliveryServiceGetDiffProcedure:     func(r *plumbv1.ObjectRef) any { return &plumbv1.GetDiffRequest{Ref: r} },
+		plumbv1connect.DeliveryServiceActProcedure: func(r *plumbv1.ObjectRef) any {
+			return &plumbv1.ActRequest{Ref: r, Action: &plumbv1.ActRequest_Delete{}}
+		},
+		plumbv1connect.DeclarationServiceListDeclarationsProcedure: func(r *plumbv1.ObjectRef) any {
+			return &plumbv1.ListDeclarationsRequest{Group: r.Group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
+		},
+	}
+	for procedure, message := range calls {
+		for _, c := range callers {
+			there, thereText := answer(procedure, c.who, message(ref("Application", "argocd", "db")))
+			none, noneText := answer(procedure, c.who, message(ref("Application", "argocd", "no")))
+			if seen, _ := answer(plumbv1connect.DeliveryServiceGetDeliveryProcedure, c.who, calls[plumbv1connect.DeliveryServiceGetDeliveryProcedure](ref("Application", "argocd", "db"))); seen == 0 {
+				if there == 0 && none != connect.CodeNotFound {
+					t.Errorf("%s: %s may do it, and is not told that there is none: %v", procedure, c.name, none)
+				}
+				continue
+			}
+			if there != none || strings.ReplaceAll(thereText, "/db", "/no") != noneText || strings.Contains(thereText, "core") {
+				t.Errorf("%s: %s learns from %v %q and %v %q", procedure, c.name, there, thereText, none, noneText)
+			}
+		}
+	}
+	// A deny for one project must not tell what is in it either.
+	config, _ := policy.FromConfigMap(map[string]string{"policy.csv": "p, role:most, applications, *, */*, allow\np, role:most, applications, *, core/*, deny\ng, dana, role:most\n"})
+	s.guard.SetPolicy(policy.Compile(config, nil))
+	get := calls[plumbv1connect.DeliveryServiceGetDeliveryProcedure]
+	there, _ := answer(plumbv1connect.DeliveryServiceGetDeliveryProcedure, callers[1].who, get(ref("Application", "argocd", "db")))
+	none, _ := answer(plumbv1connect.DeliveryServiceGetDeliveryProcedure, callers[1].who, get(ref("Application", "argocd", "no")))
+	if there != connect.CodePermissionDenied || none != there {
+		t.Errorf("who may not see one project learns what is in it: %v and %v", there, none)
+	}
+}
+
+// TestSourcesAreActedOnAsSources: a right to look is none to write on a project.
+func TestSourcesAreActedOnAsSources(t *testing.T) {
+	s := matrixServer(t)
+	for _, r := range []*plumbv1.ObjectRef{ref("Application", "argocd", "web"), {Group: "argoproj.io", Kind: "AppProject", Namespace: "argocd", Name: "shop"}, ref("Kustomization", "team", "apps")} {
+		err := rules[plumbv1connect.FleetServiceActOnSourceProcedure](t.Context(), s, s.guard.Caller(callers[0].who), &plumbv1.ActOnSourceRequest{Ref: r, Action: "refresh"})
+		if connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%s: %v", r.GetKind(), err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,9 @@ type Declarations interface {
 	// none.
 	Declared(object.ID) (o *unstructured.Unstructured, dialect string)
 	MadeBy(object.ID) (object.ID, bool)
+	// Of are those of a kind, in no order; false while not all of them have been
+	// seen.
+	Of(schema.GroupKind) ([]*unstructured.Unstructured, bool)
 	Unheard() string
 }
 
@@ -69,7 +73,12 @@ type Options struct {
 }
 
 // Flag is one choice of whoever runs the server.
-type Flag struct{ Name, Value, Help string }
+type Flag struct {
+	Name, Value, Help string
+	// Origin is FromFlag, the name of a variable of the environment, or "" where
+	// nobody chose and the value is the default.
+	Origin string
+}
 
 // Server answers people and their programs.
 type Server struct {
@@ -87,16 +96,25 @@ type Server struct {
 	mu       sync.Mutex
 	dirty    map[object.ID]bool
 	woken    chan struct{}
-	settings settings // what is read of the cluster besides
+	settings settings      // what is read of the cluster besides
+	fleet    chan struct{} // closed when a project or a registered cluster is another one
+
+	replica  string // this one, as its host calls it
+	versions versions
 
 	settling sync.Mutex    // held while settings are put in force, so that older ones never come last
 	open     sync.Once     // closes known
 	known    chan struct{} // closed once settings are known
 	started  chan struct{} // closed once people can sign in
 
-	limits    limiter
+	addresses limiter // of all requests
+	callers   limiter // of those who are signed in, and of addresses of those who are not
 	streams   streams
-	comparing chan struct{} // has room for as many comparisons as go on at a time
+	comparing *turns
+	reading   *turns
+	signing   *turns
+	refusals  *refusals
+	onlookers onlookers
 	handler   http.Handler
 }
 
@@ -119,15 +137,22 @@ func New(opts Options) *Server {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		opts: opts, log: opts.Log, kinds: map[schema.GroupKind]kindOf{}, dirty: map[object.ID]bool{}, woken: make(chan struct{}, 1),
-		feed: signin.NewFeed(), limits: newLimiter(), comparing: make(chan struct{}, comparisons), known: make(chan struct{}), started: make(chan struct{}),
+		opts: opts, log: opts.Log, kinds: map[schema.GroupKind]kindOf{}, dirty: map[object.ID]bool{}, woken: make(chan struct{}, 1), fleet: make(chan struct{}),
+		feed: signin.NewFeed(), known: make(chan struct{}), started: make(chan struct{}),
+		addresses: newLimiter(addressRate, addressBurst), callers: newLimiter(requestRate, requestBurst),
+		comparing: newTurns(comparisons, callerComparisons, waitingComparisons), reading: newTurns(readings, callerReadings, waitingReadings),
+		signing: newTurns(signIns, addressSignIns, waitingSignIns),
 	}
+	s.refusals = newRefusals(s.keepRefusal)
 	for _, d := range opts.Dialects {
 		for _, k := range d.Kinds() {
 			if k.Handled {
 				s.kinds[k.GroupKind] = kindOf{Kind: k, dialect: d.Name(), delivery: deliveryKinds[k.GroupKind.Kind]}
 			}
 		}
+	}
+	if name, err := os.Hostname(); err == nil {
+		s.replica = name
 	}
 	epoch := newEpoch()
 	s.deliveries, s.sources = board.New(epoch, rows.Deliveries), board.New(epoch, rows.Sources)
@@ -138,6 +163,7 @@ func New(opts Options) *Server {
 	s.door = signin.New(signin.Options{
 		Settings: promptly{s.feed}, Writer: secretWriter{s}, Projects: projectTokens{s}, Reviewer: reviewer{s},
 		Namespace: s.control(), URL: opts.URL, Limits: opts.Limits, Log: s.log,
+		SignedIn: s.signedInThere,
 	})
 	s.handler = s.handlers()
 	return s
@@ -186,6 +212,7 @@ func (s *Server) handlers() http.Handler {
 	mux.Handle(plumbv1connect.NewDeliveryServiceHandler(deliveryService{s}, options...))
 	mux.Handle(plumbv1connect.NewFleetServiceHandler(fleetService{s}, options...))
 	mux.Handle(plumbv1connect.NewSessionServiceHandler(sessionService{s}, options...))
+	mux.Handle(plumbv1connect.NewDeclarationServiceHandler(declarationService{s}, options...))
 	mux.HandleFunc("GET /openapi.json", serveOpenAPI)
 	if s.opts.Extend != nil {
 		s.opts.Extend(mux, s)
@@ -194,8 +221,8 @@ func (s *Server) handlers() http.Handler {
 		mux.Handle("/", s.opts.Console)
 	}
 	front := http.NewServeMux()
-	front.Handle("/auth/", s.door.Handler()) // which guards itself: command lines sign out with the cookie alone
-	front.Handle("/", s.door.RefuseForgery(s.door.Identify(exchanged(mux))))
+	front.Handle("/auth/", s.forStrangers(s.door.Handler())) // which guards itself: command lines sign out with the cookie alone
+	front.Handle("/", s.door.RefuseForgery(typed(s.door.Identify(exchanged(s.metered(mux))))))
 	return s.bounded(hardened(front))
 }
 

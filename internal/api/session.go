@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -10,7 +12,6 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/model"
-	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -42,6 +43,7 @@ func (s sessionService) GetSignIn(ctx context.Context, _ *plumbv1.GetSignInReque
 	out := &plumbv1.GetSignInResponse{Local: ways.Passwords, Anonymous: ways.Anonymous, Version: s.opts.Version}
 	if ways.Provider != nil {
 		out.OidcName, out.OidcUrl = ways.Provider.Name, "/auth/login"
+		out.Provider = providerOf(ways.Provider)
 	}
 	s.mu.Lock()
 	home, initial := s.settings.home, s.settings.initial
@@ -52,19 +54,25 @@ func (s sessionService) GetSignIn(ctx context.Context, _ *plumbv1.GetSignInReque
 	return out, nil
 }
 
-// refusedSignIns is what the journal keeps attempts under that come to nothing.
-// Anybody can make them, under any name: together they have the room of one
-// account, and push out nothing of what others did.
-var refusedSignIns = object.ID{Kind: "Account", Name: "refused"}
+// providerOf is the identity provider for command lines.
+func providerOf(way *signin.ProviderWay) *plumbv1.Provider {
+	out := &plumbv1.Provider{Issuer: way.Issuer, ClientId: cmp.Or(way.CLIClientID, way.ClientID), Scopes: way.Scopes}
+	if len(way.IDTokenClaims) > 0 {
+		if claims, err := json.Marshal(map[string]any{"id_token": way.IDTokenClaims}); err == nil {
+			out.Claims = string(claims)
+		}
+	}
+	return out
+}
 
 // SignIn checks a name and a password.
 func (s sessionService) SignIn(ctx context.Context, m *plumbv1.SignInRequest) (*plumbv1.SignInResponse, error) {
 	token, err := s.door.Login(ctx, m.GetUsername(), m.GetPassword())
 	if err != nil {
-		s.audit(ctx, entry{Actor: m.GetUsername(), Action: "login", Failed: true, Object: refusedSignIns})
+		s.refusedSignIn(ctx, m.GetUsername(), err.Error())
 		return nil, connect.NewError(codeOf(err), err)
 	}
-	s.audit(ctx, entry{Actor: m.GetUsername(), Action: "login"})
+	s.audit(ctx, entry{Actor: m.GetUsername(), Action: signInCall})
 	principal, err := s.door.AuthenticateToken(ctx, token)
 	if err != nil {
 		return nil, connect.NewError(codeOf(err), err)

@@ -32,6 +32,9 @@ var (
 	secretGVK = schema.GroupVersionKind{Version: "v1", Kind: "Secret"}
 )
 
+// projectKind is that of Argo CD's projects.
+var projectKind = schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}
+
 // settings is what is read of the cluster besides declared objects.
 type settings struct {
 	home     string // namespace of the ConfigMaps and Secrets below
@@ -40,8 +43,10 @@ type settings struct {
 	labelled map[string]bool // Secrets that settings may refer to
 	initial  bool            // admin's first password lies in its Secret
 	projects map[object.ID]*unstructured.Unstructured
-	unread   map[string]bool // watches that have not told everything yet
-	findings []model.Finding // of the policy
+	clusters map[object.ID]registeredCluster
+	unread   map[string]bool            // watches that have not told everything yet
+	again    map[string]map[string]bool // of watches that tell everything anew: what they have told, by name
+	findings []model.Finding            // of the policy
 }
 
 // followSettings keeps sign-in and policy as the cluster has them, until ctx
@@ -54,11 +59,11 @@ func (s *Server) followSettings(ctx context.Context, w *World) {
 	}) {
 		return
 	}
-	projects := schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}
+	projects := projectKind
 	s.mu.Lock()
 	s.settings = settings{
 		home: home, configs: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, labelled: map[string]bool{},
-		projects: map[object.ID]*unstructured.Unstructured{}, unread: map[string]bool{"configs": true, "secret": true, "labelled": true, "signedOut": true},
+		projects: map[object.ID]*unstructured.Unstructured{}, clusters: map[object.ID]registeredCluster{}, unread: map[string]bool{"configs": true, "secret": true, "labelled": true, "signedOut": true},
 	}
 	if s.kinds[projects].Versions != nil {
 		s.settings.unread["projects"] = true // what they deny is in force from the beginning
@@ -79,6 +84,7 @@ func (s *Server) followSettings(ctx context.Context, w *World) {
 	}
 	if s.kinds[projects].Versions != nil {
 		w.Local.Watch(ctx, cluster.WatchSpec{GVK: projects.WithVersion(s.kinds[projects].Versions[0]), Namespace: s.control()}, settingsWatch{s, "projects"})
+		w.Local.Watch(ctx, cluster.WatchSpec{GVK: secretGVK, Namespace: s.control(), LabelSelector: secretType + "=cluster"}, settingsWatch{s, "clusters"})
 	}
 	select {
 	case <-ctx.Done():
@@ -142,11 +148,21 @@ func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) 
 	w.s.mu.Lock()
 	st := &w.s.settings
 	name := o.GetName()
+	if told := st.again[w.what]; told != nil && !gone {
+		told[name] = true
+	}
 	switch {
 	case w.what == "projects" && gone:
 		delete(st.projects, object.Of(o))
 	case w.what == "projects":
 		st.projects[object.Of(o)] = o
+	case w.what == "clusters":
+		if delete(st.clusters, object.Of(o)); !gone {
+			st.clusters[object.Of(o)] = readRegistered(o)
+		}
+		w.s.mu.Unlock()
+		w.s.fleetChanged()
+		return
 	case w.what == "initial":
 		st.initial = !gone
 	case w.what == "configs" && name != signin.ConfigMapName && name != policyMap:
@@ -157,6 +173,8 @@ func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) 
 	case w.what == "configs":
 		data, _, _ := unstructured.NestedStringMap(o.Object, "data")
 		st.configs[name] = data
+	case gone && w.what == "labelled" && (name == signin.SecretName || name == signin.SignedOutSecretName):
+		st.labelled[name] = false // it may have lost its label only; its own watch knows
 	case gone:
 		delete(st.secrets, name)
 		delete(st.labelled, name)
@@ -166,22 +184,75 @@ func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) 
 	}
 	w.s.mu.Unlock()
 	w.s.settle()
+	if w.what == "projects" {
+		w.s.fleetChanged()
+	}
 }
 
-// Synced tells that a part is known.
+// Synced tells that a part is known. What was there before the watch had to begin
+// anew, and is not any more, goes only now.
 func (w settingsWatch) Synced() {
 	w.s.mu.Lock()
-	delete(w.s.settings.unread, w.what)
+	st := &w.s.settings
+	delete(st.unread, w.what)
+	if told := st.again[w.what]; told != nil {
+		delete(st.again, w.what)
+		w.drop(st, func(name string) bool { return !told[name] })
+	}
 	w.s.mu.Unlock()
 	w.s.settle()
 }
 
-// Gone keeps what is known: who may do what does not get wider by it.
-func (w settingsWatch) Gone(err error) {
-	if w.what == "projects" {
-		w.Synced() // the kind is not served, or not ours to read: there are none
+// drop forgets what a watch has told of objects that are gone.
+func (w settingsWatch) drop(st *settings, gone func(name string) bool) {
+	switch w.what {
+	case "projects":
+		maps.DeleteFunc(st.projects, func(id object.ID, _ *unstructured.Unstructured) bool { return gone(id.Name) })
+	case "configs":
+		maps.DeleteFunc(st.configs, func(name string, _ map[string]string) bool { return gone(name) })
+	case "clusters":
+		maps.DeleteFunc(st.clusters, func(id object.ID, _ registeredCluster) bool { return gone(id.Name) })
+	case "initial":
+		st.initial = st.initial && !gone(signin.InitialSecretName)
+	case "secret", "signedOut":
+		name := map[string]string{"secret": signin.SecretName, "signedOut": signin.SignedOutSecretName}[w.what]
+		if gone(name) {
+			delete(st.secrets, name)
+			delete(st.labelled, name)
+		}
+	case "labelled":
+		for name, labelled := range st.labelled {
+			switch {
+			case !labelled || !gone(name):
+			case name == signin.SecretName || name == signin.SignedOutSecretName: // which have watches of their own
+				st.labelled[name] = false
+			default:
+				delete(st.secrets, name)
+				delete(st.labelled, name)
+			}
+		}
 	}
-	w.s.log.Warn("settings cannot be watched now", "what", w.what, "error", err)
+}
+
+// Gone keeps what is known, and what was never known stays so: nobody may do more
+// because something cannot be read. Only a kind that is not served has no objects.
+func (w settingsWatch) Gone(err error) {
+	var unknown *cluster.UnknownKindError
+	none := w.what == "projects" && errors.As(err, &unknown)
+	w.s.mu.Lock()
+	st := &w.s.settings
+	if st.again == nil {
+		st.again = map[string]map[string]bool{}
+	}
+	st.again[w.what] = map[string]bool{}
+	if none {
+		delete(st.unread, w.what)
+	}
+	w.s.mu.Unlock()
+	if none {
+		w.s.settle()
+	}
+	w.s.log.Warn("settings cannot be watched now; what is known of them stays in force", "what", w.what, "error", err)
 }
 
 // settle puts the settings in force, once all of them are known.

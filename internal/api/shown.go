@@ -1,6 +1,7 @@
 package api
 
 import (
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,13 +58,16 @@ func shownSetting(name, value string) string {
 func reference(value string) bool { return value == "" || strings.HasPrefix(value, "$") }
 
 // plain reports whether a value is a switch or a duration rather than a secret.
+// Bare digits may be a PIN.
 func plain(value string) bool {
 	switch value {
 	case "", "true", "false":
 		return true
 	}
-	return len(value) < 8 && strings.Trim(value, "0123456789hms") == ""
+	return duration.MatchString(value)
 }
+
+var duration = regexp.MustCompile(`^([0-9]{1,3}h)?([0-9]{1,3}m)?([0-9]{1,3}s)?$`)
 
 // shownTree masks the values of what may be secret.
 func shownTree(value any) any { return masked(value, false) }

@@ -59,13 +59,13 @@ policy automates is done. To sync by hand, use plumb sync.`,
 			Short:             "Reconcile " + article(kind.group.Kind) + " now",
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
-			RunE: a.onCluster(func(ctx context.Context, c *cluster, args []string) error {
+			RunE: a.atPlace(func(ctx context.Context, p place, args []string) error {
 				if withSource && kind.reads {
-					if err := a.reconcileSourceOf(ctx, c, kind, a.namespaceOf(kind), args[0]); err != nil {
+					if err := a.reconcileSourceOf(ctx, p, kind, a.namespaceOf(kind), args[0]); err != nil {
 						return err
 					}
 				}
-				return a.reconcile(ctx, c, kind, a.namespaceOf(kind), args[0], how)
+				return a.reconcile(ctx, p, kind, a.namespaceOf(kind), args[0], how)
 			}),
 		}
 		switch {
@@ -84,26 +84,25 @@ policy automates is done. To sync by hand, use plumb sync.`,
 	return reconcile
 }
 
-// onCluster is a command that works on the cluster that the flags name, within
-// --timeout.
-func (a *app) onCluster(work func(ctx context.Context, c *cluster, args []string) error) func(*cobra.Command, []string) error {
+// atPlace is a command that works at the place that is meant, within --timeout.
+func (a *app) atPlace(work func(ctx context.Context, p place, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := a.within(cmd.Context())
 		defer cancel()
-		c, err := a.connect()
+		p, err := a.place()
 		if err != nil {
 			return err
 		}
-		return work(ctx, c, args)
+		return work(ctx, p, args)
 	}
 }
 
-// documented makes a command work on the cluster, and lets the user have its
-// result as a document instead; output is then json or yaml.
-func (a *app) documented(command *cobra.Command, usage string, work func(ctx context.Context, c *cluster, args []string, output string) error) {
+// documented makes a command work at the place that is meant, and lets the user
+// have its result as a document instead; output is then json or yaml.
+func (a *app) documented(command *cobra.Command, usage string, work func(ctx context.Context, p place, args []string, output string) error) {
 	output := ""
 	command.Flags().StringVarP(&output, "output", "o", "", usage)
-	run := a.onCluster(func(ctx context.Context, c *cluster, args []string) error { return work(ctx, c, args, output) })
+	run := a.atPlace(func(ctx context.Context, p place, args []string) error { return work(ctx, p, args, output) })
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		if output != "" && output != "json" && output != "yaml" {
 			return fmt.Errorf("--output must be json or yaml, not %q", output)
@@ -114,8 +113,8 @@ func (a *app) documented(command *cobra.Command, usage string, work func(ctx con
 
 // reconcileSourceOf fetches the source that an object is made of, and what that
 // is made of in turn.
-func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string) error {
-	reader, err := c.get(ctx, kind, namespace, name)
+func (a *app) reconcileSourceOf(ctx context.Context, p place, kind *declaredKind, namespace, name string) error {
+	reader, err := p.get(ctx, kind, namespace, name)
 	if err != nil {
 		return err
 	}
@@ -128,11 +127,11 @@ func (a *app) reconcileSourceOf(ctx context.Context, c *cluster, kind *declaredK
 		return advise(fmt.Errorf("cannot reconcile a source of kind %q", ref.kind), "reconcile without --with-source")
 	}
 	if source.reads {
-		if err := a.reconcileSourceOf(ctx, c, source, ref.namespace, ref.name); err != nil {
+		if err := a.reconcileSourceOf(ctx, p, source, ref.namespace, ref.name); err != nil {
 			return err
 		}
 	}
-	return a.reconcile(ctx, c, source, ref.namespace, ref.name, request.Look{})
+	return a.reconcile(ctx, p, source, ref.namespace, ref.name, request.Look{})
 }
 
 func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
@@ -141,13 +140,8 @@ func suspendedError(kind *declaredKind, o *unstructured.Unstructured) error {
 }
 
 // reconcile asks for a run and waits until it has ended.
-func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, namespace, name string, how request.Look) error {
-	resource, _, err := c.resource(kind.group)
-	if err != nil {
-		return err
-	}
-	objects := resource.Namespace(namespace)
-	declared, err := objects.Get(ctx, name, metav1.GetOptions{})
+func (a *app) reconcile(ctx context.Context, p place, kind *declaredKind, namespace, name string, how request.Look) error {
+	declared, err := p.get(ctx, kind, namespace, name)
 	if err != nil {
 		return err
 	}
@@ -162,17 +156,13 @@ func (a *app) reconcile(ctx context.Context, c *cluster, kind *declaredKind, nam
 	}
 	a.say.action("annotating %s %s in %s namespace", kind.group.Kind, name, namespace)
 	how.Token = a.now().Format(time.RFC3339Nano)
-	patch, err := how.Patch(declared)
-	if err != nil {
-		return err
-	}
-	if err := mergePatch(ctx, objects, name, patch); err != nil {
+	if err := p.ask(ctx, kind, namespace, name, toLook{how}); err != nil {
 		return err
 	}
 	a.say.success("%s annotated", kind.group.Kind)
 	a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
-	done, err := await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
-		if !kind.idiom.woken(o, how.Token) {
+	done, err := awaitDeclared(ctx, p, kind, namespace, name, func(o *unstructured.Unstructured) (bool, error) {
+		if !kind.idiom.woken(o) {
 			return false, nil
 		}
 		return finished(kind, o)
@@ -311,13 +301,9 @@ func (a *app) suspendCommand() *cobra.Command {
 			RunE: func(cmd *cobra.Command, args []string) error {
 				ctx, cancel := a.within(cmd.Context())
 				defer cancel()
-				return a.eachNamed(ctx, kind, args, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+				return a.eachNamed(ctx, kind, args, func(p place, o *unstructured.Unstructured) error {
 					a.say.action("suspending %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-					patch, err := request.Suspend(o)
-					if err != nil {
-						return err
-					}
-					if err := mergePatch(ctx, objects, o.GetName(), patch); err != nil {
+					if err := p.ask(ctx, kind, o.GetNamespace(), o.GetName(), toSuspend{}); err != nil {
 						return err
 					}
 					a.say.success("%s suspended", kind.human)
@@ -363,41 +349,34 @@ several, only with --wait.`,
 // resume resumes all first and then waits for each, so that they run side by
 // side.
 func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wait bool) error {
-	type resumed struct {
-		objects dynamic.ResourceInterface
-		name    string
-	}
-	var pending []resumed
-	err := a.eachNamed(ctx, kind, names, func(objects dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+	var at place
+	var pending []string
+	err := a.eachNamed(ctx, kind, names, func(p place, o *unstructured.Unstructured) error {
 		a.say.action("resuming %s %s in %s namespace", kind.human, o.GetName(), o.GetNamespace())
-		patch, err := request.Resume(o)
-		if err != nil {
-			return err
-		}
-		if err := mergePatch(ctx, objects, o.GetName(), patch); err != nil {
+		if err := p.ask(ctx, kind, o.GetNamespace(), o.GetName(), toResume{}); err != nil {
 			return err
 		}
 		a.say.success("%s resumed", kind.human)
-		pending = append(pending, resumed{objects, o.GetName()})
+		at, pending = p, append(pending, o.GetName())
 		return nil
 	})
 	if !wait {
 		return err
 	}
 	failures := []error{err}
-	for _, p := range pending {
+	for _, name := range pending {
 		a.say.waiting("waiting for %s reconciliation", kind.group.Kind)
-		done, err := await(ctx, p.objects, p.name, func(o *unstructured.Unstructured) (bool, error) {
+		done, err := awaitDeclared(ctx, at, kind, a.namespaceOf(kind), name, func(o *unstructured.Unstructured) (bool, error) {
 			if !kind.idiom.resumed(o) {
 				return false, nil
 			}
 			return finished(kind, o)
 		})
 		if err != nil {
-			failures = append(failures, a.waitedInVain(kind, a.namespaceOf(kind), p.name, err))
+			failures = append(failures, a.waitedInVain(kind, a.namespaceOf(kind), name, err))
 			continue
 		}
-		a.say.success("%s %s reconciliation completed", kind.group.Kind, p.name)
+		a.say.success("%s %s reconciliation completed", kind.group.Kind, name)
 		a.sayDone(kind, done)
 	}
 	return errors.Join(failures...)
@@ -405,8 +384,8 @@ func (a *app) resume(ctx context.Context, kind *declaredKind, names []string, wa
 
 // eachNamed does something to the named objects, or to all of the namespace
 // when no name is given. It goes on after a failure and reports all of them.
-func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
-	c, objects, err := a.objectsHere(kind)
+func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string, do func(place, *unstructured.Unstructured) error) error {
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
@@ -414,7 +393,7 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 	var chosen []unstructured.Unstructured
 	var failures []error
 	if len(names) == 0 {
-		list, err := c.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
+		list, err := p.list(ctx, kind, namespace, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -429,7 +408,7 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 			continue
 		}
 		done[name] = true
-		o, err := objects.Get(ctx, name, metav1.GetOptions{})
+		o, err := p.get(ctx, kind, namespace, name)
 		switch {
 		case apierrors.IsNotFound(err):
 			failures = append(failures, fmt.Errorf("%s %q not found in namespace %q", kind.group.Kind, name, namespace))
@@ -440,7 +419,7 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 		}
 	}
 	for i := range chosen {
-		if err := do(objects, &chosen[i]); err != nil {
+		if err := do(p, &chosen[i]); err != nil {
 			failures = append(failures, fmt.Errorf("%s %s/%s: %w", kind.group.Kind, chosen[i].GetNamespace(), chosen[i].GetName(), err))
 		}
 	}
@@ -453,11 +432,11 @@ func (a *app) completeNames(kind *declaredKind) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 		defer cancel()
-		c, err := a.connect()
+		p, err := a.place()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		list, err := c.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
+		list, err := p.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

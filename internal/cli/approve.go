@@ -3,13 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"plumb.dev/plumb/internal/dialect/flux"
-	"plumb.dev/plumb/internal/request"
 )
 
 // watchLabel selects what Plumb watches; approveAnnotation says which held
@@ -54,21 +52,21 @@ Prune=confirm and Delete=confirm of Argo CD, are agreed to in the same way.`,
 }
 
 func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes bool) error {
-	c, objects, err := a.objectsHere(kind)
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	o, err := objects.Get(ctx, name, getOptions)
+	o, err := p.get(ctx, kind, a.namespaceOf(kind), name)
 	if err != nil {
 		return err
 	}
-	now := a.now().UTC().Format(time.RFC3339)
+	now := a.now()
 	held, ok := kind.idiom.held(o)
 	if !ok {
 		a.say.success("%s %s/%s holds nothing back: there is nothing to approve", kind.group.Kind, o.GetNamespace(), name)
 		return nil
 	}
-	if err := a.showHeld(ctx, c, o, held); err != nil {
+	if err := a.showHeld(ctx, p, o, held); err != nil {
 		return err
 	}
 	if !yes {
@@ -76,7 +74,7 @@ func (a *app) approve(ctx context.Context, kind *declaredKind, name string, yes 
 			return err
 		}
 	}
-	if err := mergePatch(ctx, objects, name, request.Approve(held.token, now)); err != nil {
+	if err := p.ask(ctx, kind, o.GetNamespace(), name, toApprove{held.token, now}); err != nil {
 		return err
 	}
 	a.say.success("approved; follow it with: plumb events --for %s/%s -n %s --watch", kind.group.Kind, name, o.GetNamespace())

@@ -305,10 +305,10 @@ func (i argoIdiom) status(o *unstructured.Unstructured, kind string) (string, bo
 	return c.status, found
 }
 
-func (i argoIdiom) resumed(o *unstructured.Unstructured) bool { return i.woken(o, "") }
+func (i argoIdiom) resumed(o *unstructured.Unstructured) bool { return i.woken(o) }
 
 // woken: the annotation goes when it has been acted on.
-func (argoIdiom) woken(o *unstructured.Unstructured, _ string) bool {
+func (argoIdiom) woken(o *unstructured.Unstructured) bool {
 	annotations := o.GetAnnotations()
 	_, refresh := annotations[status.AnnotationRefresh]
 	_, expand := annotations[appset.RefreshAnnotation]

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"net/http"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"plumb.dev/plumb/internal/api"
 	argoapi "plumb.dev/plumb/internal/api/argocd"
 	argoworld "plumb.dev/plumb/internal/api/argocd/world"
@@ -34,12 +37,13 @@ func argocdProtocol(settings dialect.Settings, log *slog.Logger) func(*http.Serv
 			return nil
 		}
 		handler, err := argoapi.New(argoapi.Options{
-			Door: s.Door(), Guard: argocdGuard{s}, Objects: argoapi.InCluster(local),
+			Door: s.Door(), Guard: argocdGuard{s}, Objects: argoapi.InCluster(local), Declared: argocdDeclarations{s},
 			Deliveries: argoworld.New(argoworld.Options{Engine: running, Local: local, Dialect: argo.New(), Settings: settings}),
 			Audit: func(ctx context.Context, deed argoapi.Deed) {
 				on := object.ID{Group: deed.Kind.Group, Kind: deed.Kind.Kind, Namespace: deed.Namespace, Name: deed.Name}
 				s.Record(ctx, deed.Who.Name, deed.Action, on, deed.Refused, deed.Detail)
 			},
+			Begin: s.Begin, Shown: s.Shown, ApplicationNamespaces: settings.ApplicationNamespaces,
 			Namespace: s.Control(), Version: buildVersion(), Log: log,
 		})
 		if err != nil {
@@ -61,4 +65,17 @@ type argocdGuard struct{ server *api.Server }
 
 func (g argocdGuard) Can(_ context.Context, who signin.Principal, r policy.Request) bool {
 	return g.server.Guard().Caller(who).Can(r)
+}
+
+func (g argocdGuard) Policy() *policy.Policy { return g.server.Guard().Policy() }
+
+// argocdDeclarations are the declared objects that the engine watches.
+type argocdDeclarations struct{ server *api.Server }
+
+func (d argocdDeclarations) Of(kind argoapi.Kind) ([]*unstructured.Unstructured, bool) {
+	w := d.server.World()
+	if w == nil {
+		return nil, false
+	}
+	return w.Declared.Of(schema.GroupKind{Group: kind.Group, Kind: kind.Kind})
 }

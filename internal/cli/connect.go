@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -33,6 +34,7 @@ type kubeFlags struct {
 	chosen        bool // the namespace was given, and is meant for every kind
 
 	flags *pflag.FlagSet
+	which *pflag.FlagSet // those that say which cluster is meant, and as whom
 }
 
 func (k *kubeFlags) bind(flags *pflag.FlagSet, getenv func(string) string) {
@@ -41,7 +43,8 @@ func (k *kubeFlags) bind(flags *pflag.FlagSet, getenv func(string) string) {
 	if env := getenv("FLUX_SYSTEM_NAMESPACE"); len(validation.IsDNS1123Label(env)) == 0 {
 		k.namespace = env
 	}
-	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` to use instead of KUBECONFIG or ~/.kube/config")
+	k.which = pflag.NewFlagSet("cluster", pflag.ContinueOnError)
+	k.which.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` to use instead of KUBECONFIG or ~/.kube/config")
 	flags.StringVarP(&k.namespace, "namespace", "n", k.namespace, "namespace that is meant, by default that of the kind's upstream; FLUX_SYSTEM_NAMESPACE changes Flux's")
 	flags.StringVar(&k.argoNamespace, "argocd-namespace", defaultArgoNamespace, "`NAMESPACE` of Argo CD's objects and settings")
 	flags.BoolVar(&k.followContext, "ns-follows-kube-context", getenv("FLUX_NS_FOLLOWS_KUBE_CONTEXT") != "",
@@ -52,14 +55,32 @@ func (k *kubeFlags) bind(flags *pflag.FlagSet, getenv func(string) string) {
 	names.ContextOverrideFlags.Namespace.LongName = ""
 	names.AuthOverrideFlags.Username.LongName = ""
 	names.AuthOverrideFlags.Password.LongName = ""
-	clientcmd.BindOverrideFlags(&k.overrides, flags, names)
+	clientcmd.BindOverrideFlags(&k.overrides, k.which, names)
+	flags.AddFlagSet(k.which)
+}
+
+// given is a flag that says which cluster is meant, or as whom; "" when none
+// was given.
+func (k *kubeFlags) given() string {
+	found := ""
+	k.which.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && found == "" {
+			found = f.Name
+		}
+	})
+	return found
 }
 
 func (k *kubeFlags) namespaceGiven() bool { return k.flags.Changed("namespace") }
 
-// loader reads kubeconfig files by kubectl's rules: --kubeconfig, else the
-// files of KUBECONFIG merged, else ~/.kube/config.
+// loader reads the kubeconfig, with what the flags say instead.
 func (k *kubeFlags) loader(a *app) clientcmd.ClientConfig {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(k.rules(a), &k.overrides)
+}
+
+// rules find kubeconfig files as kubectl does: --kubeconfig, else the files of
+// KUBECONFIG merged, else ~/.kube/config.
+func (k *kubeFlags) rules(a *app) *clientcmd.ClientConfigLoadingRules {
 	rules := &clientcmd.ClientConfigLoadingRules{}
 	switch {
 	case k.kubeconfig != "":
@@ -73,7 +94,7 @@ func (k *kubeFlags) loader(a *app) clientcmd.ClientConfig {
 			rules.Precedence = []string{filepath.Join(home, ".kube", "config")}
 		}
 	}
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &k.overrides)
+	return rules
 }
 
 // cluster holds the clients of one API server. They are made when first used.
@@ -88,9 +109,22 @@ type cluster struct {
 	metadataErr  error
 }
 
-// connect makes the clients for the cluster that the flags name. Inside a pod,
-// and without a kubeconfig, that is the pod's own cluster.
+// connect is dial for commands that nothing but a cluster can answer. Where a
+// server of Plumb is meant, they refuse: it may not be the kubeconfig's.
 func (a *app) connect() (*cluster, error) {
+	login, err := a.chosen()
+	if err != nil {
+		return nil, err
+	}
+	if login != nil {
+		return nil, advise(fmt.Errorf("this needs a kubeconfig, and %s is what is asked", login), "say that the kubeconfig's cluster is meant with: --plumb-server kubeconfig")
+	}
+	return a.dial()
+}
+
+// dial makes the clients for the cluster that the flags name. Inside a pod, and
+// without a kubeconfig, that is the pod's own cluster.
+func (a *app) dial() (*cluster, error) {
 	config, err := a.kube.loader(a).ClientConfig()
 	if err != nil {
 		return nil, err

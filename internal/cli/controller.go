@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"plumb.dev/plumb/internal/control"
+	"plumb.dev/plumb/internal/dialect"
+	"plumb.dev/plumb/internal/dialect/flux"
 )
 
 // logFlags say how a controller logs.
@@ -48,6 +50,7 @@ func (a *app) engineCommand(apiAddr string) *cobra.Command {
 	server := serverFlags{}
 	redirects := redirectFlags{}
 	logs := logFlags{level: "info", encoding: "json"}
+	var gates []string
 	command := &cobra.Command{
 		Use:   "controller",
 		Short: "Run the engine alone against any cluster",
@@ -71,13 +74,16 @@ plumb-system.`,
 			if opts.Redirects, err = redirects.read(a); err != nil {
 				return err
 			}
+			if opts.Settings.Flux, err = readGates(gates, log); err != nil {
+				return err
+			}
 			opts.Config, opts.Log, opts.Dialects = config, log, dialects()
 			opts.Settings.ArgoNamespace = a.kube.argoNamespace
 			if opts.DataDir != "" {
 				opts.DataDir = a.path(opts.DataDir)
 			}
 			if opts.APIAddr != "" {
-				if err := a.withConsole(&opts, server, cmd.LocalFlags(), nil); err != nil {
+				if err := a.withConsole(&opts, server, a.shownFlags(cmd.LocalFlags(), nil), nil); err != nil {
 					return err
 				}
 			}
@@ -87,6 +93,9 @@ plumb-system.`,
 	set := command.Flags()
 	set.StringVar(&opts.DataDir, "data-dir", "", "keep mirrors, archives and the journal in this `DIR`; a temporary one without it")
 	set.StringVar(&opts.Namespace, "runtime-namespace", a.streams.Getenv("RUNTIME_NAMESPACE"), "namespace of Plumb's own Secret and Lease (default plumb-system)")
+	if err := set.SetAnnotation("runtime-namespace", environmentOf, []string{"RUNTIME_NAMESPACE"}); err != nil {
+		panic(err) // the flag is the one above
+	}
 	set.BoolVar(&opts.InstallKinds, "install-kinds", false, "install or bring up to date the kinds first")
 	set.BoolVar(&opts.LeaderElect, "leader-elect", false, "act only while holding the Lease, so that several replicas can run")
 	set.StringVar(&opts.StorageAddr, "storage-addr", "", "serve artifacts at this `ADDR`; a free port on loopback without it")
@@ -103,11 +112,24 @@ plumb-system.`,
 	set.StringVar(&opts.Settings.SOPSAgeSecret, "sops-age-secret", "", "`NAMESPACE/NAME` of the Secret whose age keys decrypt for Kustomizations that name none")
 	set.StringVar(&opts.Settings.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "ask the key services of clouds as this service account where spec.decryption names none")
 	set.StringSliceVar(&opts.Settings.ApplicationNamespaces, "application-namespaces", nil, "`NAMESPACES` (globs) in which Applications may live besides")
+	set.StringSliceVar(&gates, "feature-gates", nil, "feature gates of Flux's controllers, such as DisableChartDigestTracking=true; those without a meaning here are named in the log")
 	redirects.bind(set)
 	set.IntVar(&opts.Workers, "concurrent", 0, "deliveries worked on at a time; 0 chooses")
 	set.StringVar(&logs.level, "log-level", logs.level, "debug, info or error")
 	set.StringVar(&logs.encoding, "log-encoding", logs.encoding, "json or console")
 	return command
+}
+
+// readGates reads Flux's feature gates, and says which of them mean nothing.
+func readGates(written []string, log *slog.Logger) (dialect.Gates, error) {
+	gates, idle, err := flux.ReadGates(written)
+	if err != nil {
+		return gates, fmt.Errorf("--feature-gates: %w", err)
+	}
+	for _, why := range idle {
+		log.Info(why)
+	}
+	return gates, nil
 }
 
 // garbagePercent is how much garbage, in percent of what is in use, waits for

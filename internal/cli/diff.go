@@ -106,14 +106,13 @@ func article(kind string) string {
 // diff prints how the cluster differs, and says so by its exit code.
 func (a *app) diff(ctx context.Context, flags previewFlags, args []string) error {
 	differs := false
-	err := a.eachDerived(ctx, flags, args, func(d *derivation) error {
-		differences, err := d.compare(ctx)
-		if err != nil {
-			return err
-		}
-		differs = differs || len(differences) > 0
-		return a.printDifferences(d, differences)
-	})
+	p, err := a.place()
+	if err == nil {
+		err = p.compare(ctx, flags, args, func(c comparison) error {
+			differs = differs || len(c.differences) > 0
+			return a.printDifferences(c)
+		})
+	}
 	switch {
 	case err != nil:
 		return &exitError{code: exitDiffFailed, err: err}
@@ -121,6 +120,13 @@ func (a *app) diff(ctx context.Context, flags previewFlags, args []string) error
 		return &exitError{code: exitDifferent}
 	}
 	return nil
+}
+
+// comparison is how the cluster differs from one delivery.
+type comparison struct {
+	id          object.ID
+	differences []difference
+	remark      func() // says what is not compared; nil: nothing
 }
 
 // difference is what would become of one object.
@@ -415,9 +421,9 @@ func (d *derivation) belongsElsewhere(live *unstructured.Unstructured) bool {
 	return ours.GetAnnotations()[tracking] != owner
 }
 
-func (a *app) printDifferences(d *derivation, differences []difference) error {
+func (a *app) printDifferences(c comparison) error {
 	color := colored(a.streams.Out, a.streams.Getenv)
-	for _, f := range differences {
+	for _, f := range c.differences {
 		line := fmt.Sprintf("► %s %s", f.id, f.verb)
 		if f.origin.File != "" {
 			line += " (" + f.origin.String() + ")"
@@ -429,10 +435,11 @@ func (a *app) printDifferences(d *derivation, differences []difference) error {
 			return err
 		}
 	}
-	a.sayWithheld(d)
-	a.sayHooks(d)
-	if len(differences) == 0 {
-		a.say.success("%s: no differences", d.delivery.ID)
+	if c.remark != nil {
+		c.remark()
+	}
+	if len(c.differences) == 0 {
+		a.say.success("%s: no differences", c.id)
 	}
 	return nil
 }

@@ -56,11 +56,11 @@ func (a *app) events(ctx context.Context, flags eventFlags) error {
 			return fmt.Errorf("--types knows Normal and Warning, not %q", t)
 		}
 	}
-	c, err := a.connect()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	wanted, err := a.eventFilter(ctx, c, flags)
+	wanted, err := a.eventFilter(ctx, p, flags)
 	if err != nil {
 		return err
 	}
@@ -72,21 +72,12 @@ func (a *app) events(ctx context.Context, flags eventFlags) error {
 	if wanted.everywhere() {
 		printer.table.header = append([]string{"Namespace"}, printer.table.header...)
 	}
-	options := metav1.ListOptions{FieldSelector: wanted.selector()}
 	if flags.watch {
-		return interrupted(ctx, printer.follow(ctx, c, options))
+		return interrupted(ctx, p.events(ctx, wanted, true, printer.show))
 	}
 	ctx, cancel := a.within(ctx)
 	defer cancel()
-	var items []unstructured.Unstructured
-	for _, namespace := range wanted.namespaces {
-		list, err := listPages(ctx, c.objects.Resource(coreEvents).Namespace(namespace), options)
-		if err != nil {
-			return err
-		}
-		items = append(items, list.Items...)
-	}
-	if err := printer.show(items); err != nil {
+	if err := p.events(ctx, wanted, false, printer.show); err != nil {
 		return err
 	}
 	if len(printer.table.rows) == 0 {
@@ -122,18 +113,31 @@ func (p *eventPrinter) show(items []unstructured.Unstructured) error {
 	return err
 }
 
-// follow prints the events of every wanted namespace until ctx ends.
-func (p *eventPrinter) follow(ctx context.Context, c *cluster, options metav1.ListOptions) error {
+// events reads those of every wanted namespace and, with watch, goes on until ctx
+// ends.
+func (p onSite) events(ctx context.Context, wanted wantedEvents, goOn bool, show func([]unstructured.Unstructured) error) error {
+	options := metav1.ListOptions{FieldSelector: wanted.selector()}
+	if !goOn {
+		var items []unstructured.Unstructured
+		for _, namespace := range wanted.namespaces {
+			list, err := listPages(ctx, p.objects.Resource(coreEvents).Namespace(namespace), options)
+			if err != nil {
+				return err
+			}
+			items = append(items, list.Items...)
+		}
+		return show(items)
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, namespace := range p.wanted.namespaces {
+	for _, namespace := range wanted.namespaces {
 		group.Go(func() error {
-			return follow(ctx, c.objects.Resource(coreEvents).Namespace(namespace), options, follower{
-				initial: func(items []unstructured.Unstructured) (bool, error) { return false, p.show(items) },
+			return follow(ctx, p.objects.Resource(coreEvents).Namespace(namespace), options, follower{
+				initial: func(items []unstructured.Unstructured) (bool, error) { return false, show(items) },
 				change: func(change watch.EventType, o *unstructured.Unstructured) (bool, error) {
 					if change == watch.Deleted {
 						return false, nil
 					}
-					return false, p.show([]unstructured.Unstructured{*o})
+					return false, show([]unstructured.Unstructured{*o})
 				},
 			})
 		})
@@ -143,8 +147,9 @@ func (p *eventPrinter) follow(ctx context.Context, c *cluster, options metav1.Li
 
 // wantedEvents says which events are shown.
 type wantedEvents struct {
-	kind, name string      // "": any
-	sources    []reference // shown as well
+	declared   *declaredKind // of kind; nil: any
+	kind, name string        // "": any
+	sources    []reference   // shown as well
 	types      []string
 	namespaces []string // that are looked at
 	namespace  string   // of what kind and name say; metav1.NamespaceAll: any
@@ -155,7 +160,7 @@ func (w wantedEvents) everywhere() bool {
 	return len(w.namespaces) == 1 && w.namespaces[0] == metav1.NamespaceAll
 }
 
-func (a *app) eventFilter(ctx context.Context, c *cluster, flags eventFlags) (wantedEvents, error) {
+func (a *app) eventFilter(ctx context.Context, p place, flags eventFlags) (wantedEvents, error) {
 	w := wantedEvents{types: flags.types, namespaces: []string{metav1.NamespaceAll}}
 	switch {
 	case flags.allNamespaces:
@@ -172,12 +177,12 @@ func (a *app) eventFilter(ctx context.Context, c *cluster, flags eventFlags) (wa
 	if declared == nil {
 		return w, advise(fmt.Errorf("--for knows no kind %q", kind), "give it as KIND or KIND/NAME, such as Kustomization/apps")
 	}
-	w.kind, w.name, w.namespace = declared.group.Kind, name, a.scopeOf(declared, flags.allNamespaces)
+	w.declared, w.kind, w.name, w.namespace = declared, declared.group.Kind, name, a.scopeOf(declared, flags.allNamespaces)
 	w.namespaces = []string{w.namespace}
 	if name == "" || !declared.reads || flags.allNamespaces {
 		return w, nil
 	}
-	o, err := c.get(ctx, declared, w.namespace, name)
+	o, err := p.get(ctx, declared, w.namespace, name)
 	if err != nil {
 		return w, err
 	}

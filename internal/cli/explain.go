@@ -69,15 +69,11 @@ and compared with the cluster by a dry run.`,
 	}
 	a.redirects.bind(explain.Flags())
 	explain.Flags().StringVar(&local, "path", "", "compare with this local `DIR` instead of the source")
-	a.documented(explain, "json or yaml", func(ctx context.Context, c *cluster, args []string, output string) error {
-		targets, err := c.targets(args, a.namespaceFor)
-		if err != nil {
-			return err
-		}
+	a.documented(explain, "json or yaml", func(ctx context.Context, p place, args []string, output string) error {
 		if local != "" {
 			local = a.path(local)
 		}
-		e, err := a.explain(ctx, c, targets[0], local)
+		e, err := p.explain(ctx, args, local)
 		if err != nil {
 			return err
 		}
@@ -617,7 +613,7 @@ func first(i int, name string) string {
 // showHeld shows what waits for approval: the list that the controller gave in
 // its event, or, when the API server has forgotten that, what a derivation
 // says now.
-func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstructured, h held) error {
+func (a *app) showHeld(ctx context.Context, p place, o *unstructured.Unstructured, h held) error {
 	if err := a.out("%s\n", printable(h.message)); err != nil {
 		return err
 	}
@@ -627,28 +623,34 @@ func (a *app) showHeld(ctx context.Context, c *cluster, o *unstructured.Unstruct
 	if h.token == "" {
 		return nil // the message names what waits
 	}
-	listed, err := c.heldObjects(ctx, o, h)
-	if err != nil && !apierrors.IsForbidden(err) {
+	listed, err := p.withheld(ctx, o, h)
+	if err != nil || listed == "" {
 		return err
 	}
-	if listed != "" {
-		return a.out("%s\n", strings.TrimRight(printable(listed), "\n"))
+	return a.out("%s\n", strings.TrimRight(printable(listed), "\n"))
+}
+
+// withheld is what the controller's event says or, when the API server has
+// forgotten that, what a derivation says now.
+func (p onSite) withheld(ctx context.Context, o *unstructured.Unstructured, h held) (string, error) {
+	listed, err := p.heldObjects(ctx, o, h)
+	if err != nil && !apierrors.IsForbidden(err) || listed != "" {
+		return listed, err
 	}
-	deriver, closeDeriver, err := a.newDeriver(c)
+	deriver, closeDeriver, err := p.app.newDeriver(p.cluster)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer closeDeriver()
 	deleted, failure := deriver.leaving(ctx, o)
 	if failure != nil {
-		a.say.warning("what would be deleted cannot be listed now: %v", failure)
+		p.app.say.warning("what would be deleted cannot be listed now: %v", failure)
 	}
-	for _, one := range deleted {
-		if err := a.out("%s\n", oneLine(one.id.String())); err != nil {
-			return err
-		}
+	lines := make([]string, len(deleted))
+	for i := range deleted {
+		lines[i] = oneLine(deleted[i].id.String())
 	}
-	return nil
+	return strings.Join(lines, "\n"), nil
 }
 
 // leaving works out what a delivery owns and does not want any more.

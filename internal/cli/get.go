@@ -92,6 +92,15 @@ health, as in sync=OutOfSync or health!=Healthy.`,
 			return a.get(cmd.Context(), *flags, listedKinds(true), nil)
 		},
 	})
+	get.AddCommand(a.getClustersCommand(flags))
+	get.AddCommand(&cobra.Command{
+		Use:   "deliveries",
+		Short: "List what delivers: Kustomizations, HelmReleases, Applications and the like",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.get(cmd.Context(), *flags, deliveryKinds(), nil)
+		},
+	})
 	get.AddCommand(&cobra.Command{
 		Use:   "all",
 		Short: "List everything that is declared",
@@ -129,19 +138,19 @@ func (a *app) get(ctx context.Context, flags getFlags, kinds []*declaredKind, ar
 	if err != nil {
 		return err
 	}
-	c, err := a.connect()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
 	view := &listing{app: a, flags: flags, matches: matches, prefixKind: several}
 	if flags.watch {
-		return view.follow(ctx, c, kinds[0], args)
+		return view.follow(ctx, p, kinds[0], args)
 	}
 	ctx, cancel := a.within(ctx)
 	defer cancel()
 	found := false
 	for _, kind := range kinds {
-		list, err := c.list(ctx, kind, a.scopeOf(kind, flags.allNamespaces), listOptions(flags, args))
+		list, err := p.list(ctx, kind, a.scopeOf(kind, flags.allNamespaces), listOptions(flags, args))
 		if several && meta.IsNoMatchError(err) {
 			continue
 		}
@@ -222,14 +231,16 @@ func (c *cluster) list(ctx context.Context, kind *declaredKind, namespace string
 	if err != nil {
 		return nil, err
 	}
-	sort.SliceStable(all.Items, func(i, j int) bool {
-		x, y := &all.Items[i], &all.Items[j]
-		if x.GetNamespace() != y.GetNamespace() {
-			return x.GetNamespace() < y.GetNamespace()
-		}
-		return x.GetName() < y.GetName()
-	})
+	sort.SliceStable(all.Items, func(i, j int) bool { return before(&all.Items[i], &all.Items[j]) })
 	return all, nil
+}
+
+// before orders objects by namespace and name.
+func before(x, y *unstructured.Unstructured) bool {
+	if x.GetNamespace() != y.GetNamespace() {
+		return x.GetNamespace() < y.GetNamespace()
+	}
+	return x.GetName() < y.GetName()
 }
 
 func listPages(ctx context.Context, resource dynamic.ResourceInterface, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
@@ -453,11 +464,7 @@ func (a *app) age(since time.Time) string {
 
 // follow prints a table and then a line for every change, until the command is
 // interrupted.
-func (v *listing) follow(ctx context.Context, c *cluster, kind *declaredKind, args []string) error {
-	resource, _, err := c.resource(kind.group)
-	if err != nil {
-		return err
-	}
+func (v *listing) follow(ctx context.Context, p place, kind *declaredKind, args []string) error {
 	lines := table{header: v.header(kind), headless: v.flags.noHeader, color: colored(v.app.streams.Out, v.app.streams.Getenv)}
 	show := func(items ...unstructured.Unstructured) error {
 		lines.rows = nil
@@ -480,7 +487,7 @@ func (v *listing) follow(ctx context.Context, c *cluster, kind *declaredKind, ar
 		lines.headless = true
 		return err
 	}
-	err = follow(ctx, resource.Namespace(v.app.scopeOf(kind, v.flags.allNamespaces)), listOptions(v.flags, args), follower{
+	err := p.follow(ctx, kind, v.app.scopeOf(kind, v.flags.allNamespaces), listOptions(v.flags, args), follower{
 		initial: func(items []unstructured.Unstructured) (bool, error) { return false, show(items...) },
 		change: func(change watch.EventType, o *unstructured.Unstructured) (bool, error) {
 			if change == watch.Deleted {

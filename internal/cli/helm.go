@@ -83,16 +83,10 @@ type revision struct {
 }
 
 // releaseHistory prints the revisions of a release, oldest first.
-func (a *app) releaseHistory(ctx context.Context, c *cluster, o *unstructured.Unstructured, output string) error {
-	records, err := c.releaseRecords(ctx, o)
-	if apierrors.IsForbidden(err) {
-		a.say.warning("Helm's records may not be read (%v): this is what the status tells", err)
-	} else if err != nil {
+func (a *app) releaseHistory(ctx context.Context, p place, o *unstructured.Unstructured, output string) error {
+	revisions, err := p.revisions(ctx, o)
+	if err != nil {
 		return err
-	}
-	revisions := recordedRevisions(records)
-	if len(records) == 0 {
-		revisions = toldRevisions(o)
 	}
 	if output != "" {
 		return a.printDocument(output, revisions)

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect/argo"
-	"plumb.dev/plumb/internal/request"
 )
 
 // keepsHistory are the kinds whose objects tell what was delivered before.
@@ -36,13 +35,13 @@ func (a *app) historyCommand() *cobra.Command {
 			Args:              exactlyOneName(kind),
 			ValidArgsFunction: a.completeNames(kind),
 		}
-		a.documented(command, "json or yaml: the entries as the object has them", func(ctx context.Context, c *cluster, args []string, output string) error {
-			o, err := c.get(ctx, kind, a.namespaceOf(kind), args[0])
+		a.documented(command, "json or yaml: the entries as the object has them", func(ctx context.Context, p place, args []string, output string) error {
+			o, err := p.get(ctx, kind, a.namespaceOf(kind), args[0])
 			if err != nil {
 				return err
 			}
 			if kind == helmReleases {
-				return a.releaseHistory(ctx, c, o, output)
+				return a.releaseHistory(ctx, p, o, output)
 			}
 			return a.history(kind, o, output)
 		})
@@ -234,39 +233,24 @@ alone until a newer one arrives, or --lift takes the quarantine off.`,
 // rollback writes the operation, and the quarantine with it in one write, so
 // that automated sync cannot come between.
 func (a *app) rollback(ctx context.Context, name string, id int64, flags rollbackFlags) error {
-	c, objects, err := a.applicationsHere()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	by := c.username(ctx)
-	quarantine := ""
-	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (request.Patch, error) {
-		if err := request.Free(o); err != nil {
-			return nil, err
-		}
-		entry, err := earlierSync(o, id)
-		if err != nil {
-			return nil, err
-		}
-		patch, left, err := request.Rollback(o, entryID(entry), flags.prune, flags.dryRun, by)
-		if err != nil {
-			return nil, err
-		}
-		quarantine = left
-		a.say.action("rolling back to sync %d (%s) of %s", entryID(entry), strings.Join(revisionsIn(entry), ", "), placesText(entry))
-		return patch, nil
-	})
-	if err != nil {
+	back := &toRollBack{id: id, prune: flags.prune, dryRun: flags.dryRun}
+	if err := p.ask(ctx, applications, a.namespaceOf(applications), name, back); err != nil {
 		return err
 	}
-	if quarantine != "" {
-		a.say.warning("%s is not synced automatically any more, until a newer revision arrives", quarantine)
+	a.say.action("rolling back to %s", back)
+	a.say.action("%s %s: operation written", applications.group.Kind, name)
+	if back.quarantine != "" {
+		a.say.warning("%s is not synced automatically any more, until a newer revision arrives", back.quarantine)
 		a.say.plain("  lift that with: plumb rollback application %s -n %s --lift", name, a.namespaceOf(applications))
 	}
 	if flags.async {
 		return nil
 	}
-	return a.followOperation(ctx, objects, name)
+	return a.followOperation(ctx, p, name)
 }
 
 func placesText(entry map[string]any) string {
@@ -298,11 +282,11 @@ func earlierSync(o *unstructured.Unstructured, id int64) (map[string]any, error)
 
 // liftQuarantine lets automated sync have its way again.
 func (a *app) liftQuarantine(ctx context.Context, name string) error {
-	_, objects, err := a.applicationsHere()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	o, err := objects.Get(ctx, name, getOptions)
+	o, err := p.get(ctx, applications, a.namespaceOf(applications), name)
 	if err != nil {
 		return err
 	}
@@ -311,7 +295,7 @@ func (a *app) liftQuarantine(ctx context.Context, name string) error {
 		a.say.success("no revision of application %s is in quarantine", name)
 		return nil
 	}
-	if err := mergePatch(ctx, objects, name, request.Lift()); err != nil {
+	if err := p.ask(ctx, applications, o.GetNamespace(), name, toLift{}); err != nil {
 		return err
 	}
 	a.say.success("%s may be synced again", oneLine(revision))

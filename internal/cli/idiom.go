@@ -31,8 +31,8 @@ type idiom interface {
 	// resumed reports whether an object has been looked at since it was resumed.
 	resumed(o *unstructured.Unstructured) bool
 
-	// woken reports whether a look that was asked for has happened.
-	woken(o *unstructured.Unstructured, token string) bool
+	// woken reports whether the last look that was asked for has happened.
+	woken(o *unstructured.Unstructured) bool
 
 	// inventory lists the objects that a delivery owns.
 	inventory(o *unstructured.Unstructured) ([]object.ID, error)
@@ -108,8 +108,8 @@ func (fluxIdiom) resumed(o *unstructured.Unstructured) bool {
 	return observed == o.GetGeneration()
 }
 
-func (fluxIdiom) woken(o *unstructured.Unstructured, token string) bool {
-	return text(o, "status", "lastHandledReconcileAt") == token
+func (fluxIdiom) woken(o *unstructured.Unstructured) bool {
+	return text(o, "status", "lastHandledReconcileAt") == o.GetAnnotations()[requestedAt]
 }
 
 // inventory reads status.inventory of a Kustomization or a HelmRelease.

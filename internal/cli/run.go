@@ -48,8 +48,10 @@ type app struct {
 	streams Streams
 	say     *terminal
 	now     func() time.Time
+	browse  func(address string) error // shows an address to the user
 
 	kube      kubeFlags
+	server    string // of Plumb, to ask instead of the cluster; see chosen
 	timeout   time.Duration
 	redirects redirectFlags // of a command that fetches for itself
 }
@@ -66,6 +68,7 @@ func newApp(streams Streams) *app {
 		streams: streams,
 		say:     newTerminal(streams.Err, streams.Getenv),
 		now:     time.Now,
+		browse:  openInBrowser,
 	}
 }
 
@@ -187,6 +190,7 @@ const (
 	groupObserve = "observe"
 	groupAct     = "act"
 	groupMove    = "move"
+	groupReach   = "reach"
 )
 
 func (a *app) root() *cobra.Command {
@@ -223,6 +227,7 @@ have, of Flux and of Argo CD, and drives them with one engine.`,
 	})
 	root.SetVersionTemplate("plumb {{.Version}}\n")
 	a.kube.bind(root.PersistentFlags(), a.streams.Getenv)
+	root.PersistentFlags().StringVar(&a.server, "plumb-server", "", "ask this server of Plumb instead of the cluster: the name of a login, or an `ADDRESS`; \"kubeconfig\" asks the cluster")
 	root.PersistentFlags().DurationVar(&a.timeout, "timeout", 5*time.Minute, "how long to wait for the cluster before giving up")
 
 	root.AddGroup(
@@ -230,6 +235,7 @@ have, of Flux and of Argo CD, and drives them with one engine.`,
 		&cobra.Group{ID: groupObserve, Title: "See:"},
 		&cobra.Group{ID: groupAct, Title: "Act:"},
 		&cobra.Group{ID: groupMove, Title: "Move in and out:"},
+		&cobra.Group{ID: groupReach, Title: "Reach a server of Plumb:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -237,8 +243,9 @@ have, of Flux and of Argo CD, and drives them with one engine.`,
 			root.AddCommand(c)
 		}
 	}
+	add(groupReach, a.loginCommand(), a.logoutCommand(), a.contextCommand(), a.whoamiCommand())
 	add(groupRun, a.upCommand(), a.statusCommand(), a.downCommand(), a.serverCommand(), a.controllerCommand())
-	add(groupObserve, a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(), a.traceCommand(), a.explainCommand(), a.exportCommand(), a.buildCommand(), a.diffCommand())
+	add(groupObserve, a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(), a.logsCommand(), a.traceCommand(), a.explainCommand(), a.exportCommand(), a.buildCommand(), a.diffCommand())
 	add(groupAct, a.reconcileCommand(), a.syncCommand(), a.terminateCommand(), a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(), a.approveCommand())
 	add(groupMove, a.checkCommand(), a.installCommand(), a.adoptCommand(), a.uninstallCommand())
 	root.AddCommand(a.versionCommand(), a.docsCommand())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -49,7 +50,7 @@ argocd-rbac-cm, by AppProjects and by the cluster's own RBAC.`
 // withConsole adds the console and the API to what a controller serves. first is
 // told the password that a first start makes; nil: it goes to the log's output,
 // once, in words.
-func (a *app) withConsole(opts *control.Options, flags serverFlags, shown *pflag.FlagSet, first func(model.Secret)) error {
+func (a *app) withConsole(opts *control.Options, flags serverFlags, shown []api.Flag, first func(model.Secret)) error {
 	host, _, err := net.SplitHostPort(opts.APIAddr)
 	if err != nil {
 		return advise(fmt.Errorf("--api-addr: %w", err), "as in --api-addr :8080")
@@ -73,7 +74,7 @@ func (a *app) withConsole(opts *control.Options, flags serverFlags, shown *pflag
 	}
 	server := api.New(api.Options{
 		Dialects: opts.Dialects, Settings: opts.Settings, Namespace: namespace, URL: flags.url, Version: buildVersion(),
-		Flags: shownFlags(shown), Console: web.Handler(), Log: log, First: first,
+		Flags: shown, Console: web.Handler(), Log: log, First: first,
 		Limits: signin.LimitsFrom(a.streams.Getenv), Extend: argocdProtocol(opts.Settings, log),
 	})
 	opts.APIHandler, opts.Noticed = server, server.Noticed
@@ -89,16 +90,33 @@ func (a *app) sayFirstPassword(password model.Secret) {
 	a.say.plain("  change it with: argocd account update-password; it is shown this once, and lies in the Secret argocd-initial-admin-secret")
 }
 
-// shownFlags are the flags that were given, for the page of settings.
-func shownFlags(set *pflag.FlagSet) []api.Flag {
+// environmentOf names the variable of the environment that a flag's default comes
+// from, among a flag's annotations.
+const environmentOf = "plumb.dev/environment"
+
+// shownFlags are the flags with the values that are in force, for the page of
+// settings. effective are those that flags leave open and something else has
+// decided.
+func (a *app) shownFlags(set *pflag.FlagSet, effective map[string]string) []api.Flag {
 	if set == nil {
 		return nil
 	}
 	var out []api.Flag
 	set.VisitAll(func(f *pflag.Flag) {
-		if f.Changed && !f.Hidden {
-			out = append(out, api.Flag{Name: f.Name, Value: f.Value.String(), Help: f.Usage})
+		if f.Hidden || f.Name == "help" {
+			return
 		}
+		shown := api.Flag{Name: f.Name, Value: f.Value.String(), Help: strings.ReplaceAll(f.Usage, "`", "")}
+		if variable := f.Annotations[environmentOf]; len(variable) > 0 && a.streams.Getenv(variable[0]) != "" {
+			shown.Origin = variable[0]
+		}
+		if f.Changed {
+			shown.Origin = api.FromFlag
+		}
+		if value, decided := effective[f.Name]; decided {
+			shown.Value = value
+		}
+		out = append(out, shown)
 	})
 	return out
 }

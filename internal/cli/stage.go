@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"plumb.dev/plumb/internal/api"
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/controlplane"
 	"plumb.dev/plumb/internal/dialect"
@@ -375,6 +378,22 @@ func defaultBranch(ctx context.Context, url string) (string, error) {
 	return "", advise(errors.New("no branch is checked out in the repository"), "say which one is meant with --branch")
 }
 
+// shown are the choices of plumb up, and those that it makes for its engine, for
+// the page of settings.
+func (s *stage) shown(engine *control.Options) []api.Flag {
+	effective := map[string]string{"data-dir": s.home.dir, "kubeconfig": s.state.Kubeconfig}
+	if server, err := url.Parse(s.state.Server); err == nil && server.Port() != "" {
+		effective["port"] = server.Port()
+	}
+	return append(s.shownFlags(s.flags.set, effective), []api.Flag{
+		{Name: "runtime-namespace", Value: control.DefaultNamespace, Help: "namespace of Plumb's own Secret and Lease"},
+		{Name: "install-kinds", Value: strconv.FormatBool(engine.InstallKinds), Help: "install or bring up to date the kinds first"},
+		{Name: "api-addr", Value: engine.APIAddr, Help: "where the console, its API and webhooks are served"},
+		{Name: "metrics-addr", Value: engine.MetricsAddr, Help: "where metrics are served"},
+		{Name: "health-addr", Value: engine.HealthAddr, Help: "where health and readiness are served"},
+	}...)
+}
+
 // startEngine installs the kinds and runs the controller in this process.
 func (s *stage) startEngine(starting, working context.Context) error {
 	log, err := os.OpenFile(s.home.log("controller"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -411,7 +430,7 @@ func (s *stage) startEngine(starting, working context.Context) error {
 			}
 		},
 	}
-	if err := s.withConsole(options, serverFlags{}, nil, func(model.Secret) {}); err != nil {
+	if err := s.withConsole(options, serverFlags{}, s.shown(options), func(model.Secret) {}); err != nil {
 		return err
 	}
 	s.parts.Go(func() {

@@ -13,8 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/util/retry"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/request"
@@ -130,91 +128,37 @@ rest of these holds too.`,
 }
 
 func (a *app) sync(ctx context.Context, name string, flags syncFlags) error {
-	c, objects, err := a.applicationsHere()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	by := c.username(ctx)
-	err = a.operate(ctx, objects, name, func(o *unstructured.Unstructured) (request.Patch, error) {
-		sync, err := flags.asked(o, by)
-		if err != nil {
-			return nil, err
-		}
-		return sync.Operation(o)
-	})
-	if err != nil || flags.async {
+	// The operation and what goes with it are one write (argo-cd util/argo,
+	// SetAppOperation).
+	if err := p.ask(ctx, applications, a.namespaceOf(applications), name, toSync{flags}); err != nil {
 		return err
 	}
-	return a.followOperation(ctx, objects, name)
-}
-
-// applicationsHere is the client of the Applications in the namespace that is
-// meant.
-func (a *app) applicationsHere() (*cluster, dynamic.ResourceInterface, error) {
-	return a.objectsHere(applications)
-}
-
-// objectsHere is the client of a kind in the namespace that is meant.
-func (a *app) objectsHere(kind *declaredKind) (*cluster, dynamic.ResourceInterface, error) {
-	c, err := a.connect()
-	if err != nil {
-		return nil, nil, err
+	a.say.action("%s %s: operation written", applications.group.Kind, name)
+	if flags.async {
+		return nil
 	}
-	resource, _, err := c.resource(kind.group)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, resource.Namespace(a.namespaceOf(kind)), nil
+	return a.followOperation(ctx, p, name)
 }
 
 // username is what the API server calls the user, "" when it does not say.
 func (c *cluster) username(ctx context.Context) string {
-	reviews := schema.GroupVersionResource{Group: "authentication.k8s.io", Version: "v1", Resource: "selfsubjectreviews"}
-	answer, err := c.objects.Resource(reviews).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview",
-	}}, metav1.CreateOptions{})
+	answer, err := c.user(ctx)
 	if err != nil {
 		return ""
 	}
 	return text(answer, "status", "userInfo", "username")
 }
 
-// operate writes an operation on an Application that has none, together with
-// what else the patch holds, as one write (argo-cd util/argo, SetAppOperation).
-func (a *app) operate(ctx context.Context, objects dynamic.ResourceInterface, name string, patch func(*unstructured.Unstructured) (request.Patch, error)) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		o, err := objects.Get(ctx, name, getOptions)
-		if err != nil {
-			return err
-		}
-		fields, err := patch(o)
-		if err != nil {
-			return refusedOperation(o, err)
-		}
-		return patchOnce(ctx, objects, name, fields)
-	})
-	if err == nil {
-		a.say.action("%s %s: operation written", applications.group.Kind, name)
-	}
-	return err
-}
-
-// refusedOperation adds which Application it is, and what to do.
-func refusedOperation(o *unstructured.Unstructured, err error) error {
-	id := o.GetNamespace() + "/" + o.GetName()
-	var automated *request.AutomatedError
-	switch {
-	case errors.Is(err, request.ErrDeleting):
-		return fmt.Errorf("application %s is being deleted", id)
-	case errors.Is(err, request.ErrBusy):
-		return advise(fmt.Errorf("application %s: %w", id, err),
-			"wait for its end, or stop it with: plumb terminate-op %s", called(applications, o))
-	case errors.Is(err, request.ErrSuspended):
-		return suspendedError(applications, o)
-	case errors.As(err, &automated):
-		return advise(err, "go back to an earlier sync with: plumb rollback %s, or change the target revision", called(applications, o))
-	}
-	return err
+// user is a SelfSubjectReview.
+func (c *cluster) user(ctx context.Context) (*unstructured.Unstructured, error) {
+	reviews := schema.GroupVersionResource{Group: "authentication.k8s.io", Version: "v1", Resource: "selfsubjectreviews"}
+	return c.objects.Resource(reviews).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview",
+	}}, metav1.CreateOptions{})
 }
 
 // asked is the sync that the flags ask for.
@@ -370,12 +314,12 @@ func chosenResources(given []string, o *unstructured.Unstructured) ([]model.Obje
 
 // followOperation prints what becomes of the objects until the operation has
 // ended, and fails when it has.
-func (a *app) followOperation(ctx context.Context, objects dynamic.ResourceInterface, name string) error {
+func (a *app) followOperation(ctx context.Context, p place, name string) error {
 	results := &resultPrinter{app: a, seen: map[string]string{}, table: table{
 		header: []string{"Phase", "Object", "Status", "Message"}, color: colored(a.streams.Out, a.streams.Getenv),
 	}}
 	a.say.waiting("waiting for the operation to end")
-	done, err := await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
+	done, err := awaitDeclared(ctx, p, applications, a.namespaceOf(applications), name, func(o *unstructured.Unstructured) (bool, error) {
 		if err := results.show(o); err != nil {
 			return false, err
 		}
@@ -473,22 +417,11 @@ func (a *app) terminateCommand() *cobra.Command {
 
 // terminate asks the operation to end, and waits for it.
 func (a *app) terminate(ctx context.Context, name string, async bool) error {
-	_, objects, err := a.applicationsHere()
+	p, err := a.place()
 	if err != nil {
 		return err
 	}
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		o, err := objects.Get(ctx, name, getOptions)
-		if err != nil {
-			return err
-		}
-		patch, err := request.Terminate(o)
-		if err != nil {
-			return err
-		}
-		return patchOnce(ctx, objects, name, patch)
-	})
-	if err != nil {
+	if err := p.ask(ctx, applications, a.namespaceOf(applications), name, toTerminate{}); err != nil {
 		return err
 	}
 	a.say.action("%s %s: asked to stop", applications.group.Kind, name)
@@ -496,7 +429,7 @@ func (a *app) terminate(ctx context.Context, name string, async bool) error {
 		return nil
 	}
 	a.say.waiting("waiting for the operation to end")
-	_, err = await(ctx, objects, name, func(o *unstructured.Unstructured) (bool, error) {
+	_, err = awaitDeclared(ctx, p, applications, a.namespaceOf(applications), name, func(o *unstructured.Unstructured) (bool, error) {
 		return o.Object["operation"] == nil && !request.Running(o), nil
 	})
 	if err != nil {

@@ -71,8 +71,8 @@ Applications of Applications.`,
 			ValidArgsFunction: a.completeNames(kind),
 		}
 		command.Flags().BoolVar(&compact, "compact", false, "show only objects that are themselves declared to Plumb, Flux or Argo CD")
-		a.documented(command, "json or yaml instead of a drawing", func(ctx context.Context, c *cluster, args []string, output string) error {
-			root, err := c.tree(ctx, kind, a.namespaceOf(kind), args[0], compact)
+		a.documented(command, "json or yaml instead of a drawing", func(ctx context.Context, p place, args []string, output string) error {
+			root, err := treeOf(ctx, p, kind, a.namespaceOf(kind), args[0], compact)
 			if err != nil {
 				return err
 			}
@@ -86,21 +86,21 @@ Applications of Applications.`,
 	return tree
 }
 
-// tree follows inventories down from one delivery.
-func (c *cluster) tree(ctx context.Context, kind *declaredKind, namespace, name string, compact bool) (*node, error) {
-	declared, err := c.get(ctx, kind, namespace, name)
+// treeOf follows inventories down from one delivery.
+func treeOf(ctx context.Context, p place, kind *declaredKind, namespace, name string, compact bool) (*node, error) {
+	declared, err := p.get(ctx, kind, namespace, name)
 	if err != nil {
 		return nil, err
 	}
 	root := newNode(object.Of(declared))
-	grow := grower{cluster: c, compact: compact, above: map[object.ID]bool{}}
+	grow := grower{place: p, compact: compact, above: map[object.ID]bool{}}
 	return root, grow.below(ctx, root, declared)
 }
 
 // grower builds a tree. above are the objects between the root and where it
 // works, so that deliveries that own each other end.
 type grower struct {
-	cluster *cluster
+	place   place
 	compact bool
 	above   map[object.ID]bool
 }
@@ -128,9 +128,13 @@ func (g grower) below(ctx context.Context, at *node, declared *unstructured.Unst
 			child.note = "owns what owns it"
 			continue
 		}
-		inner, err := g.cluster.get(ctx, kind, claim.Namespace, claim.Name)
+		inner, err := g.place.get(ctx, kind, claim.Namespace, claim.Name)
 		if apierrors.IsNotFound(err) {
 			child.note = "not found"
+			continue
+		}
+		if forbidden(err) {
+			child.note = "not yours to see"
 			continue
 		}
 		if err != nil {

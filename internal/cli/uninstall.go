@@ -16,12 +16,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/metadata"
 
 	"plumb.dev/plumb/internal/control"
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/argo/status"
 	"plumb.dev/plumb/internal/dialect/flux"
+	"plumb.dev/plumb/internal/release"
 	"plumb.dev/plumb/internal/request"
 )
 
@@ -81,6 +83,9 @@ func (a *app) uninstall(ctx context.Context, silent, removeKinds bool) error {
 		return err
 	}
 	if err := a.stripDelivered(ctx, c); err != nil {
+		return err
+	}
+	if err := a.stripRecords(ctx, c); err != nil {
 		return err
 	}
 	if err := a.releaseDeclared(ctx, c, removeKinds); err != nil {
@@ -149,42 +154,94 @@ func (a *app) stripDelivered(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{watchLabel: nil}}})
-	if err != nil {
-		return err
-	}
+	label := map[string]any{"labels": map[string]any{watchLabel: nil}}
 	stripped := 0
 	var failures []error
 	for _, resource := range resources {
-		options := metav1.ListOptions{LabelSelector: watchLabel, Limit: pageSize}
-		for {
-			page, err := partial.Resource(resource).List(ctx, options)
-			if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
-				break
-			}
-			if err != nil {
-				failures = append(failures, fmt.Errorf("%s: %w", resource.GroupResource(), err))
-				break
-			}
-			for _, o := range page.Items {
-				_, err := partial.Resource(resource).Namespace(o.Namespace).
-					Patch(ctx, o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-				if err != nil && !apierrors.IsNotFound(err) {
-					failures = append(failures, fmt.Errorf("%s %s/%s: %w", resource.GroupResource(), o.Namespace, o.Name, err))
-					continue
-				}
-				stripped++
-			}
-			if options.Continue = page.Continue; options.Continue == "" {
-				break
-			}
-		}
+		n, failed := strip(ctx, partial, resource, watchLabel, func(*metav1.PartialObjectMetadata) map[string]any { return label })
+		stripped += n
+		failures = append(failures, failed...)
 	}
 	if len(failures) > 0 {
-		return advise(errors.Join(failures...), "run uninstall again: it goes on where it stopped")
+		return unstripped(failures)
 	}
 	a.say.success("%d objects stay as they are", stripped)
 	return nil
+}
+
+// stripRecords takes off Helm's records what Plumb has noted on them. Helm does the
+// same when it writes one.
+func (a *app) stripRecords(ctx context.Context, c *cluster) error {
+	partial, err := c.partial()
+	if err != nil {
+		return err
+	}
+	secrets := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	n, failures := strip(ctx, partial, secrets, release.Selector(""), func(o *metav1.PartialObjectMetadata) map[string]any {
+		own := ownAnnotations(o.GetAnnotations())
+		if len(own) == 0 {
+			return nil
+		}
+		return map[string]any{"annotations": own}
+	})
+	if len(failures) > 0 {
+		return unstripped(failures)
+	}
+	if n > 0 {
+		a.say.success("%d records of Helm releases stay as they are", n)
+	}
+	return nil
+}
+
+func unstripped(failures []error) error {
+	return advise(errors.Join(failures...), "run uninstall again: it goes on where it stopped")
+}
+
+// strip patches the metadata of all objects of a kind that a selector picks, and
+// tells how many it has. Nothing is done to those for which the patch is nil, or to
+// a kind that cannot be listed.
+func strip(ctx context.Context, partial metadata.Interface, resource schema.GroupVersionResource, selector string, patchOf func(*metav1.PartialObjectMetadata) map[string]any) (stripped int, failures []error) {
+	options := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
+	for {
+		page, err := partial.Resource(resource).List(ctx, options)
+		if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+			return stripped, failures
+		}
+		if err != nil {
+			return stripped, append(failures, fmt.Errorf("%s: %w", resource.GroupResource(), err))
+		}
+		for i := range page.Items {
+			o := &page.Items[i]
+			change := patchOf(o)
+			if change == nil {
+				continue
+			}
+			patch, err := json.Marshal(map[string]any{"metadata": change})
+			if err == nil {
+				_, err = partial.Resource(resource).Namespace(o.Namespace).
+					Patch(ctx, o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+			}
+			if err != nil && !apierrors.IsNotFound(err) {
+				failures = append(failures, fmt.Errorf("%s %s/%s: %w", resource.GroupResource(), o.Namespace, o.Name, err))
+				continue
+			}
+			stripped++
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return stripped, failures
+		}
+	}
+}
+
+// ownAnnotations takes away those that are Plumb's own, in a merge patch.
+func ownAnnotations(all map[string]string) map[string]any {
+	own := map[string]any{}
+	for name := range all {
+		if strings.HasPrefix(name, plumbPrefix) {
+			own[name] = nil
+		}
+	}
+	return own
 }
 
 // patchable lists the kinds whose objects can be listed and patched. A group
@@ -252,13 +309,7 @@ func (a *app) releaseDeclared(ctx context.Context, c *cluster, release bool) err
 // object; nil when it carries none.
 func ownMarks(o *unstructured.Unstructured, release bool) map[string]any {
 	metadata := map[string]any{}
-	annotations := map[string]any{}
-	for name := range o.GetAnnotations() {
-		if strings.HasPrefix(name, plumbPrefix) {
-			annotations[name] = nil
-		}
-	}
-	if len(annotations) > 0 {
+	if annotations := ownAnnotations(o.GetAnnotations()); len(annotations) > 0 {
 		metadata["annotations"] = annotations
 	}
 	before := o.GetFinalizers()

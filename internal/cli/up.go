@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"plumb.dev/plumb/internal/controlplane"
 )
@@ -30,6 +31,8 @@ type upFlags struct {
 	bases      bool
 	redirects  redirectFlags
 	background bool // the process that --detach has started
+
+	set *pflag.FlagSet // all of them, for the page of settings
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -64,6 +67,7 @@ resumes it, and every plumb up REPO adds a repository to it.`,
 			if len(args) > 0 {
 				repo = args[0]
 			}
+			flags.set = cmd.LocalFlags()
 			return a.up(cmd.Context(), flags, repo)
 		},
 	}
@@ -183,7 +187,10 @@ func (a *app) detach(ctx context.Context, home upHome, flags upFlags, repo strin
 
 // arguments are the command line of the background process.
 func (f upFlags) arguments(a *app, home upHome, repo string) []string {
-	args := []string{"up", "--background", "--data-dir", home.dir, "--port", strconv.Itoa(f.port)}
+	args := []string{"up", "--background", "--data-dir", home.dir}
+	if f.port != 0 {
+		args = append(args, "--port", strconv.Itoa(f.port))
+	}
 	if f.kubeconfig != "" {
 		args = append(args, "--kubeconfig", a.path(f.kubeconfig))
 	}

@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/api/plumbv1"
 )
 
 // version is set by the build: -ldflags "-X plumb.dev/plumb/internal/cli.version=v1.2.3".
@@ -54,7 +56,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if !clientOnly {
 				ctx, cancel := a.within(cmd.Context())
 				defer cancel()
-				if err := a.clusterVersions(ctx, info); err != nil {
+				if err := a.versionsAt(ctx, info); err != nil {
 					return err
 				}
 			}
@@ -66,9 +68,28 @@ func (a *app) versionCommand() *cobra.Command {
 	return command
 }
 
+// versionsAt adds the versions of what runs at the place that is meant: a server
+// of Plumb tells its own.
+func (a *app) versionsAt(ctx context.Context, info map[string]string) error {
+	p, err := a.place()
+	if err != nil {
+		return err
+	}
+	at, served := p.(*atServer)
+	if !served {
+		return a.clusterVersions(ctx, info)
+	}
+	told, err := at.client.Session.GetSignIn(ctx, &plumbv1.GetSignInRequest{})
+	if err != nil {
+		return at.told(err)
+	}
+	info["plumb-server"] = told.GetVersion()
+	return nil
+}
+
 // clusterVersions adds the versions of the API server and of the controllers.
 func (a *app) clusterVersions(ctx context.Context, info map[string]string) error {
-	c, err := a.connect()
+	c, err := a.dial()
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
@@ -140,7 +137,7 @@ func (f follower) watch(ctx context.Context, resource dynamic.ResourceInterface,
 
 // awaitGone waits until an object does not exist.
 func awaitGone(ctx context.Context, resource dynamic.ResourceInterface, name string) error {
-	return follow(ctx, resource, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}, follower{
+	return follow(ctx, resource, named(name), follower{
 		initial: func(items []unstructured.Unstructured) (bool, error) { return len(items) == 0, nil },
 		change: func(kind watch.EventType, _ *unstructured.Unstructured) (bool, error) {
 			return kind == watch.Deleted, nil
@@ -148,35 +145,8 @@ func awaitGone(ctx context.Context, resource dynamic.ResourceInterface, name str
 	})
 }
 
-// errGone says that an object that is being waited for was deleted.
-var errGone = errors.New("it was deleted meanwhile")
-
 // await waits until an object satisfies a condition and returns it as it then
 // was. When ctx ends first, the error says what was last seen.
 func await(ctx context.Context, resource dynamic.ResourceInterface, name string, until func(*unstructured.Unstructured) (done bool, err error)) (*unstructured.Unstructured, error) {
-	var last *unstructured.Unstructured
-	look := func(o *unstructured.Unstructured) (bool, error) {
-		last = o
-		return until(o)
-	}
-	err := follow(ctx, resource, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}, follower{
-		initial: func(items []unstructured.Unstructured) (bool, error) {
-			if len(items) == 0 {
-				return false, nil
-			}
-			return look(&items[0])
-		},
-		change: func(kind watch.EventType, o *unstructured.Unstructured) (bool, error) {
-			if kind == watch.Deleted {
-				return false, errGone
-			}
-			return look(o)
-		},
-	})
-	if err != nil && ctx.Err() != nil && last != nil {
-		if status, message := readiness(last); message != "" {
-			return last, fmt.Errorf("%w; last seen: Ready %s: %s", ctx.Err(), status, message)
-		}
-	}
-	return last, err
+	return awaitOne(ctx, func(f follower) error { return follow(ctx, resource, named(name), f) }, until)
 }

@@ -71,31 +71,42 @@ func (c *cluster) destination(ctx context.Context, to model.Target, facts model.
 	if to.Cluster.Local() {
 		return c, nil
 	}
-	var content []byte
-	if made := to.Cluster.Kubeconfig; made != nil {
-		content = made.Reveal()
-	} else {
-		fact, known := facts[to.Cluster.Need]
-		if !known {
-			fact = c.fact(ctx, to.Cluster.Need)
-		}
-		var err error
-		if content, err = kubeconfigIn(fact, to.Cluster); err != nil {
-			return nil, err
-		}
-	}
 	set, err := clusters.NewSet(c.config, clusters.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	remote, err := set.Remote(content)
+	remote, err := c.remote(ctx, set, to.Cluster, facts)
 	if err != nil {
 		return nil, err
 	}
 	config := remote.Config()
 	config.WarningHandler = c.config.WarningHandler
 	return newCluster(config)
+}
+
+// remote is the connection that a target names.
+func (c *cluster) remote(ctx context.Context, set *clusters.Set, to model.ClusterRef, facts model.Facts) (*clusters.Cluster, error) {
+	if to.Kubeconfig != nil {
+		return set.Remote(to.Kubeconfig.Reveal())
+	}
+	fact, known := facts[to.Need]
+	if !known {
+		fact = c.fact(ctx, to.Need)
+	}
+	if to.Need.Kind == "ConfigMap" && fact.State == model.Present {
+		data, _, _ := unstructured.NestedStringMap(fact.Object.Object, "data")
+		trust, err := clusters.TrustIn(data, to.Need.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		return set.Trusting(trust)
+	}
+	content, err := kubeconfigIn(fact, to)
+	if err != nil {
+		return nil, err
+	}
+	return set.Remote(content)
 }
 
 // cluster implements destination.

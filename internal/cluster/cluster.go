@@ -26,6 +26,7 @@ type Cluster struct {
 	limit   *limiter
 	kinds   *kinds
 	watches *watches
+	contact contact
 
 	ctx  context.Context // ends with close
 	stop context.CancelFunc
@@ -56,6 +57,7 @@ func newCluster(key string, cfg *rest.Config, opts Options) (*Cluster, error) {
 
 	c := &Cluster{key: key, cfg: exported, base: base, client: transport, self: self, opts: opts}
 	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.contact.changed = opts.contacted
 	c.limit = newLimiter(opts.Writes, opts.BackgroundWrites)
 	c.watches = newWatches(c)
 	c.kinds = newKinds(c)

@@ -18,6 +18,8 @@ type LogOptions struct {
 	Previous  bool   // of the instance before
 	Follow    bool
 	TailLines int // 0: all
+	Since     int // seconds that lines may be old; 0: any
+	MaxBytes  int // that are read; 0: all
 }
 
 // Logs reads the log of a Pod until the context ends. The caller closes it.
@@ -34,8 +36,10 @@ func (s *Session) Logs(ctx context.Context, namespace, pod string, opts LogOptio
 	if opts.Container != "" {
 		q.Set("container", opts.Container)
 	}
-	if opts.TailLines > 0 {
-		q.Set("tailLines", strconv.Itoa(opts.TailLines))
+	for name, n := range map[string]int{"tailLines": opts.TailLines, "sinceSeconds": opts.Since, "limitBytes": opts.MaxBytes} {
+		if n > 0 {
+			q.Set(name, strconv.Itoa(n))
+		}
 	}
 	for name, set := range map[string]bool{"previous": opts.Previous, "follow": opts.Follow} {
 		if set {

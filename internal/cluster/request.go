@@ -146,6 +146,7 @@ func (c *Cluster) roundTrip(ctx context.Context, r *request) (*http.Response, er
 		}
 		m.Request(r.method, u.Host, code, time.Since(started))
 	}
+	c.contact.note(ctx, err)
 	if err != nil {
 		return nil, &url.Error{Op: r.method, URL: u.Redacted(), Err: err}
 	}

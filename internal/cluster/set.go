@@ -1,10 +1,8 @@
 package cluster
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,6 +34,8 @@ type Options struct {
 	Intercept Intercept
 	Meter     Meter        // nil: nothing is counted
 	Log       *slog.Logger // nil: silent
+
+	contacted func() // a cluster answers again, or no more
 }
 
 // Meter counts requests, attempts each, as rest_client_requests_total does.
@@ -54,8 +54,9 @@ type Set struct {
 	opts  Options
 	local *Cluster
 
-	mu     sync.Mutex
-	remote map[string]*Cluster
+	mu       sync.Mutex
+	remote   map[string]*Cluster
+	contacts chan struct{} // closed when a cluster answers again, or no more
 }
 
 // NewSet prepares the local cluster; nothing is sent yet.
@@ -79,11 +80,27 @@ func NewSet(local *rest.Config, opts Options) (*Set, error) {
 		opts.DigestKey = make([]byte, sha256.Size)
 		_, _ = rand.Read(opts.DigestKey) // crypto/rand.Read never fails
 	}
-	c, err := newCluster("", local, opts)
-	if err != nil {
+	s := &Set{opts: opts, remote: map[string]*Cluster{}, contacts: make(chan struct{})}
+	s.opts.contacted = s.contacted
+	var err error
+	if s.local, err = newCluster("", local, s.opts); err != nil {
 		return nil, err
 	}
-	return &Set{opts: opts, local: c, remote: map[string]*Cluster{}}, nil
+	return s, nil
+}
+
+// Contacts is closed when a cluster answers again, or no more (Cluster.Contact).
+func (s *Set) Contacts() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.contacts
+}
+
+func (s *Set) contacted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.contacts)
+	s.contacts = make(chan struct{})
 }
 
 // Local is the cluster that holds the declared objects.
@@ -93,9 +110,7 @@ func (s *Set) Local() *Cluster { return s.local }
 // bytes give the same Cluster. The error is a *model.Fault that repeats nothing
 // of the content but names of files and commands that it is not allowed to use.
 func (s *Set) Remote(kubeconfig []byte) (*Cluster, error) {
-	mac := hmac.New(sha256.New, s.opts.DigestKey)
-	_, _ = mac.Write(kubeconfig) // a hash never fails
-	key := hex.EncodeToString(mac.Sum(nil)[:16])
+	key := s.keyOf(string(kubeconfig))
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

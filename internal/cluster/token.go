@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,9 +19,15 @@ const tokenLife = int64(600)
 // is good for the audiences (TokenRequest). It is a secret: it goes to the party
 // that it is meant for and nowhere else.
 func (c *Cluster) ServiceAccountToken(ctx context.Context, namespace, name string, audiences []string) (string, error) {
+	token, _, err := c.accountToken(ctx, namespace, name, audiences)
+	return token, err
+}
+
+// accountToken is ServiceAccountToken, with the time when the token expires.
+func (c *Cluster) accountToken(ctx context.Context, namespace, name string, audiences []string) (token string, expires time.Time, err error) {
 	kind, err := c.Resolve(ctx, schema.GroupVersionKind{Version: "v1", Kind: "ServiceAccount"})
 	if err != nil {
-		return "", err
+		return "", expires, err
 	}
 	wanted := make([]any, len(audiences))
 	for i := range audiences {
@@ -33,11 +40,12 @@ func (c *Cluster) ServiceAccountToken(ctx context.Context, namespace, name strin
 	}}
 	answer, err := c.As(model.Identity{}).Create(ctx, kind, request, WriteOptions{Subresource: "token"})
 	if err != nil {
-		return "", err
+		return "", expires, err
 	}
-	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
-	if token == "" {
-		return "", fmt.Errorf("the API server gave no token for service account %s/%s", namespace, name)
+	token, _, _ = unstructured.NestedString(answer.Object, "status", "token")
+	until, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
+	if expires, err = time.Parse(time.RFC3339, until); token == "" || err != nil {
+		return "", expires, fmt.Errorf("the API server gave no token for service account %s/%s", namespace, name)
 	}
-	return token, nil
+	return token, expires, nil
 }

@@ -29,9 +29,25 @@ type server struct {
 // Bounds of requests from anyone who can reach the server.
 const (
 	headerTimeout = 10 * time.Second
+	bodyTimeout   = time.Minute // for the header and the whole of the body
 	idleTimeout   = 2 * time.Minute
 	headerBytes   = 16 << 10
+	// A client of HTTP/2 that says nothing is asked whether it is still there, and
+	// one that takes nothing is left.
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+	stuckWrite  = time.Minute
 )
+
+// newServer is a server that nobody can keep waiting: not for the header, not for
+// the body, and not between requests. The time to read ends with the body, so that
+// answers take as long as they like.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: stuckWrite},
+	}
+}
 
 // listen binds every address before anything else begins, so that a port that
 // is taken is an error at once.
@@ -48,7 +64,7 @@ func listen(opts Options, m *metrics) (*server, error) {
 			return nil, "", fmt.Errorf("listen on %s: %w", addr, err)
 		}
 		mx := http.NewServeMux()
-		srv := &http.Server{Handler: mx, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes}
+		srv := newServer(mx)
 		bind := l.Addr().String()
 		if addr == opts.APIAddr {
 			l = speaking(srv, l, opts.APITLS)

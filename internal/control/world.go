@@ -2,6 +2,7 @@ package control
 
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
@@ -37,6 +38,20 @@ func (w *World) Declared(id object.ID) (o *unstructured.Unstructured, dialect st
 		return nil, ""
 	}
 	return d.current.Load(), d.dialect.Name()
+}
+
+// Of are the declared objects of a kind as last seen, in no order; false while
+// not all of them have been seen. They must not be changed.
+func (w *World) Of(gk schema.GroupKind) ([]*unstructured.Unstructured, bool) {
+	w.declared.mu.RLock()
+	defer w.declared.mu.RUnlock()
+	var out []*unstructured.Unstructured
+	for id, d := range w.declared.objects {
+		if id.GroupKind() == gk {
+			out = append(out, d.current.Load())
+		}
+	}
+	return out, !w.declared.unread[gk]
 }
 
 // MadeBy is the declared object that made another one as its controller, such

@@ -58,11 +58,38 @@ type Settings struct {
 	// (--default-decryption-service-account).
 	DefaultDecryptionServiceAccount string
 
+	// Flux are the feature gates of Flux's controllers (--feature-gates).
+	Flux Gates
+
 	// ArgoNamespace is where Argo CD's own objects live; "": "argocd".
 	ArgoNamespace string
 	// ApplicationNamespaces are globs of the namespaces in which Applications
 	// and ApplicationSets may live besides (--application-namespaces).
 	ApplicationNamespaces []string
+}
+
+// Gates are the feature gates of Flux that have a meaning here. The zero value is
+// what Plumb does without any.
+type Gates struct {
+	// AdditiveReadyExpr: a dependency with readyExpr has to be ready, too
+	// (AdditiveCELDependencyCheck).
+	AdditiveReadyExpr bool
+	// Helm3Defaults: a HelmRelease that does not say otherwise is applied client-side
+	// by its record, waited for as by Helm 3, and its hooks are not post-rendered
+	// (UseHelm3Defaults).
+	Helm3Defaults bool
+	// PatientHealth: what has failed is waited for until the timeout
+	// (DisableFailFastBehavior).
+	PatientHealth bool
+	// PlainChartVersions: the digest of a chart is no part of its version, so that
+	// another chart of the same version is no news (DisableChartDigestTracking).
+	PlainChartVersions bool
+	// RetryOnFailure is the strategy of a HelmRelease that names none
+	// (DefaultToRetryOnFailure).
+	RetryOnFailure bool
+	// StrictSubstitution: a variable that is not defined and has no default is a
+	// fault (StrictPostBuildSubstitutions).
+	StrictSubstitution bool
 }
 
 // Dialect understands the kinds of one upstream system.

@@ -100,9 +100,21 @@ func (v Veil) within(value any) bool {
 	text := fmt.Sprint(value)
 	for _, secret := range v {
 		plain := string(secret.Reveal())
-		if plain != "" && (strings.Contains(text, plain) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(plain)))) {
+		encoded := base64.StdEncoding.EncodeToString([]byte(plain))
+		switch {
+		case plain == "":
+		case len(plain) < withinTexts:
+			if text == plain || text == encoded {
+				return true
+			}
+		case strings.Contains(text, plain), strings.Contains(text, encoded):
 			return true
 		}
 	}
 	return false
 }
+
+// withinTexts is how long a secret has to be to be looked for within longer texts,
+// in bytes. A shorter one, such as a PIN, is part of much that is none, and found
+// only where it is the whole value.
+const withinTexts = 5

@@ -40,3 +40,24 @@ func TestVeilHidesSecretsWhereverTheyWent(t *testing.T) {
 		t.Error("the object itself was changed")
 	}
 }
+
+// TestShortSecretsAreFoundWhereTheyStandAlone: "4711" is a PIN, and part of many
+// an address.
+func TestShortSecretsAreFoundWhereTheyStandAlone(t *testing.T) {
+	secrets := Veil{model.NewSecret([]byte("4711"))}
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"text": "4711", "number": int64(4711), "encoded": "NDcxMQ==", "list": []any{"4711"}, "map": map[string]any{"4711": "x"},
+		"address": "10.47.11.1:47110", "other": "471",
+	}}
+	got := secrets.Over(o, o).Object
+	for _, name := range []string{"text", "number", "encoded"} {
+		if got[name] != "***" {
+			t.Errorf("%s is %v", name, got[name])
+		}
+	}
+	for _, name := range []string{"address", "other"} {
+		if got[name] == "***" {
+			t.Errorf("%s is masked", name)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -172,14 +173,15 @@ func healthOf(h model.Health) *model.Health {
 func imagesOf(objects []model.Desired) []string {
 	var images []string
 	for i := range objects {
-		if podTemplates[objects[i].ID.GroupKind().String()] == nil {
+		at := PodSpec(objects[i].ID.GroupKind())
+		if at == nil {
 			continue
 		}
 		o := &unstructured.Unstructured{}
 		if o.UnmarshalJSON(objects[i].JSON) != nil {
 			continue
 		}
-		spec, _, _ := unstructured.NestedMap(o.Object, podTemplates[objects[i].ID.GroupKind().String()]...)
+		spec, _, _ := unstructured.NestedMap(o.Object, at...)
 		for _, list := range []string{"initContainers", "containers"} {
 			containers, _, _ := unstructured.NestedSlice(spec, list)
 			for _, c := range containers {
@@ -195,7 +197,10 @@ func imagesOf(objects []model.Desired) []string {
 	return slices.Compact(images)
 }
 
-// podTemplates says where workloads keep the specification of their pods.
+// PodSpec says where a workload keeps the specification of its pods; nil where it
+// is none. The path must not be changed.
+func PodSpec(kind schema.GroupKind) []string { return podTemplates[kind.String()] }
+
 var podTemplates = map[string][]string{
 	"Pod":                   {"spec"},
 	"Deployment.apps":       {"spec", "template", "spec"},

@@ -190,7 +190,9 @@ func (r *run) reached(ctx context.Context, a *acting, waiting string, err error)
 		return true, nil
 	case time.Now().Before(a.deadline()):
 		a.op.waiting = waiting
-		r.d.next = time.Until(a.deadline())
+		if r.d.next = time.Until(a.deadline()); a.action.Kind == release.Uninstall && r.unheardLeft() {
+			r.d.next = min(r.d.next, lookBack)
+		}
 		return false, nil
 	}
 	return true, &model.Fault{Reason: "Timeout", Message: "context deadline exceeded: " + waiting}
@@ -253,7 +255,7 @@ func (r *run) bringRevision(ctx context.Context, a *acting) (waiting string, err
 	}
 	for i := range r.plan.Blocked {
 		// What is not wanted any more may stay for a while: it goes at rest.
-		if f := &r.plan.Blocked[i]; f.Waiting && f.Reason != "PruneWaits" {
+		if f := &r.plan.Blocked[i]; f.Waiting && f.Reason != plan.PruneWaits {
 			return f.Message, nil
 		}
 	}

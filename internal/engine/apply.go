@@ -19,6 +19,7 @@ import (
 	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/plan"
 )
 
 // parallel is how many requests one run makes at a time.
@@ -450,7 +451,7 @@ func (r *run) learn(c model.Change, live *unstructured.Unstructured) {
 	en := e.own(k, r.spec.ID, c.Version)
 	base, ok := e.baseline(d, live, func() *unstructured.Unstructured { return d.wanted(c.Object) })
 	if ok {
-		base.Inputs = c.Want.Digest
+		base.Inputs, base.Sealed = c.Want.Digest, c.Want.Secret
 		en.base = base
 		e.opts.Journal.Put(k.cluster, r.spec.ID, c.Object, c.Version, base)
 	}
@@ -613,7 +614,7 @@ func (r *run) failed() bool {
 		return true
 	}
 	for i := range r.plan.Blocked {
-		if r.plan.Blocked[i].Reason != "PruneWaits" {
+		if r.plan.Blocked[i].Reason != plan.PruneWaits {
 			return true
 		}
 	}

@@ -23,10 +23,14 @@ type book struct {
 	entries    map[key]*entry                   // managed object → what is known of it
 	owned      map[object.ID]map[key]string     // delivery → objects it owns, with their version
 	unread     []object.ID                      // sources that have lost their last reader
+	parting    map[object.ID]parting            // sources that have gone, and for which something may be kept
+	leaving    map[object.ID]chan struct{}      // sources for which what was kept is being removed
 	unmarked   map[key]map[object.ID]bool       // object without the watch label → deliveries that compare it
 	storages   map[key]map[object.ID]bool       // records of a Helm release → deliveries that go by them
 	lookups    map[question]*lookupWatch        // asked by a chart with lookup → what is heard of the answer
 	hooks      map[key]*hook                    // object that runs as a hook → what is known of it
+	names      *names                           // of entries, for searches; nil: nobody has searched yet
+	changes    uint64                           // counts what was added to entries or taken away
 }
 
 func newBook() book {
@@ -42,6 +46,8 @@ func newBook() book {
 		wants:      map[key]map[object.ID]bool{},
 		entries:    map[key]*entry{},
 		owned:      map[object.ID]map[key]string{},
+		parting:    map[object.ID]parting{},
+		leaving:    map[object.ID]chan struct{}{},
 		unmarked:   map[key]map[object.ID]bool{},
 		storages:   map[key]map[object.ID]bool{},
 		lookups:    map[question]*lookupWatch{},
@@ -67,8 +73,10 @@ type sourceState struct {
 	artifact *model.Artifact
 	wake     chan struct{}
 	stop     func()
-	asked    uint64 // counts the requests to look
-	answered uint64 // asked, when the last look that has ended began
+	after    <-chan struct{} // what was kept of an earlier one of this name is gone; nil: nothing was
+	ended    chan struct{}   // closed once nobody looks at it any more
+	asked    uint64          // counts the requests to look
+	answered uint64          // asked, when the last look that has ended began
 
 	// Of a source that has its trees from another one (model.Source.Same).
 	lent     *source.Tree // the other's tree that was taken last

@@ -50,28 +50,12 @@ func (e *Engine) viewer(id object.ID) (*run, error) {
 	if refusal != nil {
 		return nil, refusal // what it may not deliver to, it may not look at either
 	}
-	r.cluster = e.opts.Clusters.Local()
-	target := r.spec.Target.Cluster
-	if !target.Local() {
-		content, err := remoteOf(&r.spec, r.facts)
-		if err != nil {
-			return nil, err
-		}
-		if r.cluster, err = e.opts.Clusters.Remote(content.Reveal()); err != nil {
-			return nil, asFault(err, "ReconciliationFailed")
-		}
+	var err error
+	if r.cluster, err = e.targetOf(&r.spec, r.facts); err != nil {
+		return nil, asFault(err, "ReconciliationFailed")
 	}
 	r.session = r.cluster.As(r.spec.Identity)
 	return r, nil
-}
-
-// remoteOf is the kubeconfig of a delivery's target.
-func remoteOf(spec *model.Delivery, facts model.Facts) (model.Secret, error) {
-	target := spec.Target.Cluster
-	if target.Kubeconfig != nil {
-		return *target.Kubeconfig, nil
-	}
-	return kubeconfig(target, facts)
 }
 
 // Session is what acts on the target of a delivery, as the delivery.
@@ -100,7 +84,7 @@ func (e *Engine) MaskBelow(id object.ID, live *unstructured.Unstructured, above 
 	}
 	want := d.wantOf(object.Of(live))
 	clean := d.masked(live, want, d.veil())
-	if want == nil && !object.IsSecret(live) && d.hides(live, above) {
+	if want == nil && !object.IsSecret(live) && e.hides(d, live, above) {
 		clean = object.Conceal(clean)
 	}
 	return clean
@@ -117,30 +101,55 @@ func (e *Engine) Sealed(id object.ID) bool {
 	}
 	d := e.book.deliveries[en.owner]
 	want := d.desiredOf(id)
-	return want != nil && want.Secret || want == nil && d.decrypts()
+	return want != nil && want.Secret || want == nil && (d.decrypts() || e.sealedBefore(d, id))
 }
 
 // hides reports whether an object that the delivery does not want may hold what
 // was decrypted, or what is not told from it: nothing marks that in the cluster.
 // The caller holds e.mu.
-func (d *delivery) hides(live *unstructured.Unstructured, above object.ID) bool {
-	sealed := func(w *model.Desired) bool {
-		return w != nil && w.Secret && (w.ID.Group != "" || w.ID.Kind != "Secret")
-	}
+func (e *Engine) hides(d *delivery, live *unstructured.Unstructured, above object.ID) bool {
+	sealed := func(w *model.Desired) bool { return w != nil && w.Secret && !isSecret(w.ID) }
+	made := metav1.GetControllerOf(live) != nil
 	switch {
-	case d.desired == nil || metav1.GetControllerOf(live) == nil:
-		return d.decrypts()
+	case d.decrypts() && (d.desired == nil || !made):
+		return true
+	case !made:
+		return e.sealedBefore(d, object.Of(live))
 	case !above.IsZero():
-		return sealed(d.wantOf(above)) || d.wantOf(above) == nil && d.decrypts()
+		return sealed(d.wantOf(above)) || d.wantOf(above) == nil && (d.decrypts() || e.sealedBefore(d, above))
+	}
+	reaches := func(id object.ID) bool {
+		return id.Kind != "ConfigMap" && (id.Namespace == "" || id.Namespace == live.GetNamespace())
 	}
 	for _, list := range [][]model.Desired{d.desired, d.hooks} {
 		for i := range list {
-			if ns := list[i].ID.Namespace; sealed(&list[i]) && list[i].ID.Kind != "ConfigMap" && (ns == "" || ns == live.GetNamespace()) {
+			if sealed(&list[i]) && reaches(list[i].ID) {
 				return true
 			}
 		}
 	}
+	for k := range e.book.owned[d.spec.ID] {
+		if !isSecret(k.id) && reaches(k.id) && e.sealedBefore(d, k.id) {
+			return true
+		}
+	}
 	return false
+}
+
+func isSecret(id object.ID) bool { return id.Group == "" && id.Kind == "Secret" }
+
+// sealedBefore reports whether an object that the delivery owns and wants no more
+// had something secret in it when it was wanted, whatever the delivery decrypts by
+// now. Of one that nobody remembers to have applied it is not known, and taken for
+// granted, but for an Application, which may keep such objects for good. The
+// caller holds e.mu.
+func (e *Engine) sealedBefore(d *delivery, id object.ID) bool {
+	en := e.book.entries[key{d.cluster, id}]
+	if en == nil || en.owner != d.spec.ID || d.desiredOf(id) != nil {
+		return false
+	}
+	unknown := en.base.UID == "" && (!d.spec.Sync.Staged || d.spec.Release != nil)
+	return en.base.Sealed || unknown
 }
 
 // decrypts reports whether anything that the delivery brings may have been
@@ -168,7 +177,11 @@ func (d *delivery) wantOf(id object.ID) *model.Desired {
 func (d *delivery) veil() differ.Veil {
 	var veil differ.Veil
 	for i := range d.spec.Inputs {
-		veil = append(veil, d.spec.Inputs[i].Render.Helm.Sensitive...)
+		for _, value := range d.spec.Inputs[i].Render.Helm.Sensitive {
+			if tellable(value) {
+				veil = append(veil, value)
+			}
+		}
 	}
 	for need, fact := range d.facts {
 		if need.Kind != "Secret" || fact.Object == nil {
@@ -176,7 +189,7 @@ func (d *delivery) veil() differ.Veil {
 		}
 		data, _, _ := unstructured.NestedMap(fact.Object.Object, "data")
 		for k := range data {
-			if value, ok := secretValue(fact.Object, k); ok && len(value.Reveal()) >= shortestSecret {
+			if value, ok := secretValue(fact.Object, k); ok && tellable(value) {
 				veil = append(veil, value)
 			}
 		}
@@ -185,8 +198,16 @@ func (d *delivery) veil() differ.Veil {
 }
 
 // shortestSecret is how long a value has to be to be looked for wherever it may
-// have gone: "1" and "true" in a Secret are everywhere.
-const shortestSecret = 5
+// have gone, in bytes: "1" and "80" in a Secret are everywhere. A PIN of four
+// digits is not; within longer texts it is, so that Veil takes it for itself only
+// where it stands alone. In a Secret everything is masked, however short it is.
+const shortestSecret = 4
+
+// tellable reports whether a value can be told from what is no secret.
+func tellable(value model.Secret) bool {
+	text := string(value.Reveal())
+	return len(text) >= shortestSecret && text != "true" && text != "null"
+}
 
 // masked copies an object without anything secret. want is the same object as it
 // is wanted; nil: it is not. The caller holds e.mu.
@@ -392,7 +413,7 @@ func (r *run) compareExtra(ctx context.Context, c model.Claim, veil differ.Veil)
 	}
 	r.e.mu.Lock()
 	out.Live = r.d.masked(live, nil, veil)
-	if !object.IsSecret(live) && r.d.hides(live, object.ID{}) {
+	if !object.IsSecret(live) && r.e.hides(r.d, live, object.ID{}) {
 		out.Live = object.Conceal(out.Live)
 	}
 	r.e.mu.Unlock()

@@ -25,6 +25,8 @@ import (
 type content struct {
 	objects, hooks, crds []model.Rendered
 	notes                string
+	// untold: it comes from a record, which does not tell what of it is secret.
+	untold bool
 }
 
 // contentOf makes the record of a revision, and what it brings.
@@ -251,7 +253,7 @@ func recorded(record *release.Record, origin model.Origin) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &content{}
+	c := &content{untold: true}
 	for _, one := range objects {
 		at := origin
 		at.File = one.Template
@@ -275,7 +277,7 @@ func recorded(record *release.Record, origin model.Origin) (*content, error) {
 				return nil, fmt.Errorf("%s in release %s cannot be read", one.Template, record)
 			}
 			id := object.Of(&members[i])
-			rendered := model.Rendered{ID: id, Version: members[i].GroupVersionKind().Version, JSON: body, Origin: at, Secret: true} // which values are secret is not told
+			rendered := model.Rendered{ID: id, Version: members[i].GroupVersionKind().Version, JSON: body, Origin: at, Secret: true} // until it is known better: unseal
 			if one.Hook != nil {
 				c.hooks = append(c.hooks, rendered)
 			} else {
@@ -284,6 +286,20 @@ func recorded(record *release.Record, origin model.Origin) (*content, error) {
 		}
 	}
 	return c, nil
+}
+
+// unseal says what of a record's content is secret, as far as that is known: an
+// object that was applied exactly so was judged when its chart was rendered, and
+// its baseline has kept that over a restart. Anything else counts as secret. The
+// caller holds e.mu.
+func (r *run) unseal(objects []model.Desired) {
+	for i := range objects {
+		want := &objects[i]
+		en := r.e.book.entries[key{r.d.cluster, want.ID}]
+		if en != nil && en.owner == r.spec.ID && en.hasBase() && en.base.Inputs == want.Digest && !isSecret(want.ID) {
+			want.Secret = en.base.Sealed
+		}
+	}
 }
 
 // recordChart is the chart as records hold it, prepared once for all releases

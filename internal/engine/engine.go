@@ -105,6 +105,9 @@ type Options struct {
 	// Guard bounds deletions that nobody approved; the zero value means
 	// DefaultGuard.
 	Guard plan.Guard
+	// Linger is how long what was fetched for a source is kept when it has gone;
+	// default ten minutes.
+	Linger time.Duration
 }
 
 // DefaultGuard lets ten deletions pass, and any number that is at most half of
@@ -131,6 +134,10 @@ type Engine struct {
 	book     book
 	watching map[string]*watches // by cluster key
 	missing  map[schema.GroupKind]bool
+
+	partTimer *time.Timer // until sources that have gone are forgotten; nil: none are
+	partsAt   time.Time   // when that is
+	tidied    bool        // what an earlier process kept for such has been removed
 }
 
 // New makes an engine. Nothing happens before Run.
@@ -143,6 +150,9 @@ func New(ctx context.Context, opts Options) *Engine {
 	}
 	if opts.Guard == (plan.Guard{}) {
 		opts.Guard = DefaultGuard
+	}
+	if opts.Linger == 0 {
+		opts.Linger = lingering
 	}
 	return &Engine{
 		opts:     opts,
@@ -192,6 +202,9 @@ func (e *Engine) Run() {
 		defer all.Done()
 		e.archiveLoop()
 	}()
+	e.mu.Lock()
+	e.partLater(e.opts.Linger) // for what an earlier process has left
+	e.mu.Unlock()
 	<-e.ctx.Done()
 	e.queue.close()
 	all.Wait()
@@ -232,7 +245,7 @@ func (e *Engine) SetDelivery(spec model.Delivery, implied []model.Source, facts 
 		// A request to look, or another judgement of health, that concerns
 		// objects which were judged before.
 		asked := spec.Wake != "" && spec.Wake != d.spec.Wake && d.report != nil
-		d.recheck = d.recheck || asked || !reflect.DeepEqual(d.spec.Policy.HealthExprs, spec.Policy.HealthExprs) || !sameRules(d.spec.Policy.HealthRules, spec.Policy.HealthRules)
+		d.recheck = d.recheck || asked || !judgedAlike(&d.spec, &spec)
 		if spec.Suspended || d.spec.Identity != spec.Identity || !reflect.DeepEqual(d.spec.Target, spec.Target) || !reflect.DeepEqual(d.spec.Policy, spec.Policy) {
 			d.endHealth() // what is watched was allowed to another identity, or is not asked for
 		}
@@ -301,13 +314,6 @@ func sameContent(a, b *unstructured.Unstructured) bool {
 	}
 	return a == b || reflect.DeepEqual(a.Object["data"], b.Object["data"]) && reflect.DeepEqual(a.Object["status"], b.Object["status"]) &&
 		reflect.DeepEqual(a.Object["spec"], b.Object["spec"]) && reflect.DeepEqual(a.GetLabels(), b.GetLabels()) && reflect.DeepEqual(a.GetAnnotations(), b.GetAnnotations())
-}
-
-func sameRules(a, b *model.HealthRules) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Digest == b.Digest
 }
 
 // sameOperation leaves out what the engine itself has written of it.
@@ -504,6 +510,7 @@ func (e *Engine) own(k key, owner object.ID, version string) *entry {
 	if en == nil {
 		en = &entry{}
 		e.book.entries[k] = en
+		e.book.changes++
 	}
 	if en.owner != owner && !en.owner.IsZero() {
 		delete(e.book.owned[en.owner], k)
@@ -527,13 +534,19 @@ func (e *Engine) disown(k key) {
 		delete(e.book.owned, en.owner)
 	}
 	delete(e.book.entries, k)
+	e.book.changes++
 	e.opts.Journal.Remove(k.cluster, en.owner, k.id)
 }
 
-// want replaces what a delivery wants. The caller holds e.mu.
+// want replaces what a delivery wants. Whether there was a secret in what it wants
+// no more is remembered as long as it is there. The caller holds e.mu.
 func (e *Engine) want(d *delivery, desired []model.Desired) {
 	for i := range d.desired {
-		unlink(e.book.wants, key{d.cluster, d.desired[i].ID}, d.spec.ID)
+		k := key{d.cluster, d.desired[i].ID}
+		unlink(e.book.wants, k, d.spec.ID)
+		if en := e.book.entries[k]; en != nil && en.owner == d.spec.ID {
+			en.base.Sealed = d.desired[i].Secret
+		}
 	}
 	d.desired = desired
 	for i := range desired {

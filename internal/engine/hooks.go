@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ type hook struct {
 // runHooks starts the hooks of a step that do not run yet, and keeps how all of
 // them are doing.
 func (r *run) runHooks(ctx context.Context, op *syncing, s *step) error {
+	if err := r.placeHooks(ctx, s); err != nil {
+		return err
+	}
 	var failed error
 	each(s.hooks, func(want model.Desired) {
 		res, err := r.runHook(ctx, op, s.at.phase, &want)
@@ -48,6 +52,46 @@ func (r *run) runHooks(ctx context.Context, op *syncing, s *step) error {
 		op.results[resultKey{s.at.phase, want.ID}] = res
 	})
 	return failed
+}
+
+// placeHooks settles the namespace of hooks whose kinds were not served when they
+// were rendered: what is synced before them may bring the definition.
+func (r *run) placeHooks(ctx context.Context, s *step) error {
+	for i := range s.hooks {
+		want := &s.hooks[i]
+		if want.ID.Namespace != "" || r.spec.Target.Namespace == "" {
+			continue
+		}
+		kind, err := r.kindOfHook(ctx, s.at.phase, want)
+		if err != nil || !kind.Namespaced {
+			continue // that it is not served is told by the hook itself
+		}
+		placed := model.Rendered{ID: want.ID, Version: want.Version, JSON: want.JSON}
+		if err := replace(&placed, r.spec.Target.Namespace); err != nil {
+			return err
+		}
+		r.e.mu.Lock()
+		for j := range r.d.hooks {
+			if h := &r.d.hooks[j]; h.ID == want.ID && bytes.Equal(h.JSON, want.JSON) {
+				h.ID, h.JSON = placed.ID, placed.JSON
+			}
+		}
+		r.e.mu.Unlock()
+		want.ID, want.JSON = placed.ID, placed.JSON
+	}
+	return nil
+}
+
+// kindOfHook resolves the kind of a hook. One that the delivery itself defines is
+// waited for, once its definition has been applied.
+func (r *run) kindOfHook(ctx context.Context, phase model.SyncPhase, want *model.Desired) (cluster.Kind, error) {
+	gvk := schema.GroupVersionKind{Group: want.ID.Group, Version: want.Version, Kind: want.ID.Kind}
+	if phase == model.PreSync || !r.defines(gvk.GroupKind()) {
+		return r.cluster.Resolve(ctx, gvk)
+	}
+	within, cancel := context.WithTimeout(ctx, r.spec.Policy.Timeout)
+	defer cancel()
+	return r.kind(within, model.Change{Object: want.ID, Version: want.Version})
 }
 
 // runHook starts one hook, or tells how it is doing.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -120,6 +121,25 @@ func (e *Engine) autoscaled(d *delivery) {
 	}
 }
 
+// judgedAlike reports whether two declarations of a delivery judge health alike.
+func judgedAlike(a, b *model.Delivery) bool {
+	return reflect.DeepEqual(a.Policy.HealthExprs, b.Policy.HealthExprs) && sameRules(a.Policy.HealthRules, b.Policy.HealthRules) &&
+		waitsAsHelm3(a) == waitsAsHelm3(b)
+}
+
+func sameRules(a, b *model.HealthRules) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Digest == b.Digest
+}
+
+// waitsAsHelm3 reports whether a delivery is a release that is waited for as Helm 3
+// did.
+func waitsAsHelm3(spec *model.Delivery) bool {
+	return spec.Release != nil && spec.Release.WaitStrategy == model.WaitLegacy
+}
+
 // expression is the CEL judgement for an object's kind; nil when there is none.
 func (j *judgement) expression(o *unstructured.Unstructured) *health.Expr {
 	for _, x := range j.exprs {
@@ -131,8 +151,12 @@ func (j *judgement) expression(o *unstructured.Unstructured) *health.Expr {
 }
 
 // judgeHealth judges one live object in the words of the delivery: for a staged
-// one those of Argo CD, where a kind may have no health at all.
+// one those of Argo CD, where a kind may have no health at all, and for a release
+// those of the waiter that it asks for.
 func (e *Engine) judgeHealth(d *delivery, o *unstructured.Unstructured) model.Health {
+	if waitsAsHelm3(&d.spec) {
+		return health.AsHelm3(o) // expressions belong to the other strategy
+	}
 	if expr := d.judgement.expression(o); expr != nil {
 		return expr.Judge(o)
 	}

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/plan"
@@ -212,6 +212,46 @@ func (e *Engine) KnownSource(id object.ID) (KnownSource, bool) {
 	return k, true
 }
 
+// SourceSpec is what a declared or implied source reads; false when there is none
+// of that name.
+func (e *Engine) SourceSpec(id object.ID) (model.Source, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.book.sources[id]; s != nil {
+		return s.spec, true
+	}
+	return model.Source{}, false
+}
+
+// KnownCluster is what is known of a cluster that a delivery goes to.
+type KnownCluster struct {
+	Ref     model.ClusterRef
+	Cluster *cluster.Cluster // nil before anything is watched there
+	Kinds   int              // that are watched
+}
+
+// ClusterOf tells of the cluster that a delivery goes to; false when there is no
+// delivery of that name.
+func (e *Engine) ClusterOf(id object.ID) (KnownCluster, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[id]
+	if d == nil {
+		return KnownCluster{}, false
+	}
+	known := KnownCluster{Ref: d.spec.Target.Cluster}
+	if known.Ref.Local() {
+		known.Cluster = e.opts.Clusters.Local()
+	}
+	if w := e.watching[d.cluster]; w != nil && (d.cluster != "" || known.Ref.Local()) {
+		known.Cluster, known.Kinds = w.cluster, len(w.kinds)
+	}
+	return known, true
+}
+
+// Contacts is closed when a cluster answers again, or no more.
+func (e *Engine) Contacts() <-chan struct{} { return e.opts.Clusters.Contacts() }
+
 // OwnerOf is the delivery that owns an object on the local cluster; false when
 // none does.
 func (e *Engine) OwnerOf(id object.ID) (object.ID, bool) {
@@ -230,53 +270,6 @@ func (e *Engine) notice(id object.ID) {
 	if e.opts.Noticed != nil {
 		e.opts.Noticed(id)
 	}
-}
-
-// OwnedObject is an object together with the delivery that owns it.
-type OwnedObject struct {
-	ID, Owner object.ID
-	Health    model.Health
-}
-
-// FindObjects lists objects of deliveries that visible lets through, and in
-// whose namespace, kind or name every word occurs; at most limit of them, in
-// order. Words are in lower case.
-func (e *Engine) FindObjects(words []string, limit int, visible func(owner object.ID) bool) []OwnedObject {
-	if len(words) == 0 {
-		return nil
-	}
-	found := e.matching(words)
-	slices.SortFunc(found, func(a, b OwnedObject) int { return a.ID.Compare(b.ID) })
-	shown := found[:0]
-	judged := map[object.ID]bool{}
-	for _, o := range found {
-		seen, known := judged[o.Owner]
-		if !known {
-			seen = visible(o.Owner)
-			judged[o.Owner] = seen
-		}
-		if seen && len(shown) < limit {
-			shown = append(shown, o)
-		}
-	}
-	return shown
-}
-
-// matching are the objects that deliveries own, by words.
-func (e *Engine) matching(words []string) []OwnedObject {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var found []OwnedObject
-	for k, en := range e.book.entries {
-		if en.owner.IsZero() {
-			continue
-		}
-		text := strings.ToLower(k.id.Namespace + " " + k.id.Kind + " " + k.id.Name)
-		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) }) {
-			found = append(found, OwnedObject{ID: k.id, Owner: en.owner, Health: en.health})
-		}
-	}
-	return found
 }
 
 // HealthOf judges a live object in the words of a delivery.

@@ -237,10 +237,17 @@ func (r *run) excuse(c model.Claim, o *observed) {
 	if !ok {
 		return
 	}
-	base.Inputs = o.Inputs
+	base.Inputs, base.Sealed = o.Inputs, en.base.Sealed
 	en.base, en.drift = base, ""
 	e.opts.Journal.Put(k.cluster, r.spec.ID, c.ID, c.Version, base)
 	o.Presence, o.Drift = plan.Trusted, ""
+}
+
+// lookedOver reports whether an object of a release is only looked over for drift:
+// what another controller has brought does not carry the watch label until the next
+// action applies it.
+func (r *run) lookedOver(o *observed) bool {
+	return r.spec.Release != nil && r.d.sync == nil && r.spec.Policy.Drift != model.Ignore && (o.live == nil || o.live.GetLabels()[WatchLabel] == "")
 }
 
 // remember keeps what a look found at an object that does not carry the watch
@@ -251,7 +258,7 @@ func (r *run) remember(c model.Claim, o *observed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	want := d.desiredOf(c.ID)
-	if !r.spec.Sync.Manual || want == nil || o.Inputs != "" || r.asked != nil {
+	if !r.spec.Sync.Manual && !r.lookedOver(o) || want == nil || o.Inputs != "" || r.asked != nil {
 		return
 	}
 	if o.live != nil {

@@ -23,7 +23,10 @@ func (r *run) record(rep *model.Report) {
 	}
 	entry := journal.History{
 		Delivery: rep.Delivery, At: rep.At, Revision: rep.Revision, Digest: rep.Digest,
-		Result: "Succeeded", Changes: changes,
+		Result: "Succeeded", Changes: changes, Commit: rep.Commit,
+	}
+	if rep.Release != nil {
+		entry.Chart, entry.ChartVersion, entry.AppVersion = rep.Release.Chart.Name, rep.Release.Chart.Version, rep.Release.Chart.AppVersion
 	}
 	switch {
 	case rep.Fault != nil:

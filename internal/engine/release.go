@@ -350,7 +350,11 @@ func (r *run) chart() (model.Chart, error) {
 	if err != nil {
 		return chart, &model.Fault{Reason: "ArtifactFailed", Origin: r.spec.Origin, Message: err.Error()}
 	}
-	chart.Version = version
+	if r.spec.Release.PlainVersion {
+		chart.Digest = "" // another package of this version is no news
+	} else {
+		chart.Version = version
+	}
 	return chart, nil
 }
 
@@ -491,6 +495,9 @@ func (r *run) wantRelease(ctx context.Context, c *content, action helm.Action, o
 		return errSuperseded
 	}
 	d.trees, d.at, d.fault = r.trees, r.version, nil
+	if c.untold {
+		r.unseal(w.objects)
+	}
 	e.want(d, w.objects)
 	d.hooks, d.withheld, d.unplaced = w.hooks, w.withheld, w.unplaced
 	e.autoscaled(d)
@@ -583,9 +590,27 @@ func (r *run) pruneLeft(ctx context.Context, rolledBack bool) error {
 	err := r.apply(ctx)
 	var f *model.Fault
 	if errors.As(err, &f) && f.Waiting && r.plan.Held == nil {
-		return nil // it is told of when it is known
+		r.tellUnpruned()
+		return nil
 	}
 	return err
+}
+
+// tellUnpruned tells that the release is not done: what it has no more is still
+// there, since others have not said whether they want it. They wake it when they
+// have; the pause is for those who never do.
+func (r *run) tellUnpruned() {
+	at := slices.IndexFunc(r.plan.Blocked, func(f model.Fault) bool { return f.Reason == plan.PruneWaits })
+	if at < 0 {
+		return
+	}
+	message := r.plan.Blocked[at].Message
+	told := *r.report.Release
+	told.Ready = &model.Verdict{Unknown: true, Reason: helm.Progressing, Message: message}
+	told.Reconciling = &model.Verdict{OK: true, Reason: helm.Progressing, Message: message}
+	r.report.Release = &told
+	r.report.Running, r.report.Message = true, message
+	r.d.next = r.spec.Policy.RetryInterval
 }
 
 // ownsMore reports whether the delivery owns what it does not want.

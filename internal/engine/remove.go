@@ -55,7 +55,10 @@ func (r *run) remove(ctx context.Context) error {
 	}
 	r.report.Phase = model.PhaseDelete
 	if left := r.left(); left > 0 {
-		return &model.Fault{Reason: "PruneWaits", Waiting: true, Message: fmt.Sprintf("%d objects are being deleted and not gone yet", left)}
+		if r.unheardLeft() {
+			r.d.next = lookBack
+		}
+		return &model.Fault{Reason: plan.PruneWaits, Waiting: true, Message: fmt.Sprintf("%d objects are being deleted and not gone yet", left)}
 	}
 	if done, err := r.deleteHooks(ctx, model.PostDelete); err != nil || !done {
 		return err
@@ -248,6 +251,20 @@ func (r *run) left() int {
 		}
 	}
 	return n
+}
+
+// unheardLeft reports whether no watch will tell of the end of something that is
+// being deleted: it does not carry the label that the watches select by, such as
+// what another controller made and nobody has applied since.
+func (r *run) unheardLeft() bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	for k := range r.e.book.owned[r.spec.ID] {
+		if o := r.seen[k.id]; k.cluster == r.d.cluster && o.live != nil && o.live.GetLabels()[WatchLabel] == "" && r.d.desiredOf(k.id) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // serviceAccounts is the kind of the identities of deliveries.

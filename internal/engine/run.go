@@ -193,27 +193,16 @@ func (r *run) waits() bool {
 // there.
 func (r *run) resolve(context.Context) error {
 	r.report.Phase = model.PhaseResolve
-	target := r.spec.Target.Cluster
-	r.cluster = r.e.opts.Clusters.Local()
-	var content model.Secret
-	if !target.Local() {
-		var err error
-		if content, err = remoteOf(&r.spec, r.facts); err != nil {
-			return err
-		}
-	}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	if r.d.version != r.version {
 		return errSuperseded
 	}
-	if !target.Local() {
-		// Under the lock, so that no other run ends a connection of which
-		// nobody knows yet that it is used.
-		var err error
-		if r.cluster, err = r.e.opts.Clusters.Remote(content.Reveal()); err != nil {
-			return asFault(err, "ReconciliationFailed")
-		}
+	// Under the lock, so that no other run ends a connection of which nobody knows
+	// yet that it is used.
+	var err error
+	if r.cluster, err = r.e.targetOf(&r.spec, r.facts); err != nil {
+		return asFault(err, "ReconciliationFailed")
 	}
 	r.session = r.cluster.As(r.spec.Identity)
 	r.e.claim(r.d, r.cluster.Key())
@@ -238,32 +227,6 @@ func (r *run) unresolved(err error) error {
 	d.trees, d.at, d.fault = r.trees, r.version, asFault(err, "ReconciliationFailed")
 	e.answered(d, false)
 	return err
-}
-
-// kubeconfig takes the content of a kubeconfig from the fact that holds it.
-func kubeconfig(ref model.ClusterRef, facts model.Facts) (model.Secret, error) {
-	fact := facts[ref.Need]
-	if fact.State != model.Present {
-		return model.Secret{}, &model.Fault{
-			Reason:  "ReconciliationFailed",
-			Message: fmt.Sprintf("cannot read the kubeconfig in %s: it is %s", ref.Need, fact.State),
-			Advice:  "create it in the namespace of the declaring object",
-			Retry:   true,
-		}
-	}
-	keys := []string{ref.Key}
-	if ref.Key == "" {
-		keys = []string{"value", "value.yaml"}
-	}
-	for _, k := range keys {
-		if v, ok := secretValue(fact.Object, k); ok {
-			return v, nil
-		}
-	}
-	return model.Secret{}, &model.Fault{
-		Reason:  "ReconciliationFailed",
-		Message: fmt.Sprintf("%s has no key %q with a kubeconfig", ref.Need, keys[0]),
-	}
 }
 
 // follow watches the kinds of what is owned from before.
@@ -343,20 +306,21 @@ func (e *Engine) circle(from object.ID) string {
 	return walk(from, from.String())
 }
 
-// ready judges one dependency. With a readyExpr the expression alone decides
-// about readiness. The caller holds e.mu.
+// ready judges one dependency. With a readyExpr the expression decides about
+// readiness, alone unless it is additive. The caller holds e.mu.
 func (e *Engine) ready(r *run, dep *model.Dependency) (bool, string) {
 	other := e.book.deliveries[dep.On]
+	alone := dep.ReadyExpr != "" && !dep.Additive
 	if other == nil {
 		if e.opts.Declared.Object(dep.On) == nil {
 			return false, fmt.Sprintf("dependency '%s' not found", name(dep.On))
 		}
-		if dep.ReadyExpr != "" || e.opts.Declared.Ready(dep.On) {
+		if alone || e.opts.Declared.Ready(dep.On) {
 			return true, ""
 		}
 		return false, fmt.Sprintf("dependency '%s' is not ready", name(dep.On))
 	}
-	if dep.ReadyExpr != "" {
+	if alone {
 		return true, ""
 	}
 	if other.spec.Suspended {
@@ -623,6 +587,8 @@ func (r *run) schedule(rep *model.Report) {
 		if e.unwatched(d) {
 			pause = jitter(r.spec.Policy.Interval)
 		}
+	case f.Waiting && d.next > 0:
+		d.failures, pause, d.next = 0, d.next, 0
 	case f.Waiting:
 		d.failures, pause = 0, r.spec.Policy.RetryInterval
 	case f.Retry:

@@ -66,7 +66,7 @@ func (r *run) settle(ctx context.Context) error {
 	why := causes(bad)
 	r.report.Objects = append(r.report.Objects, bad...)
 	switch {
-	case failed:
+	case failed && !r.spec.Policy.Patient:
 		return &model.Fault{Reason: "HealthCheckFailed", Retry: true, Message: "health check failed early due to stalled resources: " + why}
 	case !time.Now().Before(s.deadline):
 		r.e.mu.Lock()

@@ -44,8 +44,12 @@ func (e *Engine) setSource(spec model.Source, findings []model.Finding) {
 	}
 	e.linkSource(&spec)
 	ctx, stop := context.WithCancel(e.ctx)
-	s = &sourceState{spec: spec, findings: findings, wake: make(chan struct{}, 1), stop: stop}
+	s = &sourceState{
+		spec: spec, findings: findings, wake: make(chan struct{}, 1), stop: stop,
+		after: e.book.leaving[spec.ID], ended: make(chan struct{}),
+	}
 	e.book.sources[spec.ID] = s
+	delete(e.book.parting, spec.ID)
 	go e.tend(ctx, s)
 }
 
@@ -68,7 +72,12 @@ func (e *Engine) DropSource(id object.ID) {
 // holds e.mu.
 func (e *Engine) endUnread() {
 	for _, id := range e.book.unread {
-		if s := e.book.sources[id]; s != nil && s.spec.Implied && len(e.book.readers[id]) == 0 {
+		s := e.book.sources[id]
+		switch {
+		case len(e.book.readers[id]) > 0:
+		case s == nil:
+			e.part(id, nil) // its declared object went before its readers
+		case s.spec.Implied:
 			e.endSource(s)
 		}
 	}
@@ -80,6 +89,7 @@ func (e *Engine) endSource(s *sourceState) {
 	s.stop()
 	e.unlinkSource(&s.spec)
 	delete(e.book.sources, s.spec.ID)
+	e.part(s.spec.ID, s.ended)
 	if s.spec.Suspended {
 		e.heldUp(s.spec.ID)
 	}
@@ -158,6 +168,10 @@ func (s *sourceState) nudge() {
 
 // tend looks at a source whenever it is woken, and at its interval.
 func (e *Engine) tend(ctx context.Context, s *sourceState) {
+	defer close(s.ended)
+	if s.after != nil {
+		<-s.after
+	}
 	failures := 0
 	for {
 		ok, interval := e.look(ctx, s)

@@ -113,6 +113,10 @@ func bounded(entry History) History {
 	entry.Revision, entry.Digest = cut(entry.Revision), cut(entry.Digest)
 	entry.Result, entry.Actor = cut(entry.Result), cut(entry.Actor)
 	entry.Action, entry.Address = cut(entry.Action), cut(entry.Address)
+	entry.Chart, entry.ChartVersion, entry.AppVersion = cut(entry.Chart), cut(entry.ChartVersion), cut(entry.AppVersion)
+	entry.Commit.Hash, entry.Commit.Author = cut(entry.Commit.Hash), cut(entry.Commit.Author)
+	entry.Commit.Message, entry.Commit.Signature = cut(entry.Commit.Message), cut(entry.Commit.Signature)
+	entry.Commit.When = entry.Commit.When.UTC()
 	kept := entry.Changes
 	if over := len(kept) - KeptChanges; over > 0 {
 		kept = kept[:KeptChanges]

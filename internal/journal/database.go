@@ -55,6 +55,10 @@ var migrations = []string{
 	CREATE INDEX history_of_delivery ON history (delivery, id);`,
 	`ALTER TABLE history ADD COLUMN action TEXT NOT NULL DEFAULT '';
 	ALTER TABLE history ADD COLUMN address TEXT NOT NULL DEFAULT '';`,
+	// Of what was applied before nobody knows: it counts as sealed.
+	`ALTER TABLE baselines ADD COLUMN sealed INTEGER NOT NULL DEFAULT 1;`,
+	// JSON: the commit, the chart.
+	`ALTER TABLE history ADD COLUMN origin TEXT NOT NULL DEFAULT '';`,
 }
 
 // pageSize is SQLite's default.

@@ -37,6 +37,13 @@ type History struct {
 	Address  string // where that person came from; "" when it is not known
 	Changes  []Change
 	Omitted  int // changes that are not in Changes, because there were more than KeptChanges
+
+	// Commit is that of Revision, as its source told of it then: no source need
+	// have it any more. Zero: Revision is of no commit.
+	Commit model.Commit
+	// Chart is what a Helm release was made of, and AppVersion what it brings; "":
+	// the run was none of a release.
+	Chart, ChartVersion, AppVersion string
 }
 
 // Change is what a run did to one object.
@@ -54,7 +61,8 @@ type Journal struct {
 
 	mu      sync.Mutex
 	pending batch
-	waiting []chan error // Flush calls that the next batch answers
+	waiting []chan error  // Flush calls that the next batch answers
+	news    chan struct{} // closed when entries of the history are stored
 	closed  bool
 
 	wake chan struct{} // something is pending
@@ -100,6 +108,7 @@ func Open(ctx context.Context, path string, options ...Option) (*Journal, error)
 		db:      db,
 		notice:  notice,
 		report:  set.report,
+		news:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		now:     make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -161,6 +170,13 @@ func (j *Journal) add(change func(*batch)) {
 	if full {
 		signal(j.now)
 	}
+}
+
+// News is closed when entries of the history are stored after this.
+func (j *Journal) News() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.news
 }
 
 func signal(c chan struct{}) {

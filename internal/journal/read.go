@@ -18,11 +18,11 @@ import (
 // error that each returns. each must not read the journal or wait
 // for it.
 func (j *Journal) LoadBaselines(ctx context.Context, each func(cluster string, owner, id object.ID, version string, b model.Baseline) error) error {
-	return j.query(ctx, `SELECT cluster, object, owner, version, uid, resource_version, inputs, paths, cut FROM baselines`,
+	return j.query(ctx, `SELECT cluster, object, owner, version, uid, resource_version, inputs, paths, cut, sealed FROM baselines`,
 		func(rows *sql.Rows) error {
 			var cluster, id, owner, version string
 			var b model.Baseline
-			if err := rows.Scan(&cluster, &id, &owner, &version, &b.UID, &b.ResourceVersion, &b.Inputs, &b.Paths, &b.Cut); err != nil {
+			if err := rows.Scan(&cluster, &id, &owner, &version, &b.UID, &b.ResourceVersion, &b.Inputs, &b.Paths, &b.Cut, &b.Sealed); err != nil {
 				return err
 			}
 			return each(cluster, decodeID(owner), decodeID(id), version, b)
@@ -84,18 +84,69 @@ func (j *Journal) Activity(ctx context.Context, before int64, each func(number i
 	return nil
 }
 
+// Place names a moment of the history: after the entry of this number, which was
+// made at this time. The zero value is before everything.
+type Place struct {
+	Number int64
+	At     time.Time
+}
+
+// Newest is the place after everything that is stored.
+func (j *Journal) Newest(ctx context.Context) (Place, error) {
+	var p Place
+	err := j.query(ctx, `SELECT id, at FROM history ORDER BY id DESC LIMIT 1`, func(rows *sql.Rows) (err error) {
+		p, err = readPlace(rows)
+		return err
+	})
+	return p, err
+}
+
+// After returns the entries after a place, oldest first, with their numbers: at
+// most limit of them. It is false when that is not to be known: the entry at the
+// place is not kept any more, or it is of another journal, or there are more.
+func (j *Journal) After(ctx context.Context, p Place, limit int) (entries []History, numbers []int64, ok bool, err error) {
+	known := p.Number == 0
+	if !known {
+		err := j.query(ctx, `SELECT id, at FROM history WHERE id = ?`, func(rows *sql.Rows) error {
+			found, err := readPlace(rows)
+			known = found.At.Equal(p.At)
+			return err
+		}, p.Number)
+		if err != nil || !known {
+			return nil, nil, false, err
+		}
+	}
+	err = j.query(ctx, selectHistory+` WHERE id > ? ORDER BY id LIMIT ?`, func(rows *sql.Rows) error {
+		entry, number, err := readHistory(rows)
+		entries, numbers = append(entries, entry), append(numbers, number)
+		return err
+	}, p.Number, limit+1)
+	if err != nil || len(entries) > limit {
+		return nil, nil, false, err
+	}
+	return entries, numbers, true, nil
+}
+
+func readPlace(rows *sql.Rows) (Place, error) {
+	var p Place
+	var at int64
+	err := rows.Scan(&p.Number, &at)
+	p.At = time.Unix(0, at).UTC()
+	return p, err
+}
+
 // activityPage is how many entries are read at a time.
 const activityPage = 500
 
-const selectHistory = `SELECT id, delivery, at, revision, digest, result, message, actor, action, address, changes, omitted FROM history`
+const selectHistory = `SELECT id, delivery, at, revision, digest, result, message, actor, action, address, changes, omitted, origin FROM history`
 
 // readHistory reads a row of selectHistory, and its number.
 func readHistory(rows *sql.Rows) (History, int64, error) {
 	var entry History
 	var number, at int64
-	var delivery, changes string
+	var delivery, changes, origin string
 	if err := rows.Scan(&number, &delivery, &at, &entry.Revision, &entry.Digest, &entry.Result, &entry.Message, &entry.Actor,
-		&entry.Action, &entry.Address, &changes, &entry.Omitted); err != nil {
+		&entry.Action, &entry.Address, &changes, &entry.Omitted, &origin); err != nil {
 		return entry, number, err
 	}
 	entry.Delivery, entry.At = decodeID(delivery), time.Unix(0, at).UTC()
@@ -106,7 +157,23 @@ func readHistory(rows *sql.Rows) (History, int64, error) {
 	for _, change := range stored {
 		entry.Changes = append(entry.Changes, Change{change.Verb, decodeID(change.Object), change.Why})
 	}
-	return entry, number, nil
+	return entry, number, readOrigin(&entry, origin)
+}
+
+// readOrigin reads what originOf has written.
+func readOrigin(entry *History, text string) error {
+	if text == "" {
+		return nil
+	}
+	var origin storedOrigin
+	if err := json.Unmarshal([]byte(text), &origin); err != nil {
+		return fmt.Errorf("what a run was made of is damaged: %w", err)
+	}
+	if origin.Commit != nil {
+		entry.Commit = *origin.Commit
+	}
+	entry.Chart, entry.ChartVersion, entry.AppVersion = origin.Chart, origin.ChartVersion, origin.AppVersion
+	return nil
 }
 
 // query reads rows, once what is pending is stored. Where that fails, as the

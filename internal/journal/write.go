@@ -78,11 +78,15 @@ func (j *Journal) save() error {
 	if work.size() > 0 {
 		err = j.store(work)
 	}
-	if err != nil {
-		j.mu.Lock()
+	j.mu.Lock()
+	switch {
+	case err != nil:
 		j.pending = work.before(j.pending)
-		j.mu.Unlock()
+	case len(work.history) > 0:
+		close(j.news)
+		j.news = make(chan struct{})
 	}
+	j.mu.Unlock()
 	for _, answer := range waiting {
 		answer <- err
 	}
@@ -144,10 +148,11 @@ func storeBaselines(ctx context.Context, tx *sql.Tx, baselines map[baselineKey]b
 	if len(baselines) == 0 {
 		return nil
 	}
-	put, err := tx.PrepareContext(ctx, `INSERT INTO baselines (cluster, object, owner, version, uid, resource_version, inputs, paths, cut)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	put, err := tx.PrepareContext(ctx, `INSERT INTO baselines (cluster, object, owner, version, uid, resource_version, inputs, paths, cut, sealed)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (cluster, object) DO UPDATE SET owner = excluded.owner, version = excluded.version, uid = excluded.uid,
-			resource_version = excluded.resource_version, inputs = excluded.inputs, paths = excluded.paths, cut = excluded.cut`)
+			resource_version = excluded.resource_version, inputs = excluded.inputs, paths = excluded.paths, cut = excluded.cut,
+			sealed = excluded.sealed`)
 	if err != nil {
 		return err
 	}
@@ -157,7 +162,7 @@ func storeBaselines(ctx context.Context, tx *sql.Tx, baselines map[baselineKey]b
 		switch b := op.baseline; {
 		case !op.gone:
 			_, err = put.ExecContext(ctx, key.cluster, id, encodeID(op.owner), op.version,
-				b.UID, b.ResourceVersion, b.Inputs, b.Paths, b.Cut)
+				b.UID, b.ResourceVersion, b.Inputs, b.Paths, b.Cut, b.Sealed)
 		case op.whatever:
 			_, err = tx.ExecContext(ctx, `DELETE FROM baselines WHERE cluster = ? AND object = ?`, key.cluster, id)
 		default:
@@ -194,6 +199,27 @@ type storedChange struct {
 	Why    string     `json:"why,omitempty"`
 }
 
+// storedOrigin is what an entry was made of, as it stands in the database.
+type storedOrigin struct {
+	Commit       *model.Commit `json:"commit,omitempty"`
+	Chart        string        `json:"chart,omitempty"`
+	ChartVersion string        `json:"chartVersion,omitempty"`
+	AppVersion   string        `json:"appVersion,omitempty"`
+}
+
+// originOf encodes what an entry was made of; "" where nothing is known of it.
+func originOf(entry *History) (string, error) {
+	origin := storedOrigin{Chart: entry.Chart, ChartVersion: entry.ChartVersion, AppVersion: entry.AppVersion}
+	if entry.Commit != (model.Commit{}) {
+		origin.Commit = &entry.Commit
+	}
+	if origin == (storedOrigin{}) {
+		return "", nil
+	}
+	text, err := json.Marshal(origin)
+	return string(text), err
+}
+
 // storeHistory appends entries and drops the oldest where there are too many.
 func (j *Journal) storeHistory(ctx context.Context, tx *sql.Tx, entries []History) error {
 	if len(entries) == 0 {
@@ -215,14 +241,18 @@ func (j *Journal) storeHistory(ctx context.Context, tx *sql.Tx, entries []Histor
 		if err != nil {
 			return err
 		}
+		origin, err := originOf(&entry)
+		if err != nil {
+			return err
+		}
 		delivery := encodeID(entry.Delivery)
 		touched[delivery] = true
 		bytes := int64(rowOverhead + len(delivery) + len(entry.Revision) + len(entry.Digest) + len(entry.Result) +
-			len(entry.Message) + len(entry.Actor) + len(entry.Action) + len(entry.Address) + len(encoded))
-		if _, err := tx.ExecContext(ctx, `INSERT INTO history (delivery, at, revision, digest, result, message, actor, action, address, changes, omitted, bytes)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			len(entry.Message) + len(entry.Actor) + len(entry.Action) + len(entry.Address) + len(encoded) + len(origin))
+		if _, err := tx.ExecContext(ctx, `INSERT INTO history (delivery, at, revision, digest, result, message, actor, action, address, changes, omitted, origin, bytes)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			delivery, entry.At.UnixNano(), entry.Revision, entry.Digest, entry.Result, entry.Message, entry.Actor,
-			entry.Action, entry.Address, string(encoded), entry.Omitted, bytes); err != nil {
+			entry.Action, entry.Address, string(encoded), entry.Omitted, origin, bytes); err != nil {
 			return err
 		}
 		j.history += bytes

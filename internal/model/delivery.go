@@ -215,6 +215,7 @@ type Substitution struct {
 	Inline map[string]string // wins over From
 	From   []SubstituteFrom  // later entries win over earlier ones
 	Always bool              // run even when no variable is defined
+	Strict bool              // a variable that is not defined and has no default is a fault
 }
 
 // SubstituteFrom takes variables from a ConfigMap or Secret in the namespace
@@ -338,6 +339,7 @@ type Policy struct {
 	Compare       CompareRules
 	Kinds         KindFilter
 	Wait          bool // healthy only when every applied object is
+	Patient       bool // what has failed is waited for until the timeout
 	// CreateOnly: objects are created and never changed afterwards, as if
 	// Handling.IfNotPresent were asked for on each of them.
 	CreateOnly bool
@@ -425,6 +427,7 @@ type HealthExpr struct {
 type Dependency struct {
 	On        object.ID
 	ReadyExpr string // CEL over self and dep; empty: the dialect's own readiness
+	Additive  bool   // the dialect's own readiness counts beside ReadyExpr
 }
 
 // Claim is one object that a delivery owns, with the version it was applied in.

@@ -99,9 +99,11 @@ type Release struct {
 	// Reinstall: when the chart is one of another name, the release is
 	// uninstalled and installed anew; false: it is upgraded in place.
 	Reinstall bool
-	// WaitStrategy is how actions that wait judge readiness: "poller" (kstatus
-	// and Policy.HealthExprs), "legacy" (as Helm 3 did).
+	// WaitStrategy is how actions that wait judge readiness: WaitPoller, or
+	// WaitLegacy.
 	WaitStrategy string
+	// PlainVersion: the digest of the chart's artifact is no part of its version.
+	PlainVersion bool
 
 	// Remedies of failed installs and upgrades.
 	InstallRemedy, UpgradeRemedy Remedy
@@ -127,6 +129,12 @@ type Release struct {
 	// What the status tells of tokens that have been handled.
 	ForceHandled, ResetHandled string
 }
+
+// The ways to wait, in the words of spec.waitStrategy.
+const (
+	WaitPoller = "poller" // by kstatus, and Policy.HealthExprs
+	WaitLegacy = "legacy" // as Helm 3 did
+)
 
 // ReleaseObserved is what else the status tells of the last release, to see
 // whether another one is due (helm-controller, DetermineReleaseState and

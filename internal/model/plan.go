@@ -69,6 +69,7 @@ type Baseline struct {
 	Inputs          string // Desired.Digest that was applied
 	Paths           string // digest of the owned path set
 	Cut             string // keyed digest of the object cut down to Paths, as the server stored it
+	Sealed          bool   // it was wanted with something secret in it (Desired.Secret)
 }
 
 // Healthiness is how an object is doing.

@@ -266,7 +266,7 @@ func (in *Input) prunes(p *model.Plan, want map[object.ID]bool) []model.Change {
 		if wait != "" {
 			p.Keeps = append(p.Keeps, claim)
 			p.Blocked = append(p.Blocked, model.Fault{
-				Reason:  "PruneWaits",
+				Reason:  PruneWaits,
 				Message: fmt.Sprintf("%s is no longer wanted; it stays until it is known whether another delivery wants it: waiting for %s", claim.ID, wait),
 				Object:  claim.ID,
 				Waiting: true,
@@ -299,6 +299,10 @@ func (in *Input) prunes(p *model.Plan, want map[object.ID]bool) []model.Change {
 	}
 	return changes
 }
+
+// PruneWaits is the reason of what is no longer wanted and cannot be deleted yet:
+// it is not known whether another delivery wants it, or it is on its way out.
+const PruneWaits = "PruneWaits"
 
 // handOver is no change: the object waits for its heir.
 const handOver model.Verb = "hand over"

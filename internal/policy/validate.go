@@ -11,9 +11,10 @@ import (
 // other than it seems: words that do not exist, objects that no request has,
 // roles without a rule, groups that are never looked at. It adds to what
 // FromConfigMap and Policy.Findings tell, and looks at the installation's policy
-// alone; projects only count where they give roles.
+// alone; projects only count where they give roles. nil: they are not known, and
+// nothing is told of their roles.
 func Validate(c *Config, projects []Project) []model.Finding {
-	check := validation{config: c, rules: map[string]bool{}, roles: map[string][]string{}, bound: map[string]bool{}}
+	check := validation{config: c, rules: map[string]bool{}, roles: map[string][]string{}, bound: map[string]bool{}, unknown: projects == nil}
 	rules, grants := builtin()
 	check.gather(rules, grants)
 	check.gather(c.Rules, c.Grants)
@@ -40,7 +41,9 @@ type validation struct {
 	rules  map[string]bool     // subjects that have rules
 	roles  map[string][]string // by member
 	bound  map[string]bool     // members
-	told   findings
+
+	unknown bool // what projects there are is not known
+	told    findings
 }
 
 func (v *validation) gather(rules []Rule, grants []Grant) {
@@ -55,6 +58,9 @@ func (v *validation) gather(rules []Rule, grants []Grant) {
 
 // does reports whether any rule is about a role or one that it has.
 func (v *validation) does(role string) bool {
+	if v.unknown && strings.HasPrefix(role, "proj:") {
+		return true
+	}
 	for name := range reach(role, &ruleset{roles: v.roles}) {
 		if v.rules[name] {
 			return true

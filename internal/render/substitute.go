@@ -105,7 +105,8 @@ const (
 // github.com/fluxcd/pkg/envsubst in it are replaced, and the result is read
 // again (fluxcd/pkg kustomize, SubstituteVariables). It follows that a value
 // like 5 or true becomes a number or a boolean where the object's text leaves
-// it without quotes. Variables that are not defined are empty.
+// it without quotes. Variables that are not defined are empty, or with sub.Strict a
+// fault where there is no default.
 //
 // An object that carries the label or annotation control.Substitute with the
 // value "disabled" is left alone. Without any variable nothing is replaced
@@ -116,7 +117,7 @@ func Substitute(m *model.Manifest, sub *model.Substitution, vars map[string]Vari
 	if sub == nil || len(vars) == 0 && !sub.Always || len(m.Objects) == 0 {
 		return m, nil
 	}
-	s := substitution{vars: vars, exempt: control.Substitute}
+	s := substitution{vars: vars, strict: sub.Strict, exempt: control.Substitute}
 	for name := range vars {
 		if !variableName.MatchString(name) && (s.invalid == "" || name < s.invalid) {
 			s.invalid = name
@@ -134,6 +135,7 @@ func Substitute(m *model.Manifest, sub *model.Substitution, vars map[string]Vari
 
 type substitution struct {
 	vars    map[string]Variable
+	strict  bool
 	exempt  string
 	invalid string // name of a variable that cannot be one, or ""
 }
@@ -273,7 +275,8 @@ func (s substitution) eval(text string) (replaced string, err error) {
 	}()
 	return envsubst.Eval(text, func(name string) (string, bool) {
 		at = name
-		return string(s.vars[name].Value.Reveal()), true
+		value, defined := s.vars[name]
+		return string(value.Value.Reveal()), defined || !s.strict
 	})
 }
 

@@ -51,6 +51,27 @@ func TestSubstitutionLeavesItsInputAlone(t *testing.T) {
 	}
 }
 
+func TestStrictSubstitutionWantsVariables(t *testing.T) {
+	vars := map[string]Variable{"x": variable("value"), "empty": variable("")}
+	for text, want := range map[string]string{
+		"${x}":            `"text":"value"`,
+		"${empty}":        `"text":null`,
+		"${z:=otherwise}": `"text":"otherwise"`,
+		"${z}":            "",
+	} {
+		out, err := Substitute(objectWith(t, text), &model.Substitution{Strict: true}, vars, model.Annotations{})
+		switch {
+		case want == "" && (err == nil || !strings.Contains(err.Error(), "variable substitution failed")):
+			t.Errorf("%s: %v", text, err)
+		case want != "" && (err != nil || !strings.Contains(string(out.Objects[0].JSON), want)):
+			t.Errorf("%s: %v, %v", text, out, err)
+		}
+	}
+	if _, err := Substitute(objectWith(t, "${z}"), &model.Substitution{}, vars, model.Annotations{}); err != nil {
+		t.Errorf("without strictness: %v", err)
+	}
+}
+
 func TestVariables(t *testing.T) {
 	config := model.Need{Version: "v1", Kind: "ConfigMap", Namespace: "n", Name: "c"}
 	secret := model.Need{Version: "v1", Kind: "Secret", Namespace: "n", Name: "s"}

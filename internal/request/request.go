@@ -198,6 +198,8 @@ type Sync struct {
 	NoHooks   bool                 // apply only
 	Resources []model.ObjectFilter // only these; none: all
 	Options   []string             // besides those of the Application, which they go before
+	Only      bool                 // Options in the place of those of the Application
+	Fresh     bool                 // look at its sources first: a commit may have come that nobody told of
 	Retry     map[string]any       // as in syncPolicy.retry; nil: as the Application says
 	Info      [][2]string          // names and values to keep with the operation
 	By        string
@@ -231,10 +233,26 @@ func (s Sync) Operation(o *unstructured.Unstructured) (Patch, error) {
 	if len(chosen) > 0 {
 		sync["resources"] = chosen
 	}
-	if options := mergedOptions(o, s.Options); len(options) > 0 {
+	options := mergedOptions(o, s.Options)
+	if s.Only {
+		options = listed(s.Options)
+	}
+	if len(options) > 0 {
 		sync["syncOptions"] = options
 	}
-	return operation(o, s.account(o, sync), nil), nil
+	var notes map[string]any
+	if s.Fresh {
+		notes = map[string]any{status.AnnotationRefresh: "normal"}
+	}
+	return operation(o, s.account(o, sync), notes), nil
+}
+
+func listed(in []string) []any {
+	out := make([]any, len(in))
+	for i := range in {
+		out[i] = in[i]
+	}
+	return out
 }
 
 // account is an operation with who asked for it, and how often it is retried.
@@ -328,10 +346,7 @@ func mergedOptions(o *unstructured.Unstructured, given []string) []any {
 			out = append(out, option)
 		}
 	}
-	for _, option := range given {
-		out = append(out, option)
-	}
-	return out
+	return append(out, listed(given)...)
 }
 
 // Rollback takes an Application back to the sync with an ID in its history. The

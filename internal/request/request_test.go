@@ -222,3 +222,17 @@ func merge(into, patch map[string]any) {
 		}
 	}
 }
+
+// TestSyncOfNow: whoever asks for no revision may have the sources looked at
+// first, and options in the place of those of the Application.
+func TestSyncOfNow(t *testing.T) {
+	patch, err := Sync{Fresh: true, Only: true, Options: []string{"Replace=true"}}.Operation(object(t, app))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, _, _ := unstructured.NestedSlice(patch, "operation", "sync", "syncOptions")
+	refresh, _, _ := unstructured.NestedString(patch, "metadata", "annotations", "argocd.argoproj.io/refresh")
+	if fmt.Sprint(options) != "[Replace=true]" || refresh != "normal" {
+		t.Errorf("got %v", patch)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"plumb.dev/plumb/internal/model"
 )
@@ -69,6 +70,28 @@ func (d *Door) Authenticate(ctx context.Context, r *http.Request) (Principal, er
 	return Principal{}, public(err)
 }
 
+// Holds reports why what the request carries is not good any more; nil: it is.
+// Unlike Authenticate it renews nothing: there is nobody to hand a new session
+// to. What only a renewal could tell is ErrExpired.
+func (d *Door) Holds(ctx context.Context, r *http.Request) error {
+	setup, err := d.setup(ctx)
+	if err != nil {
+		return err
+	}
+	token, _ := credential(r)
+	if token.IsZero() {
+		if setup.anonymous {
+			return nil
+		}
+		return ErrNoSession
+	}
+	if _, err := d.check(ctx, setup, string(token.Reveal()), nil); err != nil {
+		d.log.Info("a call that goes on has lost its caller", "reason", reasonOf(err))
+		return public(err)
+	}
+	return nil
+}
+
 // AuthenticateToken returns whose token it is, for callers that have it from
 // elsewhere than from a request.
 func (d *Door) AuthenticateToken(ctx context.Context, token model.Secret) (Principal, error) {
@@ -126,9 +149,39 @@ func (d *Door) Identify(next http.Handler) http.Handler {
 				d.log.Error("a session could not be renewed", "reason", loggable(renewErr))
 			}
 		}
-		ctx := context.WithValue(r.Context(), callerKey{}, identified{caller: caller, err: err})
+		found := identified{caller: caller, err: err}
+		if err != nil {
+			found.claimant = claimant(r)
+		}
+		ctx := context.WithValue(r.Context(), callerKey{}, found)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// longestClaim bounds what is told of a credential that is not valid, in bytes.
+const longestClaim = 100
+
+// claimant is whom a credential says it is of, whether that is so or not.
+func claimant(r *http.Request) string {
+	token, _ := credential(r)
+	text := string(token.Reveal())
+	if text == "" || len(text) > maxToken {
+		return ""
+	}
+	claims, err := unverified(text)
+	if err != nil {
+		return ""
+	}
+	name := claims.text("email")
+	if name == "" {
+		name = claims.text("sub")
+	}
+	return cut(strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return -1
+	}, strings.ToValidUTF8(name, "")), longestClaim)
 }
 
 // Logout ends the session that the request carries, for every replica. A request

@@ -213,6 +213,7 @@ func (d *Door) comeBack(w http.ResponseWriter, r *http.Request) {
 			say = "The identity provider refused the sign-in: " + code + "."
 		}
 		d.turnAway(w, http.StatusForbidden, say, "the provider answers "+cut(code, 60)+": "+loggable(errors.New(query.Get("error_description"))))
+		d.options.SignedIn(r, "", ErrInvalidSession)
 		return
 	}
 	renewal, err := d.redeem(r, setup, attempt, query.Get("code"))
@@ -222,6 +223,7 @@ func (d *Door) comeBack(w http.ResponseWriter, r *http.Request) {
 			say, status = sayUnavailable, http.StatusServiceUnavailable
 		}
 		d.turnAway(w, status, say, reasonOf(err))
+		d.options.SignedIn(r, "", public(err))
 		return
 	}
 	d.groups.drop(groupsKey(setup.provider, renewal.verified.Subject)) // memberships may have changed
@@ -234,6 +236,7 @@ func (d *Door) comeBack(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.log.Info("signed in", "issuer", renewal.verified.Issuer, "subject", renewal.verified.Subject, "email", renewal.claims.text("email"))
+	d.options.SignedIn(r, nameIn(renewal.verified, renewal.claims), nil)
 	http.Redirect(w, r, attempt.Return, http.StatusSeeOther)
 }
 

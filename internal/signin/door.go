@@ -90,6 +90,11 @@ type Options struct {
 	// Limits bound attempts to sign in; the zero value is DefaultLimits.
 	Limits Limits
 
+	// SignedIn is told who has signed in at the identity provider, in the browser;
+	// with an error, one of ErrInvalidSession, ErrExpired and ErrUnavailable, that
+	// somebody was not let in. nil: nobody keeps account.
+	SignedIn func(r *http.Request, name string, err error)
+
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
 	// Wait pauses before an attempt to sign in is refused; nil: a real pause.
@@ -143,6 +148,9 @@ func New(options Options) *Door {
 	}
 	if options.Wait == nil {
 		options.Wait = pause
+	}
+	if options.SignedIn == nil {
+		options.SignedIn = func(*http.Request, string, error) {}
 	}
 	if options.Audience == "" {
 		options.Audience = DefaultAudience

@@ -11,9 +11,11 @@ import (
 const RequestHeader = "X-Plumb-Request"
 
 // RefuseForgery refuses, with 403, requests that another site may have made a
-// browser send: those that change something, come by the cookie alone, and
-// either say that they come from elsewhere or do not carry RequestHeader.
-// Requests with a token in a header pass: no browser adds that by itself.
+// browser send: those that change something, come without a token in a header,
+// and say that they come from elsewhere; and those that come by the cookie and do
+// not carry RequestHeader. A sign-in is among them, so that nobody is signed in
+// under the name of another without knowing it. Requests with a token in a header
+// pass: no browser adds that by itself.
 func (d *Door) RefuseForgery(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if reason := d.forged(r); reason != "" {
@@ -31,13 +33,14 @@ func (d *Door) forged(r *http.Request) string {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return ""
 	}
-	if token, cookie := credential(r); token.IsZero() || !cookie {
+	token, cookie := credential(r)
+	if !token.IsZero() && !cookie {
 		return ""
 	}
 	if reason := d.fromElsewhere(r); reason != "" {
 		return reason
 	}
-	if r.Header.Get(RequestHeader) == "" {
+	if cookie && r.Header.Get(RequestHeader) == "" {
 		return "the header " + RequestHeader + " is missing"
 	}
 	return ""

@@ -142,7 +142,11 @@ func (d *Door) checkPassword(ctx context.Context, name, password string) (*setup
 	if reason == "" {
 		return setup, nil
 	}
-	d.log.Warn("refused to sign in", "account", cut(name, maxName), "reason", reason)
+	account := "unknown" // what is no account may be a password in the wrong field
+	if _, exists := setup.accounts[name]; exists {
+		account = name
+	}
+	d.log.Warn("refused to sign in", "account", account, "reason", reason)
 	d.options.Wait(ctx, refusalPace-time.Since(began)%refusalPace)
 	return nil, ErrLogin
 }

@@ -39,8 +39,12 @@ func TestSignInWithAPassword(t *testing.T) {
 			if len(waited) != 1 || waited[0] <= 0 || waited[0] > refusalPace {
 				t.Errorf("waited %v", waited)
 			}
-			if logged := w.log.String()[before:]; !strings.Contains(logged, c.log) {
+			logged := w.log.String()[before:]
+			if !strings.Contains(logged, c.log) {
 				t.Errorf("the log says %q", logged)
+			}
+			if c.account == "mallory" && strings.Contains(logged, c.account) {
+				t.Errorf("what is no account may be a password, and is in the log: %q", logged)
 			}
 		})
 	}

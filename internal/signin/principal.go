@@ -115,7 +115,16 @@ func Caller(ctx context.Context) (Principal, error) {
 	return found.caller, found.err
 }
 
+// Claimant is whom the credential that Identify refused says it is of: anybody
+// can say anything, so that it is good for an account of what was refused and for
+// nothing else. "" where nothing was refused, or it does not say.
+func Claimant(ctx context.Context) string {
+	found, _ := ctx.Value(callerKey{}).(identified)
+	return found.claimant
+}
+
 type identified struct {
-	caller Principal
-	err    error
+	caller   Principal
+	err      error
+	claimant string // where err is set
 }

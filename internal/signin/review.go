@@ -13,6 +13,9 @@ const (
 	// How long an answer of the API server holds.
 	reviewHolds  = 30 * time.Second
 	refusalHolds = 10 * time.Second
+	// reviewTimeout bounds the wait for a turn to ask, and for the answer: anybody
+	// can send what looks like a token.
+	reviewTimeout = 10 * time.Second
 )
 
 // serviceAccount asks the API server about a token that says it is one of a
@@ -55,6 +58,8 @@ func (d *Door) review(ctx context.Context, token string, claims claimsOf) (Revie
 	if known, ok := d.reviews.get(key, d.options.Now()); ok {
 		return known, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()

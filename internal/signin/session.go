@@ -123,10 +123,7 @@ func (d *Door) personOf(ctx context.Context, setup *setup, connection *provider,
 		Issuer: verified.Issuer, Issued: verified.IssuedAt, Expires: verified.Expiry,
 		TokenID: tokenID(claims, token),
 	}
-	caller.Name = verified.Subject
-	if mail := claims.text("email"); mail != "" && claims.mailIsVerified() {
-		caller.Name = mail
-	}
+	caller.Name = nameIn(verified, claims)
 	caller.KubernetesUser = "oidc:" + caller.Name
 	for _, group := range groups {
 		caller.KubernetesGroups = append(caller.KubernetesGroups, "oidc:"+group)
@@ -135,6 +132,15 @@ func (d *Door) personOf(ctx context.Context, setup *setup, connection *provider,
 		caller.Renewal, caller.renewed = model.NewSecret([]byte(access.token)), access.session
 	}
 	return caller, nil
+}
+
+// nameIn is what people call somebody: the email address, or the subject where the
+// provider gives no verified one.
+func nameIn(verified *oidc.IDToken, claims claimsOf) string {
+	if mail := claims.text("email"); mail != "" && claims.mailIsVerified() {
+		return mail
+	}
+	return verified.Subject
 }
 
 // mailIsVerified reports whether the address may stand for the person. Many

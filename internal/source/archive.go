@@ -101,7 +101,7 @@ func (a *archives) of(id object.ID) *sourceArchives {
 	defer a.mu.Unlock()
 	s := a.sources[id]
 	if s == nil {
-		s = &sourceArchives{dir: path.Join(strings.ToLower(id.Kind), id.Namespace, id.Name)}
+		s = &sourceArchives{dir: archiveDir(id)}
 		a.sources[id] = s
 	}
 	return s
@@ -115,6 +115,44 @@ func (a *archives) forget(id object.ID) error {
 	delete(a.sources, id)
 	a.mu.Unlock()
 	return os.RemoveAll(filepath.Join(a.dir, filepath.FromSlash(s.dir)))
+}
+
+// retain removes what an earlier process left of all sources but these and those
+// that have been asked for since.
+func (a *archives) retain(ids []object.ID) error {
+	kept := map[string]bool{}
+	for _, id := range ids {
+		kept[archiveDir(id)] = true
+	}
+	found, err := filepath.Glob(filepath.Join(a.dir, "*", "*", "*"))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, at := range found {
+		if name, err := filepath.Rel(a.dir, at); err == nil && !kept[filepath.ToSlash(name)] {
+			failed = append(failed, a.removeUnasked(filepath.ToSlash(name)))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// removeUnasked removes a directory that no source has asked for in this process.
+// Whoever asks for it meanwhile waits.
+func (a *archives) removeUnasked(dir string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sources {
+		if s.dir == dir {
+			return nil
+		}
+	}
+	return os.RemoveAll(filepath.Join(a.dir, filepath.FromSlash(dir)))
+}
+
+// archiveDir is the directory of a source, below that of all.
+func archiveDir(id object.ID) string {
+	return path.Join(strings.ToLower(id.Kind), id.Namespace, id.Name)
 }
 
 // Archive builds the file of the tree as source-controller serves it and returns

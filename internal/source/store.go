@@ -246,6 +246,11 @@ func (s *Store) Forget(id object.ID) error {
 	return s.archives.forget(id)
 }
 
+// Retain removes the archives that an earlier process left of sources which are not
+// among these and have not been fetched since. Mirrors and content that nobody
+// needs are removed by the next Open, when they have not been used for a week.
+func (s *Store) Retain(sources []object.ID) error { return s.archives.retain(sources) }
+
 // remote checks what a source says about its repository. What is known is not
 // checked again: decrypting an SSH key is slow on purpose.
 func (s *Store) remote(repository string, auth model.GitAuth) (*remote, *model.Fault) {

@@ -54,8 +54,36 @@ type Guard struct {
 
 	mu      sync.Mutex
 	reviews map[string]review
-	views   map[string]*policy.View
+	views   map[string]*view
 	viewsOf *policy.Policy
+	decided atomic.Int64 // decisions that views remember
+}
+
+// view is what a policy says to somebody. It remembers what may be seen: lists
+// ask for the same again and again.
+type view struct {
+	*policy.View
+	decided *atomic.Int64 // by all views
+
+	mu   sync.RWMutex
+	sees map[Target]policy.Effect
+}
+
+// see is what the policy says to seeing a target.
+func (v *view) see(t Target, request func() policy.Request) policy.Effect {
+	v.mu.RLock()
+	effect, known := v.sees[t]
+	v.mu.RUnlock()
+	if known {
+		return effect
+	}
+	effect = v.Can(request()).Effect
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.decided.Add(1) <= maxDecisions {
+		v.sees[t] = effect
+	}
+	return effect
 }
 
 type review struct {
@@ -69,6 +97,8 @@ const (
 	maxReviews = 20000
 	maxViews   = 1000
 	reviewers  = 16
+
+	maxDecisions = 200000 // about 30 MiB
 )
 
 // New makes a guard with an empty policy, by which only admin may do anything.
@@ -76,7 +106,7 @@ func New(opts Options) *Guard {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	g := &Guard{opts: opts, reviews: map[string]review{}, views: map[string]*policy.View{}}
+	g := &Guard{opts: opts, reviews: map[string]review{}, views: map[string]*view{}}
 	g.policy.Store(policy.Compile(nil, nil))
 	return g
 }
@@ -91,7 +121,7 @@ func (g *Guard) Policy() *policy.Policy { return g.policy.Load() }
 type Caller struct {
 	Principal signin.Principal
 	guard     *Guard
-	view      *policy.View
+	view      *view
 
 	mu   sync.Mutex
 	seen map[place]bool // kinds in namespaces that the cluster lets the caller list; "" for everywhere
@@ -130,17 +160,18 @@ func subject(p *policy.Policy, who signin.Principal) policy.Subject {
 }
 
 // view resolves a subject's roles, once for each policy.
-func (g *Guard) view(s policy.Subject) *policy.View {
+func (g *Guard) view(s policy.Subject) *view {
 	p := g.Policy()
 	k := fmt.Sprintf("%q", append([]string{s.Name, s.Role}, s.Groups...))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.viewsOf != p || len(g.views) >= maxViews {
-		g.views, g.viewsOf = map[string]*policy.View{}, p
+	if g.viewsOf != p || len(g.views) >= maxViews || g.decided.Load() > maxDecisions {
+		g.views, g.viewsOf = map[string]*view{}, p
+		g.decided.Store(0)
 	}
 	v := g.views[k]
 	if v == nil {
-		v = p.For(s)
+		v = &view{View: p.For(s), decided: &g.decided, sees: map[Target]policy.Effect{}}
 		g.views[k] = v
 	}
 	return v
@@ -243,16 +274,21 @@ func (c *Caller) review(ctx context.Context, a cluster.Access) bool {
 	return allowed
 }
 
+// Reviewed reports whether Prepare has anything to ask.
+func (c *Caller) Reviewed() bool {
+	return c.guard.opts.Reviewer != nil && c.Principal.KubernetesUser != ""
+}
+
 // Prepare asks the cluster once for everywhere, and where that is refused once
 // for each namespace, whether the caller may list what targets names, so that
 // Sees answers from memory.
 func (c *Caller) Prepare(ctx context.Context, targets []Target) {
-	if c.guard.opts.Reviewer == nil || c.Principal.KubernetesUser == "" {
+	if !c.Reviewed() {
 		return
 	}
 	open := map[place]bool{}
 	for _, t := range targets {
-		if c.view.Can(c.guard.request(policy.Get, t)).Effect == policy.Unmatched {
+		if c.effect(t) == policy.Unmatched {
 			open[place{t.ID.GroupKind(), t.ID.Namespace}] = true
 		}
 	}
@@ -277,6 +313,37 @@ func (c *Caller) Prepare(ctx context.Context, targets []Target) {
 	all.Wait()
 }
 
+// maxLooks bounds the places that one caller asks the cluster about by Look.
+const maxLooks = 200
+
+// Look is Sees for targets that Prepare was not told of: it asks the cluster about
+// their kind, once for everywhere and once for each namespace. Where it would have
+// to ask about too many, the answer is no.
+func (c *Caller) Look(ctx context.Context, t Target) bool {
+	switch c.view.Can(c.guard.request(policy.Get, t)).Effect {
+	case policy.Allowed:
+		return true
+	case policy.Denied:
+		return false
+	}
+	if !c.Reviewed() {
+		return false
+	}
+	for _, at := range []place{{kind: t.ID.GroupKind()}, {t.ID.GroupKind(), t.ID.Namespace}} {
+		c.mu.Lock()
+		allowed, known := c.seen[at]
+		full := len(c.seen) >= maxLooks
+		c.mu.Unlock()
+		if !known && !full {
+			allowed = c.lists(ctx, at)
+		}
+		if allowed {
+			return true
+		}
+	}
+	return false
+}
+
 // lists asks whether the caller may list a kind, and remembers it.
 func (c *Caller) lists(ctx context.Context, at place) bool {
 	resource := c.guard.opts.Plural(at.kind)
@@ -287,10 +354,15 @@ func (c *Caller) lists(ctx context.Context, at place) bool {
 	return allowed
 }
 
+// effect is what the policy says to seeing a target.
+func (c *Caller) effect(t Target) policy.Effect {
+	return c.view.see(t, func() policy.Request { return c.guard.request(policy.Get, t) })
+}
+
 // Sees reports whether a row of a list is for the caller, from memory; Prepare
 // comes before.
 func (c *Caller) Sees(t Target) bool {
-	switch c.view.Can(c.guard.request(policy.Get, t)).Effect {
+	switch c.effect(t) {
 	case policy.Allowed:
 		return true
 	case policy.Denied:

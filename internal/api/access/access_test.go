@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -170,5 +171,50 @@ func TestAPolicyTakesEffectAtOnce(t *testing.T) {
 	g.SetPolicy(policy.Compile(nil, nil))
 	if !before || may() {
 		t.Errorf("before %v, after %v", before, may())
+	}
+}
+
+// counting counts the reviews that it is asked for, and lets a user list in some
+// namespaces.
+type counting struct {
+	asked      map[string]int
+	namespaces []string
+}
+
+func (c *counting) AccessReview(_ context.Context, a cluster.Access) (bool, string, error) {
+	c.asked[a.Verb+" "+a.Namespace]++
+	return slices.Contains(c.namespaces, a.Namespace), "", nil
+}
+
+// TestLookAsksByPlaces: thousands of objects in a few namespaces are a few
+// questions, and there is an end to them.
+func TestLookAsksByPlaces(t *testing.T) {
+	reviews := &counting{asked: map[string]int{}, namespaces: []string{"team-3"}}
+	g := New(Options{Reviewer: reviews, Plural: func(schema.GroupKind) string { return "kustomizations" }})
+	caller := g.Caller(signin.Principal{Kind: signin.KindKubernetes, Subject: "robot", KubernetesUser: "robot"})
+	target := func(i, namespaces int) Target {
+		return Target{ID: object.ID{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: fmt.Sprint("team-", i%namespaces), Name: fmt.Sprint(i)}}
+	}
+	for i := range 5000 {
+		if got := caller.Look(t.Context(), target(i, 10)); got != (i%10 == 3) {
+			t.Fatalf("%s: %v", target(i, 10).ID, got)
+		}
+	}
+	if len(reviews.asked) != 11 {
+		t.Errorf("asked %v", reviews.asked)
+	}
+	for i := range 5000 {
+		caller.Look(t.Context(), target(i, 5000))
+	}
+	if len(reviews.asked) > maxLooks+2 {
+		t.Errorf("%d questions", len(reviews.asked))
+	}
+	for name, n := range reviews.asked {
+		if n > 1 {
+			t.Errorf("%s is asked %d times", name, n)
+		}
+	}
+	if caller.Look(t.Context(), Target{ID: object.ID{Kind: "Kustomization", Namespace: "team-3"}}) {
+		t.Error("another group's kind is seen")
 	}
 }

@@ -92,8 +92,11 @@ func nameOf(who signin.Principal) string {
 	return who.Name
 }
 
-// done keeps account of a deed.
+// done keeps account of a deed, and waits until lists know what was declared.
 func (s *server) done(ctx context.Context, c *call, action string, kind Kind, o *unstructured.Unstructured, detail string) {
+	if action == "create" || action == "update" {
+		s.seen(ctx, kind, o)
+	}
 	if s.Audit != nil {
 		s.Audit(ctx, Deed{Who: c.who, Action: action, Kind: kind, Namespace: s.orOwn(o.GetNamespace()), Name: o.GetName(), Detail: detail})
 	}

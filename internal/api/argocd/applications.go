@@ -154,7 +154,7 @@ func (s *server) listApplications(ctx context.Context, c *call) (map[string]any,
 	if err != nil {
 		return nil, err
 	}
-	all, version, err := s.Objects.List(ctx, KindApplication, text(c.value, "appNamespace"), selector)
+	all, version, err := s.list(ctx, KindApplication, text(c.value, "appNamespace"), selector)
 	if err != nil {
 		return nil, fmt.Errorf("error listing apps with selectors: %w", err)
 	}
@@ -164,7 +164,7 @@ func (s *server) listApplications(ctx context.Context, c *call) (map[string]any,
 		return name != "" && app.GetName() != name || repo != "" && !reads(app, repo) || !shows(app)
 	})
 	sort.SliceStable(all, func(i, j int) bool { return all[i].GetName() < all[j].GetName() })
-	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": listed(all)}, nil
+	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": s.toldAll(all)}, nil
 }
 
 // shows judges Applications for a caller, in a namespace and a project that the
@@ -226,15 +226,12 @@ func (s *server) getApplication(ctx context.Context, c *call) (map[string]any, e
 	}
 	refresh, asked := c.value["refresh"].(string)
 	if !asked {
-		return app.Object, nil
+		return s.told(app).Object, nil
 	}
-	if refresh != "hard" {
-		refresh = "normal"
-	}
-	if app, err = s.refresh(ctx, app, refresh); err != nil {
+	if app, err = s.refresh(ctx, app, refresh == "hard"); err != nil {
 		return nil, err
 	}
-	return app.Object, nil
+	return s.told(app).Object, nil
 }
 
 // watchApplications sends what there is, unless the caller knows it already, and
@@ -261,18 +258,22 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 	begun := since == 0 || name != ""
 	synced := false
 	var order []*unstructured.Unstructured
+	asked := func(o *unstructured.Unstructured) bool {
+		return (name == "" || o.GetName() == name) && (namespace == "" || o.GetNamespace() == namespace)
+	}
 	emit := func(typ watch.EventType, o *unstructured.Unstructured) {
-		if version, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64); err == nil && version < since {
+		if version := versionOf(o); version != 0 && version < since || !selector.Matches(labels.Set(o.GetLabels())) || !shows(o) {
 			return
 		}
-		if name != "" && o.GetName() != name || !selector.Matches(labels.Set(o.GetLabels())) || !shows(o) {
-			return
-		}
-		if err := send(map[string]any{"type": string(typ), field: o.Object}); err != nil {
+		if err := send(map[string]any{"type": string(typ), field: s.told(o).Object}); err != nil {
 			cancel(err)
 		}
 	}
-	err = s.Objects.Watch(ctx, kind, namespace, func(typ watch.EventType, o *unstructured.Unstructured) {
+	// Everywhere: that is what is watched anyway, and costs the API server nothing.
+	err = s.Objects.Watch(ctx, kind, "", func(typ watch.EventType, o *unstructured.Unstructured) {
+		if !asked(o) {
+			return
+		}
 		if !synced {
 			if begun && typ == watch.Added {
 				order = append(order, o)
@@ -285,7 +286,7 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 			return
 		}
 		synced = true
-		if name != "" && since == 0 && !slices.ContainsFunc(order, func(o *unstructured.Unstructured) bool { return o.GetName() == name }) {
+		if name != "" && since == 0 && len(order) == 0 {
 			s.tellGone(ctx, c, kind, namespace, name, func() error {
 				return send(map[string]any{"type": string(watch.Deleted), field: map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace}}})
 			})
@@ -305,13 +306,17 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 // tellGone tells of an object that is not there any more, once somebody watches
 // for its end: deletions take milliseconds, and a command line that first asks
 // whether it is still there would wait for ever. It is told to those alone who
-// may see whatever is in the namespace.
+// could see it, or may see whatever is in the namespace.
 func (s *server) tellGone(ctx context.Context, c *call, kind Kind, namespace, name string, tell func() error) {
 	resource := policy.Applications
 	if kind == KindApplicationSet {
 		resource = policy.ApplicationSets
 	}
-	if s.can(ctx, c, resource, policy.Get, policy.ApplicationObject(s.Namespace, "*", namespace, name)) {
+	project := s.departed.project(kind, namespace, name, s.Now())
+	if project == "" {
+		project = "*"
+	}
+	if s.can(ctx, c, resource, policy.Get, policy.ApplicationObject(s.Namespace, project, namespace, name)) {
 		if err := tell(); err != nil {
 			s.Log.Debug("a watcher has gone", "name", name, "error", err.Error())
 		}
@@ -374,6 +379,7 @@ func (s *server) deleteApplication(ctx context.Context, c *call) (map[string]any
 	if err := s.Objects.Delete(ctx, KindApplication, app.GetNamespace(), app.GetName()); err != nil {
 		return nil, fmt.Errorf("error deleting application: %w", err)
 	}
+	s.departed.note(KindApplication, app, s.Now())
 	s.done(ctx, c, "delete", KindApplication, app, "deleted application")
 	return nothing(), nil
 }

@@ -41,7 +41,7 @@ func (s *server) getSet(ctx context.Context, c *call) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.Object, nil
+	return s.told(o).Object, nil
 }
 
 func (s *server) listSets(ctx context.Context, c *call) (map[string]any, error) {
@@ -49,14 +49,14 @@ func (s *server) listSets(ctx context.Context, c *call) (map[string]any, error) 
 	if err != nil {
 		return nil, err
 	}
-	all, version, err := s.Objects.List(ctx, KindApplicationSet, text(c.value, "appsetNamespace"), selector)
+	all, version, err := s.list(ctx, KindApplicationSet, text(c.value, "appsetNamespace"), selector)
 	if err != nil {
 		return nil, fmt.Errorf("error listing ApplicationSets with selectors: %w", err)
 	}
 	shows := s.showsSets(ctx, c)
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return !shows(o) })
 	sort.SliceStable(all, func(i, j int) bool { return all[i].GetName() < all[j].GetName() })
-	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": listed(all)}, nil
+	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": s.toldAll(all)}, nil
 }
 
 func (s *server) showsSets(ctx context.Context, c *call) func(*unstructured.Unstructured) bool {
@@ -95,7 +95,7 @@ func (s *server) proposedSet(ctx context.Context, c *call, field string) (*unstr
 		}
 		return nil, failed(connect.CodeInvalidArgument, "error checking create permissions for ApplicationSets %s : ApplicationSet references project %s which cannot be used: %s", o.GetName(), project, err.Error())
 	}
-	return o, nil
+	return o, s.unmask(ctx, c, KindApplicationSet, o)
 }
 
 func (s *server) createSet(ctx context.Context, c *call) (map[string]any, error) {
@@ -109,7 +109,7 @@ func (s *server) createSet(ctx context.Context, c *call) (map[string]any, error)
 	created, err := s.Objects.Create(ctx, KindApplicationSet, o)
 	if err == nil {
 		s.done(ctx, c, "create", KindApplicationSet, created, "created ApplicationSet")
-		return created.Object, nil
+		return s.told(created).Object, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("error creating ApplicationSet: %w", err)
@@ -119,7 +119,7 @@ func (s *server) createSet(ctx context.Context, c *call) (map[string]any, error)
 		return nil, failed(connect.CodeInternal, "unable to check existing ApplicationSet details: %v", err)
 	}
 	if sameDeclaration("v1alpha1.ApplicationSetSpec", existing, o) {
-		return existing.Object, nil
+		return s.told(existing).Object, nil
 	}
 	if !flag(c.value, "upsert") {
 		return nil, failed(connect.CodeInvalidArgument, "existing ApplicationSet spec is different, use upsert flag to force update")
@@ -137,7 +137,7 @@ func (s *server) createSet(ctx context.Context, c *call) (map[string]any, error)
 		return nil, fmt.Errorf("error updating ApplicationSets: %w", err)
 	}
 	s.done(ctx, c, "update", KindApplicationSet, updated, "updated ApplicationSets spec")
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 // previewSet is an ApplicationSet with what it would make among its resources.
@@ -154,7 +154,7 @@ func (s *server) previewSet(ctx context.Context, o *unstructured.Unstructured) (
 		})
 	}
 	o.Object["status"] = map[string]any{"resources": resources}
-	return o.Object, nil
+	return s.told(o).Object, nil
 }
 
 func (s *server) generateSet(ctx context.Context, c *call) (map[string]any, error) {
@@ -166,7 +166,7 @@ func (s *server) generateSet(ctx context.Context, c *call) (map[string]any, erro
 	if err != nil {
 		return nil, fmt.Errorf("unable to generate Applications of ApplicationSet: %w", err)
 	}
-	return map[string]any{"applications": listed(apps)}, nil
+	return map[string]any{"applications": s.toldAll(apps)}, nil
 }
 
 func (s *server) deleteSet(ctx context.Context, c *call) (map[string]any, error) {
@@ -184,6 +184,7 @@ func (s *server) deleteSet(ctx context.Context, c *call) (map[string]any, error)
 	if err := s.Objects.Delete(ctx, KindApplicationSet, namespace, o.GetName()); err != nil {
 		return nil, fmt.Errorf("error deleting ApplicationSets: %w", err)
 	}
+	s.departed.note(KindApplicationSet, o, s.Now())
 	s.done(ctx, c, "delete", KindApplicationSet, o, "deleted ApplicationSets")
 	return nothing(), nil
 }

@@ -185,7 +185,7 @@ func (s *server) withState(ctx context.Context, told map[string]any) map[string]
 
 // delivering counts the Applications that go to a cluster.
 func (s *server) delivering(ctx context.Context, told map[string]any) int64 {
-	apps, _, err := s.Objects.List(ctx, KindApplication, "", nil)
+	apps, _, err := s.list(ctx, KindApplication, "", nil)
 	if err != nil {
 		return 0
 	}

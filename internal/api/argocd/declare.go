@@ -47,6 +47,9 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 		return nil, err
 	}
 	app.SetNamespace(s.orOwn(app.GetNamespace()))
+	if err := s.unmask(ctx, c, KindApplication, app); err != nil {
+		return nil, err
+	}
 	bounds, err := s.projectFor(ctx, app)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 	created, err := s.Objects.Create(ctx, KindApplication, fresh)
 	if err == nil {
 		s.done(ctx, c, "create", KindApplication, created, "created application")
-		return created.Object, nil
+		return s.told(created).Object, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("error creating application: %w", err)
@@ -71,7 +74,7 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 		return nil, failed(connect.CodeInternal, "unable to check existing application details (%s): %v", app.GetNamespace(), err)
 	}
 	if sameDeclaration("v1alpha1.ApplicationSpec", existing, app) {
-		return existing.Object, nil
+		return s.told(existing).Object, nil
 	}
 	if !flag(c.value, "upsert") {
 		return nil, failed(connect.CodeInvalidArgument, "existing application spec is different, use upsert flag to force update")
@@ -84,7 +87,31 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 		return nil, fmt.Errorf("error updating application: %w", err)
 	}
 	s.done(ctx, c, "update", KindApplication, updated, "updated application spec")
-	return updated.Object, nil
+	return s.told(updated).Object, nil
+}
+
+// unmask is restored for an object that may be there already, and that the
+// caller may change: nobody gets at what another object holds by calling theirs
+// the same.
+func (s *server) unmask(ctx context.Context, c *call, kind Kind, sent *unstructured.Unstructured) error {
+	existing, err := s.Objects.Get(ctx, kind, sent.GetNamespace(), sent.GetName())
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	if err != nil || !s.mayChange(ctx, c, existing) {
+		existing = nil
+	}
+	return s.restored(sent, existing)
+}
+
+func (s *server) mayChange(ctx context.Context, c *call, o *unstructured.Unstructured) bool {
+	switch o.GetKind() {
+	case KindApplication.Kind:
+		return s.can(ctx, c, policy.Applications, policy.Update, s.objectOf(o))
+	case KindApplicationSet.Kind:
+		return s.can(ctx, c, policy.ApplicationSets, policy.Update, s.objectOf(o))
+	}
+	return s.can(ctx, c, policy.Projects, policy.Update, o.GetName())
 }
 
 // withoutServerFields is an object as somebody declares it: what only a server
@@ -185,7 +212,7 @@ func (s *server) updateApplication(ctx context.Context, c *call) (map[string]any
 	if err != nil {
 		return nil, err
 	}
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 // change validates and writes an Application that is declared already. wanted is
@@ -193,6 +220,9 @@ func (s *server) updateApplication(ctx context.Context, c *call) (map[string]any
 func (s *server) change(ctx context.Context, c *call, app *unstructured.Unstructured, validate bool, wanted string) (*unstructured.Unstructured, error) {
 	existing, bounds, err := s.applicationNamed(ctx, c, policy.Update, "", wanted, app.GetNamespace(), app.GetName())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.restored(app, existing); err != nil {
 		return nil, err
 	}
 	if err := s.validate(ctx, c, app, bounds, validate); err != nil {
@@ -220,7 +250,7 @@ func (s *server) updateSpec(ctx context.Context, c *call) (map[string]any, error
 	if err != nil {
 		return nil, fmt.Errorf("error validating and updating app: %w", err)
 	}
-	return object(updated.Object, "spec"), nil
+	return object(s.told(updated).Object, "spec"), nil
 }
 
 func (s *server) patchApplication(ctx context.Context, c *call) (map[string]any, error) {
@@ -231,7 +261,7 @@ func (s *server) patchApplication(ctx context.Context, c *call) (map[string]any,
 	if err := s.must(ctx, c, policy.Applications, policy.Update, s.objectOf(app)); err != nil {
 		return nil, err
 	}
-	patched, err := patched(app, text(c.value, "patchType"), []byte(text(c.value, "patch")))
+	patched, err := patched(s.told(app), text(c.value, "patchType"), []byte(text(c.value, "patch")))
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +271,7 @@ func (s *server) patchApplication(ctx context.Context, c *call) (map[string]any,
 	if err != nil {
 		return nil, err
 	}
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 // patched is an object with a patch of a caller.

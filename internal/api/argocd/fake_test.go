@@ -35,6 +35,7 @@ type memory struct {
 	objects  map[string]*unstructured.Unstructured
 	watchers map[int]func(watch.EventType, *unstructured.Unstructured)
 	next     int
+	lists    int // that were asked for
 }
 
 func newMemory() *memory {
@@ -63,6 +64,7 @@ func (m *memory) List(_ context.Context, kind argocd.Kind, namespace string, sel
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*unstructured.Unstructured
+	m.lists++
 	for key, o := range m.objects {
 		if strings.HasPrefix(key, kind.Kind+"/") && (namespace == "" || o.GetNamespace() == namespace) && (selector == nil || selector.Matches(labels.Set(o.GetLabels()))) {
 			out = append(out, o.DeepCopy())
@@ -203,7 +205,6 @@ type deliveries struct {
 	manifests []*unstructured.Unstructured
 	live      map[argocd.Ref]*unstructured.Unstructured
 	logs      []argocd.LogLine
-	resolved  map[string]string
 	invalid   error
 	acted     []string
 	deleted   []argocd.Deletion
@@ -282,13 +283,6 @@ func (d *deliveries) Logs(_ context.Context, _ *unstructured.Unstructured, _, _ 
 	return nil
 }
 
-func (d *deliveries) Resolve(_ context.Context, _ *unstructured.Unstructured, _ map[string]any, revision string) (string, error) {
-	if r, ok := d.resolved[revision]; ok {
-		return r, nil
-	}
-	return "", fmt.Errorf("unable to resolve '%s' to a commit SHA", revision)
-}
-
 func (d *deliveries) Revision(context.Context, *unstructured.Unstructured, map[string]any, string) (argocd.Revision, error) {
 	return argocd.Revision{Author: "Ada <ada@example.org>", Message: "Open the shop", Date: moment}, nil
 }
@@ -319,6 +313,10 @@ type door struct {
 	mu       sync.Mutex
 	accounts map[string]signin.Account
 	out      []string
+}
+
+func (d *door) Authenticate(_ context.Context, r *http.Request) (signin.Principal, error) {
+	return caller(context.WithValue(r.Context(), callerKey{}, tokenOf(r)))
 }
 
 func (d *door) Login(_ context.Context, name, password string) (model.Secret, error) {
@@ -401,7 +399,20 @@ type stage struct {
 	door    *door
 	url     string
 	client  *http.Client
-	deeds   []argocd.Deed
+	deeds   []argocd.Deed // that were done
+	denied  []argocd.Deed // that were refused
+	// shown hides what a test wants hidden; nil: nothing.
+	shown func(*unstructured.Unstructured) (*unstructured.Unstructured, bool)
+	// seen are the objects that are watched; nil: every list is asked for.
+	seen argocd.Declarations
+}
+
+// Of are the objects that somebody watches, where somebody does.
+func (s *stage) Of(kind argocd.Kind) ([]*unstructured.Unstructured, bool) {
+	if s.seen == nil {
+		return nil, false
+	}
+	return s.seen.Of(kind)
 }
 
 var moment = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
@@ -419,6 +430,8 @@ p, shopkeeper, repositories, get, shop/*, allow
 
 type guard struct{ policy *policy.Policy }
 
+func (g guard) Policy() *policy.Policy { return g.policy }
+
 func (g guard) Can(_ context.Context, who signin.Principal, r policy.Request) bool {
 	return g.policy.Can(policy.Subject{Name: who.Subject, Groups: who.Groups}, r).Allowed()
 }
@@ -430,13 +443,25 @@ func setup(t *testing.T, manifests ...string) *stage {
 		t.Fatal(findings)
 	}
 	s := &stage{
-		t: t, objects: newMemory(), world: &deliveries{resolved: map[string]string{"": commitA, "HEAD": commitA, "main": commitA}},
+		t: t, objects: newMemory(), world: &deliveries{},
 		door: &door{accounts: map[string]signin.Account{"admin": {Name: "admin", Enabled: true, Capabilities: []string{"login"}}, "ci": {Name: "ci", Enabled: true, Capabilities: []string{"apiKey"}}}},
 	}
 	handler, err := argocd.New(argocd.Options{
 		Door: s.door, Guard: guard{policy.Compile(config, nil)}, Objects: s.objects, Deliveries: s.world, Namespace: "argocd", Version: "test", Caller: caller,
-		Audit: func(_ context.Context, d argocd.Deed) { s.deeds = append(s.deeds, d) },
-		Now:   func() time.Time { return moment },
+		Audit: func(_ context.Context, d argocd.Deed) {
+			if d.Refused {
+				s.denied = append(s.denied, d)
+			} else {
+				s.deeds = append(s.deeds, d)
+			}
+		},
+		Now: func() time.Time { return moment }, Declared: s, ApplicationNamespaces: []string{"by-flag-*"},
+		Shown: func(o *unstructured.Unstructured) (*unstructured.Unstructured, bool) {
+			if s.shown == nil {
+				return o, false
+			}
+			return s.shown(o)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -475,7 +500,11 @@ func (s *stage) declare(text string) {
 	s.t.Helper()
 	for _, one := range strings.Split(text, "\n---\n") {
 		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(one), &o.Object); err != nil {
+		text, err := yaml.YAMLToJSON([]byte(one))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if err := o.UnmarshalJSON(text); err != nil {
 			s.t.Fatal(err)
 		}
 		s.objects.mu.Lock()
@@ -483,5 +512,3 @@ func (s *stage) declare(text string) {
 		s.objects.mu.Unlock()
 	}
 }
-
-const commitA = "0123456789abcdef0123456789abcdef01234567"

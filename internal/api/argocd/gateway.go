@@ -51,10 +51,8 @@ func (s *server) plain(r route, fields map[string]string) http.Handler {
 		}
 		c.response = w
 		if h.stream != nil {
-			ctx, cancel := c.lasting(ctx)
-			defer cancel()
 			err = stream(w, request, func(send func(map[string]any) error) error {
-				return h.stream(ctx, c, func(value map[string]any) error { return send(shown(m.Output, value)) })
+				return s.lasting(ctx, h, c, func(value map[string]any) error { return send(shown(m.Output, value)) })
 			})
 		} else {
 			value, err = h.unary(ctx, c)

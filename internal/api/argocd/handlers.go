@@ -7,7 +7,6 @@ import (
 // handlers are all calls, by service and name.
 func (s *server) handlers() map[string]handler {
 	type unary = func(context.Context, *call) (map[string]any, error)
-	type stream = func(context.Context, *call, func(map[string]any) error) error
 	all := map[string]handler{}
 	put := func(service string, calls map[string]unary) {
 		for name, do := range calls {
@@ -72,12 +71,12 @@ func (s *server) handlers() map[string]handler {
 	} {
 		all[key] = handler{unary: do, open: key != "cluster.SettingsService/GetPlugins"}
 	}
-	for key, do := range map[string]stream{
-		"application.ApplicationService/Watch": s.watchApplications, "application.ApplicationService/WatchResourceTree": s.watchResourceTree,
-		"application.ApplicationService/PodLogs": s.podLogs, "applicationset.ApplicationSetService/Watch": s.watchSets,
-	} {
-		all[key] = handler{stream: do}
-	}
+	// What is watched is judged object by object; of the others the rule is asked
+	// again while they go on.
+	all["application.ApplicationService/Watch"] = handler{stream: s.watchApplications}
+	all["application.ApplicationService/WatchResourceTree"] = handler{stream: s.watchResourceTree, may: s.mayWatchTree}
+	all["application.ApplicationService/PodLogs"] = handler{stream: s.podLogs, may: s.mayReadLogs}
+	all["applicationset.ApplicationSetService/Watch"] = handler{stream: s.watchSets}
 	return all
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/policy"
 )
@@ -31,11 +32,8 @@ func (s *server) podLogs(ctx context.Context, c *call, send func(map[string]any)
 	if err != nil {
 		return err
 	}
-	app, _, err := s.application(ctx, c, policy.Get, "")
+	app, err := s.withLogs(ctx, c)
 	if err != nil {
-		return err
-	}
-	if err := s.must(ctx, c, policy.Logs, policy.Get, s.objectOf(app)); err != nil {
 		return err
 	}
 	tree, err := s.Deliveries.Tree(ctx, app)
@@ -94,6 +92,20 @@ func (s *server) podLogs(ctx context.Context, c *call, send func(map[string]any)
 		return nil
 	}
 	return send(logMessage(logEntry{LogLine: LogLine{At: s.Now()}}, true))
+}
+
+// withLogs is an Application whose logs the caller may read.
+func (s *server) withLogs(ctx context.Context, c *call) (*unstructured.Unstructured, error) {
+	app, _, err := s.application(ctx, c, policy.Get, "")
+	if err != nil {
+		return nil, err
+	}
+	return app, s.must(ctx, c, policy.Logs, policy.Get, s.objectOf(app))
+}
+
+func (s *server) mayReadLogs(ctx context.Context, c *call) error {
+	_, err := s.withLogs(ctx, c)
+	return err
 }
 
 func logMessage(e logEntry, last bool) map[string]any {

@@ -2,10 +2,9 @@ package argocd
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"plumb.dev/plumb/internal/gate"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/policy"
+	"plumb.dev/plumb/internal/request"
 )
 
 // refreshTimestamp tells one request to refresh from the next
@@ -27,15 +27,20 @@ const refreshTimestamp = "argocd.argoproj.io/refresh-timestamp"
 
 // refresh asks for a new look at an Application, and waits until that was had:
 // whoever looks takes the annotation off.
-func (s *server) refresh(ctx context.Context, app *unstructured.Unstructured, kind string) (*unstructured.Unstructured, error) {
-	patch := mergePatch(map[string]any{"metadata": map[string]any{"annotations": map[string]any{
-		status.AnnotationRefresh: kind, refreshTimestamp: s.Now().UTC().Format(time.RFC3339Nano),
-	}}})
-	asked, err := s.Objects.Patch(ctx, KindApplication, app.GetNamespace(), app.GetName(), mergeType, patch)
+func (s *server) refresh(ctx context.Context, app *unstructured.Unstructured, hard bool) (*unstructured.Unstructured, error) {
+	token := s.Now().UTC().Format(time.RFC3339Nano)
+	patch, err := request.Refresh(app, token, hard)
+	if err != nil {
+		return nil, refused(app, err)
+	}
+	if err := unstructured.SetNestedField(patch, token, "metadata", "annotations", refreshTimestamp); err != nil {
+		return nil, err
+	}
+	asked, err := s.Objects.Patch(ctx, KindApplication, app.GetNamespace(), app.GetName(), mergeType, mergePatch(patch))
 	if err != nil {
 		return nil, fmt.Errorf("error refreshing the app: %w", err)
 	}
-	since, _ := strconv.ParseUint(asked.GetResourceVersion(), 10, 64) // 0 lets every version pass
+	since := versionOf(asked) // 0 lets every version pass
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	var found *unstructured.Unstructured
@@ -49,13 +54,13 @@ func (s *server) refresh(ctx context.Context, app *unstructured.Unstructured, ki
 			stop()
 			return
 		}
-		version, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
-		if _, still := o.GetAnnotations()[status.AnnotationRefresh]; !still && (err != nil || version > since) {
+		version := versionOf(o)
+		if _, still := o.GetAnnotations()[status.AnnotationRefresh]; !still && (version == 0 || version > since) {
 			found = o.DeepCopy()
 			stop()
 		}
 	}
-	err = s.Objects.Watch(waiting, KindApplication, app.GetNamespace(), look, func() {})
+	err = s.Objects.Watch(waiting, KindApplication, "", look, func() {})
 	switch {
 	case found != nil:
 		return found, nil
@@ -65,12 +70,6 @@ func (s *server) refresh(ctx context.Context, app *unstructured.Unstructured, ki
 		return nil, failed(connect.CodeDeadlineExceeded, "application refresh deadline exceeded")
 	}
 	return nil, err
-}
-
-// automated reports whether the policy of an Application syncs by itself.
-func automated(app *unstructured.Unstructured) bool {
-	policy, ok := at(app.Object, "spec", "syncPolicy", "automated").(map[string]any)
-	return ok && flagOr(true, policy, "enabled")
 }
 
 // place is where an Application goes, as far as it says.
@@ -101,111 +100,116 @@ func (s *server) sync(ctx context.Context, c *call) (map[string]any, error) {
 	if app.GetDeletionTimestamp() != nil {
 		return nil, failed(connect.CodeFailedPrecondition, "application is deleting")
 	}
-	revisions, err := s.revisions(ctx, c, app)
+	wanted, err := s.revisions(ctx, c, app)
 	if err != nil {
 		return nil, err
 	}
-	operation := map[string]any{"sync": s.syncOperation(c, app, revisions), "initiatedBy": map[string]any{"username": nameOf(c.who)}}
-	if infos := items(c.value, "infos"); len(infos) > 0 {
-		operation["info"] = infos
-	}
-	retry := object(app.Object, "spec", "syncPolicy", "retry")
-	if asked := object(c.value, "retryStrategy"); asked != nil {
-		retry = asked
-	}
-	if retry != nil {
-		operation["retry"] = retry
-	}
-	updated, err := s.begin(ctx, app, operation)
+	updated, err := s.begin(ctx, app, wanted.operation)
 	if err != nil {
-		return nil, err
+		return nil, wanted.explained(err)
 	}
 	partial := ""
 	if len(items(c.value, "resources")) > 0 {
 		partial = "partial "
 	}
-	s.done(ctx, c, "sync", KindApplication, updated, fmt.Sprintf("initiated %ssync to %s", partial, strings.Join(revisions.shown, ",")))
-	return updated.Object, nil
+	s.done(ctx, c, "sync", KindApplication, updated, fmt.Sprintf("initiated %ssync to %s", partial, wanted.words()))
+	return s.told(updated).Object, nil
 }
 
-// syncOperation is what a request asks for, as the controller reads it.
-func (s *server) syncOperation(c *call, app *unstructured.Unstructured, revisions revisions) map[string]any {
-	sync := map[string]any{}
-	if revisions.many {
-		sync["sources"], sync["revisions"] = items(app.Object, "spec", "sources"), anys(revisions.resolved)
-	} else {
-		sync["revision"] = revisions.resolved[0]
-		if source := object(app.Object, "spec", "source"); source != nil {
-			sync["source"] = source
+// syncing is a sync that somebody asks for, source by source.
+type syncing struct {
+	request request.Sync
+	sources []map[string]any
+	asked   []string // revisions; "" for the declared one
+}
+
+func (w *syncing) operation(app *unstructured.Unstructured) (request.Patch, error) {
+	return w.request.Operation(app)
+}
+
+// words are the revisions for those who read what was done.
+func (w *syncing) words() string {
+	out := make([]string, len(w.asked))
+	for i, revision := range w.asked {
+		if out[i] = revision; revision == "" {
+			out[i] = orHead(text(w.sources[i], "targetRevision"))
 		}
 	}
-	for _, name := range []string{"prune", "dryRun"} {
-		if flag(c.value, name) {
-			sync[name] = true
-		}
-	}
-	if strategy := object(c.value, "strategy"); strategy != nil {
-		sync["syncStrategy"] = strategy
-	}
-	if resources := items(c.value, "resources"); len(resources) > 0 {
-		sync["resources"] = resources
-	}
-	options := items(app.Object, "spec", "syncPolicy", "syncOptions")
-	if asked := object(c.value, "syncOptions"); asked != nil {
-		options = items(asked, "items")
-	}
-	if len(options) > 0 {
-		sync["syncOptions"] = options
-	}
-	return sync
+	return strings.Join(out, ",")
 }
 
-// revisions are what the sources of a sync stand at.
-type revisions struct {
-	many            bool
-	resolved, shown []string
+// explained puts a refusal of another revision into upstream's words.
+func (w *syncing) explained(err error) error {
+	var automated *request.AutomatedError
+	if !errors.As(err, &automated) {
+		return err
+	}
+	if i := slices.Index(w.asked, automated.Asked); i >= 0 && len(w.asked) > 1 {
+		return failed(connect.CodeFailedPrecondition, "Cannot sync source %s to %s: auto-sync currently set to %s", text(w.sources[i], "repoURL"), automated.Asked, automated.Target)
+	}
+	return failed(connect.CodeFailedPrecondition, "Cannot sync to %s: auto-sync currently set to %s", automated.Asked, automated.Target)
 }
 
-// revisions finds out the revisions that a request means. Another one than the
-// declared one is for those alone whose Application does not sync by itself, and
-// may ask for an override where the installation says so.
-func (s *server) revisions(ctx context.Context, c *call, app *unstructured.Unstructured) (revisions, error) {
-	sources := sourcesOf(app)
-	if len(sources) == 0 {
-		return revisions{}, failed(connect.CodeFailedPrecondition, "application %s has no source", app.GetName())
+// revisions reads what a request asks for. Another revision than the declared one
+// may ask for an override where the installation says so. Where none is asked
+// for, the sources are looked at first.
+func (s *server) revisions(ctx context.Context, c *call, app *unstructured.Unstructured) (*syncing, error) {
+	out := &syncing{sources: sourcesOf(app)}
+	if len(out.sources) == 0 {
+		return nil, failed(connect.CodeFailedPrecondition, "application %s has no source", app.GetName())
 	}
-	out := revisions{many: len(objects(app.Object, "spec", "sources")) > 0}
-	asked := make([]string, len(sources))
-	if out.many {
+	out.asked = make([]string, len(out.sources))
+	many := len(objects(app.Object, "spec", "sources")) > 0
+	if many {
 		positions, given := items(c.value, "sourcePositions"), texts(c.value, "revisions")
 		for i, p := range positions {
 			position, _ := p.(int64)
-			if position <= 0 || int(position) > len(sources) || i >= len(given) {
-				return out, failed(connect.CodeInvalidArgument, "source position is out of range")
+			if position <= 0 || int(position) > len(out.sources) || i >= len(given) {
+				return nil, failed(connect.CodeInvalidArgument, "source position is out of range")
 			}
-			asked[position-1] = given[i]
+			out.asked[position-1] = given[i]
 		}
 	} else {
-		asked[0] = text(c.value, "revision")
+		out.asked[0] = text(c.value, "revision")
 	}
-	for i, source := range sources {
-		declared := text(source, "targetRevision")
-		if asked[i] != "" && asked[i] != orHead(declared) {
-			if err := s.elsewhere(ctx, c, app, source, asked[i], out.many); err != nil {
-				return out, err
-			}
+	for i, source := range out.sources {
+		if out.asked[i] == orHead(text(source, "targetRevision")) {
+			out.asked[i] = ""
 		}
-		wanted := asked[i]
-		if wanted == "" {
-			wanted = declared
+	}
+	elsewhere := slices.ContainsFunc(out.asked, func(revision string) bool { return revision != "" })
+	if elsewhere && s.setting(ctx, "application.sync.requireOverridePrivilegeForRevisionSync") == "true" {
+		if err := s.must(ctx, c, policy.Applications, policy.Override, s.objectOf(app)); err != nil {
+			return nil, err
 		}
-		resolved, shown, err := s.resolve(ctx, app, source, wanted)
-		if err != nil {
-			return out, failed(connect.CodeFailedPrecondition, "error resolving repo revision: %s", err.Error())
-		}
-		out.resolved, out.shown = append(out.resolved, resolved), append(out.shown, shown)
+	}
+	out.request = requested(c, nameOf(c.who))
+	switch out.request.Fresh = !elsewhere; {
+	case elsewhere && many:
+		out.request.Revisions = out.asked
+	case elsewhere:
+		out.request.Revision = out.asked[0]
 	}
 	return out, nil
+}
+
+// requested is what a request to sync says, but for revisions.
+func requested(c *call, by string) request.Sync {
+	out := request.Sync{
+		Prune: flag(c.value, "prune"), DryRun: flag(c.value, "dryRun"), Retry: object(c.value, "retryStrategy"), By: by,
+		NoHooks: object(c.value, "strategy", "apply") != nil,
+		Force:   flag(c.value, "strategy", "apply", "force") || flag(c.value, "strategy", "hook", "force"),
+		Only:    object(c.value, "syncOptions") != nil, Options: texts(c.value, "syncOptions", "items"),
+	}
+	for _, r := range objects(c.value, "resources") {
+		out.Resources = append(out.Resources, model.ObjectFilter{
+			Group: text(r, "group"), Kind: text(r, "kind"), Namespace: text(r, "namespace"), Name: text(r, "name"),
+		})
+	}
+	for _, info := range objects(c.value, "infos") {
+		out.Info = append(out.Info, [2]string{text(info, "name"), text(info, "value")})
+	}
+	return out
 }
 
 func orHead(revision string) string {
@@ -213,21 +217,6 @@ func orHead(revision string) string {
 		return "HEAD"
 	}
 	return revision
-}
-
-func (s *server) elsewhere(ctx context.Context, c *call, app *unstructured.Unstructured, source map[string]any, revision string, many bool) error {
-	if s.setting(ctx, "application.sync.requireOverridePrivilegeForRevisionSync") == "true" {
-		if err := s.must(ctx, c, policy.Applications, policy.Override, s.objectOf(app)); err != nil {
-			return err
-		}
-	}
-	switch {
-	case !automated(app) || flag(c.value, "dryRun"):
-		return nil
-	case many:
-		return failed(connect.CodeFailedPrecondition, "Cannot sync source %s to %s: auto-sync currently set to %s", text(source, "repoURL"), revision, text(source, "targetRevision"))
-	}
-	return failed(connect.CodeFailedPrecondition, "Cannot sync to %s: auto-sync currently set to %s", revision, text(source, "targetRevision"))
 }
 
 // setting is one key of argocd-cm; "" where it cannot be read.
@@ -239,40 +228,19 @@ func (s *server) setting(ctx context.Context, key string) string {
 	return text(o.Object, "data", key)
 }
 
-// commit is a whole commit of Git.
-var commit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
-
-// resolve is the commit or version that a revision stands for, and how it is
-// shown: with the name it was asked by.
-func (s *server) resolve(ctx context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (resolved, shown string, err error) {
-	if text(source, "chart") == "" && commit.MatchString(revision) {
-		return revision, revision, nil
-	}
-	resolved, err = s.Deliveries.Resolve(ctx, app, source, revision)
-	if err != nil {
-		return "", "", err
-	}
-	shown = resolved
-	if name := orHead(revision); name != resolved {
-		shown = fmt.Sprintf("%s (%s)", name, resolved)
-	}
-	return resolved, shown, nil
-}
-
 // begin writes an operation; only one can be under way (util/argo
 // SetAppOperation).
-func (s *server) begin(ctx context.Context, app *unstructured.Unstructured, operation map[string]any) (*unstructured.Unstructured, error) {
+func (s *server) begin(ctx context.Context, app *unstructured.Unstructured, operation func(*unstructured.Unstructured) (request.Patch, error)) (*unstructured.Unstructured, error) {
 	for range conflicts {
 		now, err := s.Objects.Get(ctx, KindApplication, app.GetNamespace(), app.GetName())
 		if err != nil {
 			return nil, fmt.Errorf("error setting app operation: error getting application %q: %w", app.GetName(), err)
 		}
-		if object(now.Object, "operation") != nil {
-			return nil, failed(connect.CodeFailedPrecondition, "another operation is already in progress")
+		patch, err := operation(now)
+		if err != nil {
+			return nil, refused(app, err)
 		}
-		now.Object["operation"] = operation
-		unstructured.RemoveNestedField(now.Object, "status", "operationState")
-		updated, err := s.Objects.Update(ctx, KindApplication, now)
+		updated, err := s.Objects.Patch(ctx, KindApplication, app.GetNamespace(), app.GetName(), mergeType, mergePatch(patch))
 		if err == nil {
 			return updated, nil
 		}
@@ -281,6 +249,21 @@ func (s *server) begin(ctx context.Context, app *unstructured.Unstructured, oper
 		}
 	}
 	return nil, failed(connect.CodeInternal, "Failed to set operation. Too many conflicts")
+}
+
+// refused puts why an Application does not take a request into upstream's words,
+// where it has some.
+func refused(app *unstructured.Unstructured, err error) error {
+	var automated *request.AutomatedError
+	switch {
+	case errors.Is(err, request.ErrDeleting):
+		return failed(connect.CodeFailedPrecondition, "application is deleting")
+	case errors.Is(err, request.ErrBusy):
+		return failed(connect.CodeFailedPrecondition, "%s", err.Error())
+	case errors.As(err, &automated):
+		return err
+	}
+	return failed(connect.CodeFailedPrecondition, "application %s: %s", app.GetName(), err.Error())
 }
 
 // rollback asks for a sync to what an entry of the history says.
@@ -293,7 +276,7 @@ func (s *server) rollback(ctx context.Context, c *call) (map[string]any, error) 
 	if app.GetDeletionTimestamp() != nil {
 		return nil, failed(connect.CodeFailedPrecondition, "application is deleting")
 	}
-	if automated(app) {
+	if request.Automated(app) {
 		return nil, failed(connect.CodeFailedPrecondition, "rollback cannot be initiated when auto-sync is enabled")
 	}
 	entry := historyEntry(app, id)
@@ -303,26 +286,15 @@ func (s *server) rollback(ctx context.Context, c *call) (map[string]any, error) 
 	if len(sourcesIn(entry)) == 0 {
 		return nil, failed(connect.CodeFailedPrecondition, "cannot rollback to revision deployed with Argo CD v0.11 or lower. sync to revision instead.")
 	}
-	sync := map[string]any{"syncStrategy": map[string]any{"apply": map[string]any{}}}
-	for _, field := range []string{"revision", "revisions", "source", "sources"} {
-		if value, ok := entry[field]; ok && !hollow(value) {
-			sync[field] = value
-		}
-	}
-	for _, field := range []string{"dryRun", "prune"} {
-		if flag(c.value, field) {
-			sync[field] = true
-		}
-	}
-	if options := items(app.Object, "spec", "syncPolicy", "syncOptions"); len(options) > 0 {
-		sync["syncOptions"] = options
-	}
-	updated, err := s.begin(ctx, app, map[string]any{"sync": sync, "initiatedBy": map[string]any{"username": nameOf(c.who)}})
+	updated, err := s.begin(ctx, app, func(now *unstructured.Unstructured) (request.Patch, error) {
+		patch, _, err := request.Rollback(now, id, flag(c.value, "prune"), flag(c.value, "dryRun"), nameOf(c.who))
+		return patch, err
+	})
 	if err != nil {
 		return nil, err
 	}
 	s.done(ctx, c, "rollback", KindApplication, updated, fmt.Sprintf("initiated rollback to %d", id))
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 func historyEntry(app *unstructured.Unstructured, id int64) map[string]any {
@@ -340,15 +312,13 @@ func (s *server) terminate(ctx context.Context, c *call) (map[string]any, error)
 		return nil, err
 	}
 	for range conflicts {
-		if object(app.Object, "operation") == nil || object(app.Object, "status", "operationState") == nil {
+		patch, err := request.Terminate(app)
+		if err != nil {
 			return nil, failed(connect.CodeInvalidArgument, "Unable to terminate operation. No operation is in progress")
 		}
-		if err := unstructured.SetNestedField(app.Object, "Terminating", "status", "operationState", "phase"); err != nil {
-			return nil, err
-		}
-		_, err := s.Objects.Update(ctx, KindApplication, app)
+		updated, err := s.Objects.Patch(ctx, KindApplication, app.GetNamespace(), app.GetName(), mergeType, mergePatch(patch))
 		if err == nil {
-			s.done(ctx, c, "terminate", KindApplication, app, "terminated running operation")
+			s.done(ctx, c, "terminate", KindApplication, updated, "terminated running operation")
 			return nothing(), nil
 		}
 		if !apierrors.IsConflict(err) {

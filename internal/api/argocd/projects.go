@@ -18,14 +18,14 @@ import (
 )
 
 func (s *server) listProjects(ctx context.Context, c *call) (map[string]any, error) {
-	all, version, err := s.Objects.List(ctx, KindProject, s.Namespace, nil)
+	all, version, err := s.list(ctx, KindProject, s.Namespace, nil)
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool {
 		return !s.can(ctx, c, policy.Projects, policy.Get, o.GetName())
 	})
-	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": listed(all)}, nil
+	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": s.toldAll(all)}, nil
 }
 
 // projectAs is a project that the caller may do something with.
@@ -42,7 +42,7 @@ func (s *server) getProject(ctx context.Context, c *call) (map[string]any, error
 		return nil, err
 	}
 	mergeTokens(o)
-	return o.Object, nil
+	return s.told(o).Object, nil
 }
 
 // detailedProject is a project with what is registered for it, and the global
@@ -57,7 +57,7 @@ func (s *server) detailedProject(ctx context.Context, c *call) (map[string]any, 
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{"project": o.Object, "globalProjects": globals}
+	out := map[string]any{"project": s.told(o).Object, "globalProjects": globals}
 	var repositories, clusters []any
 	found, err := s.secrets(ctx, typeRepository)
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *server) globalsOf(ctx context.Context, o *unstructured.Unstructured) ([
 	out := []any{}
 	for _, name := range read.Globals(s.settings(ctx).GlobalProjects) {
 		if g, err := s.Objects.Get(ctx, KindProject, s.Namespace, name); err == nil && name != o.GetName() {
-			out = append(out, g.Object)
+			out = append(out, s.told(g).Object)
 		}
 	}
 	return out, nil
@@ -115,6 +115,9 @@ func (s *server) proposedProject(ctx context.Context, c *call, action string) (*
 	o := declaredFrom(KindProject, sent)
 	o.SetNamespace(s.Namespace)
 	if err := s.must(ctx, c, policy.Projects, action, o.GetName()); err != nil {
+		return nil, err
+	}
+	if err := s.unmask(ctx, c, KindProject, o); err != nil {
 		return nil, err
 	}
 	normalizePolicies(o)
@@ -164,7 +167,7 @@ func (s *server) createProject(ctx context.Context, c *call) (map[string]any, er
 	created, err := s.Objects.Create(ctx, KindProject, withoutServerFields(o))
 	if err == nil {
 		s.done(ctx, c, "create", KindProject, created, "created project")
-		return created.Object, nil
+		return s.told(created).Object, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return nil, err
@@ -177,7 +180,7 @@ func (s *server) createProject(ctx context.Context, c *call) (map[string]any, er
 		if different := differing("v1alpha1.AppProjectSpec", existing, o); len(different) > 0 {
 			return nil, failed(connect.CodeInvalidArgument, "existing project spec is different; use upsert flag to force update; difference in keys %q", strings.Join(different, ","))
 		}
-		return existing.Object, nil
+		return s.told(existing).Object, nil
 	}
 	if err := s.must(ctx, c, policy.Projects, policy.Update, o.GetName()); err != nil {
 		return nil, err
@@ -188,7 +191,7 @@ func (s *server) createProject(ctx context.Context, c *call) (map[string]any, er
 		return nil, err
 	}
 	s.done(ctx, c, "update", KindProject, updated, "updated project")
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 // differing are the fields of the specs of two objects that differ.
@@ -242,7 +245,7 @@ func (s *server) updateProject(ctx context.Context, c *call) (map[string]any, er
 		return nil, err
 	}
 	s.done(ctx, c, "update", KindProject, updated, "updated project")
-	return updated.Object, nil
+	return s.told(updated).Object, nil
 }
 
 // mayWiden asks whether the caller may use the clusters and repositories that are
@@ -330,7 +333,7 @@ func (s *server) strands(ctx context.Context, before, after *unstructured.Unstru
 
 // applicationsOf are the Applications of a project, in every namespace.
 func (s *server) applicationsOf(ctx context.Context, name string) ([]*unstructured.Unstructured, error) {
-	all, _, err := s.Objects.List(ctx, KindApplication, "", nil)
+	all, _, err := s.list(ctx, KindApplication, "", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,11 @@ func (s *server) watchResourceTree(ctx context.Context, c *call, send func(map[s
 	return s.Deliveries.WatchTree(ctx, app, send)
 }
 
+func (s *server) mayWatchTree(ctx context.Context, c *call) error {
+	_, _, err := s.application(ctx, c, policy.Get, "")
+	return err
+}
+
 // managedResources compares objects; scripts and the command line make their
 // diffs of it.
 func (s *server) managedResources(ctx context.Context, c *call) (map[string]any, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	kubejson "k8s.io/apimachinery/pkg/util/json"
@@ -123,9 +122,7 @@ func (s *server) rpc(key string, m *wire.Method) http.Handler {
 			if err != nil {
 				return asError(err)
 			}
-			ctx, cancel := c.lasting(ctx)
-			defer cancel()
-			return asError(h.stream(ctx, c, func(value map[string]any) error {
+			return asError(s.lasting(ctx, h, c, func(value map[string]any) error {
 				return out.Send(&message{kind: m.Output, value: value})
 			}))
 		}, options...)
@@ -154,19 +151,6 @@ func (s *server) rpc(key string, m *wire.Method) http.Handler {
 		}
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
 	})
-}
-
-// streamTime is how long a stream may go on. Then the caller asks again, with a
-// fresh look at who it is.
-const streamTime = 30 * time.Minute
-
-// lasting bounds a stream: it does not outlive the session that began it.
-func (c *call) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
-	until := time.Now().Add(streamTime)
-	if ends := c.who.Expires; c.signedIn && !ends.IsZero() && ends.Before(until) {
-		until = ends
-	}
-	return context.WithDeadline(ctx, until)
 }
 
 // gather takes in the messages of a call that sends many: the files of a local

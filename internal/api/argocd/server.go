@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -128,8 +129,6 @@ type Deliveries interface {
 	// Logs calls each for every line of a Pod's log until it ends, or ctx does.
 	Logs(ctx context.Context, app *unstructured.Unstructured, namespace, pod string, opts LogOptions, each func(LogLine) error) error
 
-	// Resolve is the commit or version that a revision of a source stands for now.
-	Resolve(ctx context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (string, error)
 	Revision(ctx context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (Revision, error)
 	Chart(ctx context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (Chart, error)
 
@@ -152,10 +151,14 @@ type Deletion struct{ Orphan, Force bool }
 // Guard decides who may do what.
 type Guard interface {
 	Can(ctx context.Context, who signin.Principal, r policy.Request) bool
+	// Policy is the one in force: another pointer is another policy.
+	Policy() *policy.Policy
 }
 
 // Door signs people in (internal/signin).
 type Door interface {
+	// Authenticate finds out whose credential a request carries, as it is now.
+	Authenticate(ctx context.Context, r *http.Request) (signin.Principal, error)
 	Login(ctx context.Context, name, password string) (model.Secret, error)
 	Logout(ctx context.Context, r *http.Request) error
 	SetSession(w http.ResponseWriter, r *http.Request, token model.Secret) error
@@ -188,11 +191,22 @@ type Options struct {
 	Door       Door
 	Guard      Guard
 	Objects    Objects
+	Declared   Declarations // nil: every list is asked of the API server
 	Deliveries Deliveries
-	Audit      func(context.Context, Deed) // nil: nobody keeps account
+	// Shown is a declared object without what nobody may see; sealed: it was
+	// decrypted on its way here, and whatever it says may be secret. The object is
+	// not changed, and comes back itself where nothing is hidden. nil: all is shown.
+	Shown func(o *unstructured.Unstructured) (shown *unstructured.Unstructured, sealed bool)
+	Audit func(context.Context, Deed) // nil: nobody keeps account
+	// Begin counts a call that goes on for somebody, until end; false when too many
+	// do. nil: they are not counted.
+	Begin func(who signin.Principal) (end func(), ok bool)
 
 	// Namespace is that of Argo CD's own objects.
 	Namespace string
+	// ApplicationNamespaces are globs of namespaces where Applications and
+	// ApplicationSets may be, besides those that the settings name.
+	ApplicationNamespaces []string
 	// RootPath is put before every path (--rootpath); "" for none.
 	RootPath string
 	// Version is Plumb's own.
@@ -204,15 +218,18 @@ type Options struct {
 // server answers the calls.
 type server struct {
 	Options
-	calls   map[string]handler // by service and name
-	tasks   map[string]*wire.Method
-	reached states
+	calls    map[string]handler // by service and name
+	tasks    map[string]*wire.Method
+	reached  states
+	departed departed
 }
 
 // handler answers one call: one of the two is set.
 type handler struct {
 	unary  func(context.Context, *call) (map[string]any, error)
 	stream func(context.Context, *call, func(map[string]any) error) error
+	// may is asked again while a stream goes on; nil: each message is judged.
+	may func(context.Context, *call) error
 	// open calls are answered to those who are not signed in as well.
 	open bool
 }
@@ -245,7 +262,7 @@ func New(opts Options) (http.Handler, error) {
 		return nil, err
 	}
 	s := &server{Options: opts, tasks: map[string]*wire.Method{}}
-	s.calls = s.handlers()
+	s.calls = s.noting(s.handlers())
 	for _, m := range schema.Methods() {
 		key := m.Service + "/" + m.Name
 		s.tasks[key] = m
@@ -295,5 +312,7 @@ func (s *server) settings(ctx context.Context) config.Settings {
 		}
 	}
 	read, _ := config.Read(facts, s.Namespace)
+	read.ApplicationNamespaces = slices.Concat(read.ApplicationNamespaces, s.Options.ApplicationNamespaces)
+	read.ApplicationSets.Namespaces = slices.Concat(read.ApplicationSets.Namespaces, s.Options.ApplicationNamespaces)
 	return read
 }

@@ -269,6 +269,29 @@ func TestChange(t *testing.T) {
 	}
 }
 
+// TestNamespaces: an Application is seen where the settings or the flag let it
+// be, and nowhere else.
+func TestNamespaces(t *testing.T) {
+	anywhere := strings.Replace(defaultProject, "spec: {", "spec: {sourceNamespaces: [\"*\"], ", 1)
+	in := func(namespace string) string {
+		return strings.Replace(other, "namespace: argocd", "namespace: "+namespace, 1)
+	}
+	const params = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-cmd-params-cm, namespace: argocd}
+data: {application.namespaces: by-settings}`
+	s := setup(t, anywhere, params, in("by-flag-one"), in("by-settings"), in("elsewhere"))
+	if got := names(s.must("admin", apps+"List", map[string]any{})); len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+	for namespace, seen := range map[string]bool{"by-flag-one": true, "by-settings": true, "elsewhere": false} {
+		if _, err := s.as("admin", apps+"Get", map[string]any{"name": "other", "appNamespace": namespace}); (err == nil) != seen {
+			t.Errorf("in %s: %v", namespace, err)
+		}
+	}
+}
+
 func TestSync(t *testing.T) {
 	s := setup(t, project, defaultProject, shop, other)
 	got := s.must("shopkeeper", apps+"Sync", map[string]any{
@@ -276,19 +299,25 @@ func TestSync(t *testing.T) {
 		"resources": []any{map[string]any{"group": "apps", "kind": "Deployment", "name": "web"}}, "syncOptions": map[string]any{"items": []any{"Replace=true"}},
 	})
 	for path, want := range map[string]any{
-		"sync.revision": commitA, "sync.prune": true, "sync.syncStrategy.hook.force": true, "initiatedBy.username": "shopkeeper", "sync.syncOptions": []any{"Replace=true"},
+		"sync.revision": nil, "sync.prune": true, "sync.syncStrategy.hook.force": true, "initiatedBy.username": "shopkeeper", "sync.syncOptions": []any{"Replace=true"},
 	} {
 		if value := pick(got, append([]string{"operation"}, strings.Split(path, ".")...)...); !reflect.DeepEqual(value, want) {
 			t.Errorf("%s is %v, want %v", path, value, want)
 		}
 	}
+	if pick(got, "metadata", "annotations", "argocd.argoproj.io/refresh") != "normal" {
+		t.Error("the repository is not looked at first")
+	}
 	s.refused(connect.CodeFailedPrecondition, "another operation is already in progress", "shopkeeper", apps+"Sync", map[string]any{"name": "shop"})
 	s.refused(connect.CodePermissionDenied, "permission denied: applications, sync, shop/shop", "reader", apps+"Sync", map[string]any{"name": "shop"})
 	s.refused(connect.CodeFailedPrecondition, "Cannot sync to v2: auto-sync currently set to ", "admin", apps+"Sync", map[string]any{"name": "other", "revision": "v2"})
 	s.refused(connect.CodeFailedPrecondition, "cannot sync local manifests", "admin", apps+"Sync", map[string]any{"name": "other", "manifests": []any{"{}"}})
-	s.refused(connect.CodeFailedPrecondition, "error resolving repo revision: unable to resolve 'nowhere'", "admin", apps+"Sync", map[string]any{"name": "other", "revision": "nowhere", "dryRun": true})
-	if len(s.deeds) != 1 || s.deeds[0].Action != "sync" || s.deeds[0].Detail != "initiated partial sync to main ("+commitA+")" {
+	if len(s.deeds) != 1 || s.deeds[0].Action != "sync" || s.deeds[0].Detail != "initiated partial sync to main" {
 		t.Errorf("told of %v", s.deeds)
+	}
+	got = s.must("admin", apps+"Sync", map[string]any{"name": "other", "revision": "v2", "dryRun": true})
+	if pick(got, "operation", "sync", "revision") != "v2" || pick(got, "metadata", "annotations", "argocd.argoproj.io/refresh") != nil {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -507,7 +536,7 @@ func TestGateway(t *testing.T) {
 		{"GET", "/api/v1/applications/shop", "token-reader", "", 200, "https://example.org/shop.git"},
 		{"GET", "/api/v1/applications/none?project=shop", "token-reader", "", 404, "not found"},
 		{"POST", "/api/v1/applications/shop/sync", "token-reader", `{}`, 403, "permission denied"},
-		{"POST", "/api/v1/applications/shop/sync", "token-admin", `{"revision":"main","prune":true}`, 200, commitA},
+		{"POST", "/api/v1/applications/shop/sync", "token-admin", `{"revision":"main","prune":true}`, 200, "initiatedBy:map[username:admin]"},
 		{"POST", "/api/v1/applications", "token-admin", `{"metadata":{"name":"made"},"spec":{"source":{"repoURL":"https://example.org/x.git","path":"."},"destination":{"name":"in-cluster","namespace":"x"}}}`, 200, "made"},
 		{"DELETE", "/api/v1/applications/made?cascade=false", "token-admin", "", 200, "map[]"},
 		{"GET", "/api/v1/account/can-i/applications/sync/shop/shop", "token-reader", "", 200, "value:no"},

@@ -13,6 +13,7 @@ import (
 
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/model"
+	secrets "plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 )
 
@@ -111,7 +112,7 @@ func permitted(app *unstructured.Unstructured, bounds *project.Project, to proje
 			return []string{problem}
 		}
 		if bounds.CheckSource(text(source, "repoURL")) != nil {
-			problems = append(problems, fmt.Sprintf("application repo %s is not permitted in project '%s'", text(source, "repoURL"), bounds.Name))
+			problems = append(problems, fmt.Sprintf("application repo %s is not permitted in project '%s'", secrets.WithoutCredentials(text(source, "repoURL")), bounds.Name))
 		}
 	}
 	if bounds.CheckDestination(to) != nil {

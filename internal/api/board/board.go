@@ -4,7 +4,9 @@
 package board
 
 import (
+	"cmp"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +24,9 @@ type Shape[T any] struct {
 	// Value is what a row has in a field, as text that orders as the field does;
 	// false when there is no such field.
 	Value func(row T, field string) (string, bool)
+	// Rank orders the values of a field that have an order other than that of their
+	// text, lowest first; false for other fields. nil: there are none.
+	Rank func(field, value string) (int, bool)
 	// Text is what words are looked for in.
 	Text func(row T) string
 	// Labels are those of the declared object.
@@ -36,6 +41,7 @@ type Shape[T any] struct {
 type Board[T any] struct {
 	shape Shape[T]
 	epoch string // of this board: revisions of another are of no use here
+	seed  maphash.Seed
 
 	mu   sync.RWMutex
 	rows map[object.ID]row[T]
@@ -62,7 +68,7 @@ const kept = 4 << 10
 // New makes an empty board. epoch tells it from earlier ones of this process
 // and others.
 func New[T any](epoch string, shape Shape[T]) *Board[T] {
-	return &Board[T]{shape: shape, epoch: epoch, rows: map[object.ID]row[T]{}, news: make(chan struct{})}
+	return &Board[T]{shape: shape, epoch: epoch, seed: maphash.MakeSeed(), rows: map[object.ID]row[T]{}, news: make(chan struct{})}
 }
 
 // Put sets the row of an object. It must differ from the one that is there.
@@ -126,7 +132,8 @@ type Page[T any] struct {
 	Revision string
 }
 
-// Facet counts the values of a field.
+// Facet counts the values of a field: in the order of their rank where the field
+// has one, and else the most frequent first.
 type Facet struct {
 	Field  string
 	Values []Count
@@ -143,7 +150,7 @@ const facetValues = 200
 
 // List answers a query with the rows that visible lets through.
 func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
-	order, err := b.order(q.OrderBy)
+	sorter, err := b.sorter(q.OrderBy)
 	if err != nil {
 		return Page[T]{}, err
 	}
@@ -151,7 +158,7 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 		return Page[T]{}, err
 	}
 	match := b.matcher(q)
-	counter := newCounter(b.shape.Facets)
+	counts := newCounter(&b.shape)
 	b.mu.RLock()
 	page := Page[T]{Revision: b.revision(b.seq)}
 	matching := make([]T, 0, len(b.rows))
@@ -161,7 +168,7 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 		}
 		misses := match.misses(r.value)
 		if q.Facets {
-			counter.add(misses, func(field string) string { v, _ := b.shape.Value(r.value, field); return v })
+			counts.add(r.value, misses, 1)
 		}
 		if len(misses) == 0 {
 			matching = append(matching, r.value)
@@ -172,7 +179,7 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 	if q.Numbers {
 		matching = nil
 	}
-	slices.SortFunc(matching, order)
+	sorter(matching)
 	start := min(max(q.Skip, 0), len(matching))
 	end := len(matching)
 	if q.Limit > 0 {
@@ -180,7 +187,7 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 	}
 	page.Rows = matching[start:end]
 	if q.Facets {
-		page.Facets = counter.facets()
+		page.Facets = counts.facets()
 	}
 	return page, nil
 }
@@ -195,28 +202,62 @@ func (b *Board[T]) fields(where map[string][]string) error {
 	return nil
 }
 
-// order compares rows as asked for.
-func (b *Board[T]) order(by string) (func(a, b T) int, error) {
+// sorter orders rows as asked for. What a row is ordered by is worked out once.
+func (b *Board[T]) sorter(by string) (func([]T), error) {
 	if by == "" {
-		return b.shape.Worse, nil
+		return func(rows []T) { slices.SortFunc(rows, b.shape.Worse) }, nil
 	}
 	field, down := strings.CutSuffix(by, " desc")
 	var zero T
 	if _, ok := b.shape.Value(zero, field); !ok {
 		return nil, fmt.Errorf("there is no field %q to order by", field)
 	}
-	return func(x, y T) int {
-		one, _ := b.shape.Value(x, field)
-		other, _ := b.shape.Value(y, field)
-		c := strings.Compare(one, other)
-		if down {
-			c = -c
+	compare := b.shape.valueOrder(field)
+	type keyed struct {
+		key   string
+		value T
+	}
+	return func(rows []T) {
+		all := make([]keyed, len(rows))
+		for i, value := range rows {
+			all[i].value = value
+			all[i].key, _ = b.shape.Value(value, field)
 		}
-		if c == 0 {
-			return b.shape.Worse(x, y)
+		slices.SortFunc(all, func(x, y keyed) int {
+			c := compare(x.key, y.key)
+			if down {
+				c = -c
+			}
+			if c == 0 {
+				return b.shape.Worse(x.value, y.value)
+			}
+			return c
+		})
+		for i := range all {
+			rows[i] = all[i].value
 		}
-		return c
 	}, nil
+}
+
+// valueOrder compares the values of a field: as it ranks them, and as text.
+func (s *Shape[T]) valueOrder(field string) func(a, b string) int {
+	if !s.ranked(field) {
+		return strings.Compare
+	}
+	return func(a, b string) int {
+		x, _ := s.Rank(field, a)
+		y, _ := s.Rank(field, b)
+		return cmp.Or(cmp.Compare(x, y), strings.Compare(a, b))
+	}
+}
+
+// ranked reports whether the values of a field have an order of their own.
+func (s *Shape[T]) ranked(field string) bool {
+	if s.Rank == nil {
+		return false
+	}
+	_, ok := s.Rank(field, "")
+	return ok
 }
 
 // matcher is a query made ready.
@@ -254,110 +295,67 @@ func (m matcher[T]) misses(value T) []string {
 
 // counter counts values of fields. A row counts for a field when nothing but
 // that field itself keeps it out: so that other values can be chosen too.
-type counter struct {
-	fields []string
+type counter[T any] struct {
+	shape  *Shape[T]
 	counts []map[string]int
+	told   []*Facet // as counted; nil: it has changed since
 }
 
-func newCounter(fields []string) *counter {
-	c := &counter{fields: fields, counts: make([]map[string]int, len(fields))}
+func newCounter[T any](shape *Shape[T]) *counter[T] {
+	c := &counter[T]{shape: shape, counts: make([]map[string]int, len(shape.Facets)), told: make([]*Facet, len(shape.Facets))}
 	for i := range c.counts {
 		c.counts[i] = map[string]int{}
 	}
 	return c
 }
 
-func (c *counter) add(misses []string, value func(string) string) {
-	for i, field := range c.fields {
-		if len(misses) == 0 || len(misses) == 1 && misses[0] == field {
-			c.counts[i][value(field)]++
+// add counts a row, or with -1 counts it no more.
+func (c *counter[T]) add(row T, misses []string, by int) {
+	for i, field := range c.shape.Facets {
+		if len(misses) > 1 || len(misses) == 1 && misses[0] != field {
+			continue
+		}
+		value, _ := c.shape.Value(row, field)
+		c.told[i] = nil
+		if c.counts[i][value] += by; c.counts[i][value] == 0 {
+			delete(c.counts[i], value)
 		}
 	}
 }
 
-func (c *counter) facets() []Facet {
-	facets := make([]Facet, len(c.fields))
-	for i, field := range c.fields {
-		f := Facet{Field: field}
-		for value, n := range c.counts[i] {
-			f.Values = append(f.Values, Count{value, n})
+// facets are the counts as they are told. What has not changed since they were
+// told is not sorted again.
+func (c *counter[T]) facets() []Facet {
+	facets := make([]Facet, len(c.counts))
+	for i := range c.counts {
+		if c.told[i] == nil {
+			c.told[i] = c.facet(i)
 		}
-		slices.SortFunc(f.Values, func(a, b Count) int {
-			if a.Rows != b.Rows {
-				return b.Rows - a.Rows
-			}
-			return strings.Compare(a.Value, b.Value)
-		})
-		if len(f.Values) > facetValues {
-			f.Values = f.Values[:facetValues]
-		}
-		facets[i] = f
+		facets[i] = *c.told[i]
 	}
 	return facets
+}
+
+// facet orders the values of a field as it ranks them, or by how often they are
+// there.
+func (c *counter[T]) facet(i int) *Facet {
+	f := &Facet{Field: c.shape.Facets[i], Values: make([]Count, 0, len(c.counts[i]))}
+	for value, n := range c.counts[i] {
+		f.Values = append(f.Values, Count{value, n})
+	}
+	order := func(a, b Count) int { return cmp.Or(b.Rows-a.Rows, strings.Compare(a.Value, b.Value)) }
+	if c.shape.ranked(f.Field) {
+		compare := c.shape.valueOrder(f.Field)
+		order = func(a, b Count) int { return compare(a.Value, b.Value) }
+	}
+	slices.SortFunc(f.Values, order)
+	f.Values = slices.Clip(f.Values[:min(len(f.Values), facetValues)])
+	return f
 }
 
 // revision names a state of the board.
 func (b *Board[T]) revision(seq uint64) string {
 	return b.epoch + "." + strconv.FormatUint(seq, 10)
-}
-
-// Delta is what changed of a query's answer.
-type Delta[T any] struct {
-	Reset    bool // Changed is all there is
-	Changed  []T
-	Removed  []object.ID // that the answer had at the revision, and has no more
-	Revision string
-}
-
-// Since tells what changed of a query's answer after a revision, and gives a
-// channel that is closed at the next change. A revision that is too old, of
-// another board or "" is answered with everything.
-func (b *Board[T]) Since(revision string, q Query, visible func(T) bool) (Delta[T], <-chan struct{}) {
-	match := b.matcher(q)
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	delta := Delta[T]{Revision: b.revision(b.seq)}
-	passes := func(r row[T]) bool { return visible(r.value) && match.rest(r) && len(match.misses(r.value)) == 0 }
-	from, ok := b.position(revision)
-	if !ok {
-		delta.Reset = true
-		for _, r := range b.rows {
-			if passes(r) {
-				delta.Changed = append(delta.Changed, r.value)
-			}
-		}
-		return delta, b.news
-	}
-	done := map[object.ID]bool{}
-	for _, c := range b.log[from:] {
-		if done[c.id] {
-			continue
-		}
-		done[c.id] = true
-		// The first change of a row says how it was when the revision was told.
-		if r, ok := b.rows[c.id]; ok && passes(r) {
-			delta.Changed = append(delta.Changed, r.value)
-		} else if c.had && passes(c.was) {
-			delta.Removed = append(delta.Removed, c.id)
-		}
-	}
-	return delta, b.news
-}
-
-// position is where in the log a revision stands. The caller holds b.mu.
-func (b *Board[T]) position(revision string) (int, bool) {
-	epoch, text, found := strings.Cut(revision, ".")
-	seq, err := strconv.ParseUint(text, 10, 64)
-	if !found || err != nil || epoch != b.epoch || seq > b.seq {
-		return 0, false
-	}
-	if seq == b.seq {
-		return len(b.log), true
-	}
-	if len(b.log) == 0 || seq+1 < b.log[0].seq {
-		return 0, false
-	}
-	return int(seq + 1 - b.log[0].seq), true
 }
 
 // Each hands over every row, in no order. each must not call the board.

@@ -2,7 +2,6 @@ package board
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +21,9 @@ var shirts = Shape[shirt]{
 	Value: func(s shirt, field string) (string, bool) {
 		v, ok := map[string]string{"size": s.size, "color": s.color, "name": s.name}[field]
 		return v, ok
+	},
+	Rank: func(field, value string) (int, bool) {
+		return strings.Index("SML", value), field == "size"
 	},
 	Text:   func(s shirt) string { return s.name + "\n" + s.color },
 	Labels: func(s shirt) map[string]string { return map[string]string{"size": s.size} },
@@ -74,6 +76,8 @@ func TestList(t *testing.T) {
 		{"labels", Query{Selector: large}, public, "dove", 1},
 		{"an order", Query{OrderBy: "color"}, public, "anchor bear crown dove", 4},
 		{"the other way round; equals in the shape's order", Query{OrderBy: "color desc"}, public, "crown dove anchor bear", 4},
+		{"the order of a field's own", Query{OrderBy: "size"}, public, "anchor bear crown dove", 4},
+		{"that the other way round", Query{OrderBy: "size desc"}, public, "dove bear crown anchor", 4},
 		{"the first page", Query{Limit: 2}, public, "anchor bear", 4},
 		{"the second", Query{Limit: 2, Skip: 2}, public, "crown dove", 4},
 		{"numbers alone", Query{Numbers: true}, public, "", 4},
@@ -106,7 +110,7 @@ func TestFacets(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(page.Facets)
-	if want := "[{size [{M 2} {L 1} {S 1}]} {color [{Blue 1} {Red 1}]}]"; got != want {
+	if want := "[{size [{S 1} {M 2} {L 1}]} {color [{Blue 1} {Red 1}]}]"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -122,86 +126,5 @@ func TestFacetsAreBounded(t *testing.T) {
 	}
 	if n := len(page.Facets[1].Values); n != facetValues {
 		t.Errorf("%d values", n)
-	}
-}
-
-// removed are the names of what a delta takes away.
-func removed(d Delta[shirt]) string {
-	var out []string
-	for _, id := range d.Removed {
-		out = append(out, id.Name)
-	}
-	slices.Sort(out)
-	return strings.Join(out, " ")
-}
-
-func TestSince(t *testing.T) {
-	b := stocked()
-	start, news := b.Since("", Query{}, public)
-	slices.SortFunc(start.Changed, shirts.Worse)
-	if !start.Reset || names(start.Changed) != "anchor bear crown dove" || len(start.Removed) != 0 {
-		t.Fatalf("the first answer is %+v", start)
-	}
-	if again, _ := b.Since(start.Revision, Query{}, public); again.Reset || len(again.Changed)+len(again.Removed) != 0 {
-		t.Errorf("nothing has changed, and the answer is %+v", again)
-	}
-	b.Put(id("bear"), shirt{name: "bear", size: "S", color: "Blue"})
-	b.Remove(id("dove"))
-	b.Remove(id("nothing"))
-	select {
-	case <-news:
-	default:
-		t.Error("nobody was told of the change")
-	}
-	delta, _ := b.Since(start.Revision, Query{}, public)
-	if delta.Reset || names(delta.Changed) != "bear" || removed(delta) != "dove" {
-		t.Errorf("the change is %+v", delta)
-	}
-	narrow, _ := b.Since(start.Revision, Query{Where: map[string][]string{"size": {"M"}}}, public)
-	if narrow.Reset || len(narrow.Changed) != 0 || removed(narrow) != "bear" {
-		t.Errorf("for those who look at size M the change is %+v", narrow)
-	}
-}
-
-// TestSinceTellsNobodyOfWhatTheyMayNotSee: neither a change nor the end of a row
-// gives away that it exists.
-func TestSinceTellsNobodyOfWhatTheyMayNotSee(t *testing.T) {
-	b := stocked()
-	start, _ := b.Since("", Query{}, public)
-	b.Put(id("eagle"), shirt{name: "eagle", size: "S", color: "Green", private: true})
-	b.Put(id("falcon"), shirt{name: "falcon", private: true})
-	b.Remove(id("falcon"))
-	b.Remove(id("eagle"))
-	if delta, _ := b.Since(start.Revision, Query{}, public); len(delta.Changed)+len(delta.Removed) != 0 {
-		t.Errorf("told of %+v", delta)
-	}
-	if delta, _ := b.Since(start.Revision, Query{}, everybody); removed(delta) != "eagle" {
-		t.Errorf("who may see it is told of %+v", delta)
-	}
-	b.Put(id("bear"), shirt{name: "bear", private: true}) // goes to another project
-	if delta, _ := b.Since(start.Revision, Query{}, public); removed(delta) != "bear" || len(delta.Changed) != 0 {
-		t.Errorf("what is hidden from now on: %+v", delta)
-	}
-}
-
-func TestSinceBeginsAnew(t *testing.T) {
-	b := stocked()
-	start, _ := b.Since("", Query{}, everybody)
-	for i := range kept + 1 {
-		b.Put(id("anchor"), shirt{name: "anchor", size: fmt.Sprint(i)})
-	}
-	for what, revision := range map[string]string{
-		"too old": start.Revision, "another board": "two.1", "from the future": "one.99999999", "nonsense": "x", "no number": "one.x",
-	} {
-		if delta, _ := b.Since(revision, Query{}, everybody); !delta.Reset || len(delta.Changed) != 5 {
-			t.Errorf("%s (%s): %d rows, reset %v", what, revision, len(delta.Changed), delta.Reset)
-		}
-	}
-	last := b.revision(b.seq - 1)
-	if delta, _ := b.Since(last, Query{}, everybody); delta.Reset || names(delta.Changed) != "anchor" {
-		t.Errorf("the last change: %+v", delta)
-	}
-	if len(b.log) > kept {
-		t.Errorf("the log has %d entries", len(b.log))
 	}
 }

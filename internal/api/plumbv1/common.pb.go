@@ -420,7 +420,9 @@ type Query struct {
 	// "Kind/namespace/name"), and those that the list says besides.
 	Where         map[string]*Values `protobuf:"bytes,2,rep,name=where,proto3" json:"where,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	LabelSelector string             `protobuf:"bytes,3,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"` // as kubectl takes it
-	// A field of the row, and " desc" for the other way round; "" puts what is wrong first.
+	// A field of the row, and " desc" for the other way round; "" puts what is wrong
+	// first. health orders as Degraded, Missing, Unknown, Progressing, Suspended,
+	// Healthy, and sync as OutOfSync, Unknown, Synced.
 	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	PageSize      int32  `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`   // 0 means 100; at most 1000
 	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"` // of the answer before
@@ -555,9 +557,11 @@ func (x *Values) GetValues() []string {
 // How many rows have each value of a field, of those that the rest of the
 // query lets through.
 type Facet struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	Values        []*FacetValue          `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"` // most frequent first, at most 200
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// At most 200. Values of health and sync come in the order of their severity,
+	// the worst first; those of other fields most frequent first.
+	Values        []*FacetValue `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

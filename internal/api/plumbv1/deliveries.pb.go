@@ -52,7 +52,9 @@ type Delivery struct {
 	OutOfSync       int32                  `protobuf:"varint,24,opt,name=out_of_sync,json=outOfSync,proto3" json:"out_of_sync,omitempty"` // of them
 	MadeBy          *ObjectRef             `protobuf:"bytes,25,opt,name=made_by,json=madeBy,proto3" json:"made_by,omitempty"`             // the ApplicationSet, Kustomization or Application that declares it; not set for what people declare
 	DependsOn       []*ObjectRef           `protobuf:"bytes,26,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
-	Automation      string                 `protobuf:"bytes,27,opt,name=automation,proto3" json:"automation,omitempty"` // "automatic", "manual" or "suspended"
+	Automation      string                 `protobuf:"bytes,27,opt,name=automation,proto3" json:"automation,omitempty"`                            // "automatic", "manual" or "suspended"
+	ShortRevision   string                 `protobuf:"bytes,28,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // of revision, as people say it: "main@0123abc", "1.2.3"
+	RevisionUrl     string                 `protobuf:"bytes,29,opt,name=revision_url,json=revisionUrl,proto3" json:"revision_url,omitempty"`       // page of the commit at GitHub, GitLab, Bitbucket, Gitea, Forgejo or Azure DevOps; "" where there is none
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -272,6 +274,20 @@ func (x *Delivery) GetDependsOn() []*ObjectRef {
 func (x *Delivery) GetAutomation() string {
 	if x != nil {
 		return x.Automation
+	}
+	return ""
+}
+
+func (x *Delivery) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
+func (x *Delivery) GetRevisionUrl() string {
+	if x != nil {
+		return x.RevisionUrl
 	}
 	return ""
 }
@@ -776,6 +792,8 @@ type GetDeliveryResponse struct {
 	LastRun             *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_run,json=lastRun,proto3" json:"last_run,omitempty"`
 	NamespaceOfIdentity string                 `protobuf:"bytes,18,opt,name=namespace_of_identity,json=namespaceOfIdentity,proto3" json:"namespace_of_identity,omitempty"` // of the service account that it acts as
 	Identity            string                 `protobuf:"bytes,19,opt,name=identity,proto3" json:"identity,omitempty"`                                                    // service account that it acts as; "" for Plumb's own
+	Windows             *SyncWindows           `protobuf:"bytes,20,opt,name=windows,proto3" json:"windows,omitempty"`                                                      // of its project; not set where none concerns it
+	Orphans             []*ObjectRef           `protobuf:"bytes,21,rep,name=orphans,proto3" json:"orphans,omitempty"`                                                      // in its namespace, owned by nobody, where its project asks to be warned of them; at most 1000
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -943,6 +961,181 @@ func (x *GetDeliveryResponse) GetIdentity() string {
 	return ""
 }
 
+func (x *GetDeliveryResponse) GetWindows() *SyncWindows {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetOrphans() []*ObjectRef {
+	if x != nil {
+		return x.Orphans
+	}
+	return nil
+}
+
+// Whether syncs may begin now, as the sync windows of a project say.
+type SyncWindows struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Automatic     bool                   `protobuf:"varint,1,opt,name=automatic,proto3" json:"automatic,omitempty"` // by themselves
+	Manual        bool                   `protobuf:"varint,2,opt,name=manual,proto3" json:"manual,omitempty"`       // asked for by a person
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`              // what forbids or allows it
+	Next          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"`            // when that may change; not set: never
+	Windows       []*SyncWindow          `protobuf:"bytes,5,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncWindows) Reset() {
+	*x = SyncWindows{}
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncWindows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncWindows) ProtoMessage() {}
+
+func (x *SyncWindows) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncWindows.ProtoReflect.Descriptor instead.
+func (*SyncWindows) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SyncWindows) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
+}
+
+func (x *SyncWindows) GetManual() bool {
+	if x != nil {
+		return x.Manual
+	}
+	return false
+}
+
+func (x *SyncWindows) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *SyncWindows) GetNext() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *SyncWindows) GetWindows() []*SyncWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+type SyncWindow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deny          bool                   `protobuf:"varint,1,opt,name=deny,proto3" json:"deny,omitempty"`
+	Schedule      string                 `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`                 // cron, five fields
+	Duration      string                 `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`                 // such as "1h30m0s"
+	TimeZone      string                 `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"` // "": UTC
+	Manual        bool                   `protobuf:"varint,5,opt,name=manual,proto3" json:"manual,omitempty"`                    // a person may sync although it forbids it
+	Description   string                 `protobuf:"bytes,6,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncWindow) Reset() {
+	*x = SyncWindow{}
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncWindow) ProtoMessage() {}
+
+func (x *SyncWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncWindow.ProtoReflect.Descriptor instead.
+func (*SyncWindow) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SyncWindow) GetDeny() bool {
+	if x != nil {
+		return x.Deny
+	}
+	return false
+}
+
+func (x *SyncWindow) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetDuration() string {
+	if x != nil {
+		return x.Duration
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetManual() bool {
+	if x != nil {
+		return x.Manual
+	}
+	return false
+}
+
+func (x *SyncWindow) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 type Condition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -956,7 +1149,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[9]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1161,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[9]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1174,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{9}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Condition) GetType() string {
@@ -1026,13 +1219,15 @@ type SourceState struct {
 	Commit        *Commit                `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
 	Health        *Health                `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`
 	Fault         *Fault                 `protobuf:"bytes,5,opt,name=fault,proto3" json:"fault,omitempty"`
+	ShortRevision string                 `protobuf:"bytes,6,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // as of Delivery
+	RevisionUrl   string                 `protobuf:"bytes,7,opt,name=revision_url,json=revisionUrl,proto3" json:"revision_url,omitempty"`       // likewise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SourceState) Reset() {
 	*x = SourceState{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[10]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1239,7 @@ func (x *SourceState) String() string {
 func (*SourceState) ProtoMessage() {}
 
 func (x *SourceState) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[10]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1252,7 @@ func (x *SourceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceState.ProtoReflect.Descriptor instead.
 func (*SourceState) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{10}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SourceState) GetSource() *SourceRef {
@@ -1095,6 +1290,20 @@ func (x *SourceState) GetFault() *Fault {
 	return nil
 }
 
+func (x *SourceState) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
+func (x *SourceState) GetRevisionUrl() string {
+	if x != nil {
+		return x.RevisionUrl
+	}
+	return ""
+}
+
 type Related struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -1107,7 +1316,7 @@ type Related struct {
 
 func (x *Related) Reset() {
 	*x = Related{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[11]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1328,7 @@ func (x *Related) String() string {
 func (*Related) ProtoMessage() {}
 
 func (x *Related) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[11]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1341,7 @@ func (x *Related) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Related.ProtoReflect.Descriptor instead.
 func (*Related) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{11}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Related) GetRef() *ObjectRef {
@@ -1180,7 +1389,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[12]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1401,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[12]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1414,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{12}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Resource) GetObject() *ObjectRef {
@@ -1281,7 +1490,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[13]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1502,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[13]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1515,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{13}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Parameter) GetName() string {
@@ -1338,7 +1547,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[14]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1559,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[14]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1572,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{14}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Operation) GetPhase() string {
@@ -1427,7 +1636,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[15]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1648,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[15]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1661,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{15}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Result) GetObject() *ObjectRef {
@@ -1492,7 +1701,7 @@ type WatchGraphRequest struct {
 
 func (x *WatchGraphRequest) Reset() {
 	*x = WatchGraphRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[16]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1713,7 @@ func (x *WatchGraphRequest) String() string {
 func (*WatchGraphRequest) ProtoMessage() {}
 
 func (x *WatchGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[16]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1726,7 @@ func (x *WatchGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGraphRequest.ProtoReflect.Descriptor instead.
 func (*WatchGraphRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{16}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchGraphRequest) GetRef() *ObjectRef {
@@ -1539,7 +1748,7 @@ type WatchGraphResponse struct {
 
 func (x *WatchGraphResponse) Reset() {
 	*x = WatchGraphResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[17]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1760,7 @@ func (x *WatchGraphResponse) String() string {
 func (*WatchGraphResponse) ProtoMessage() {}
 
 func (x *WatchGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[17]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1773,7 @@ func (x *WatchGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGraphResponse.ProtoReflect.Descriptor instead.
 func (*WatchGraphResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{17}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchGraphResponse) GetReset_() bool {
@@ -1610,14 +1819,19 @@ type Node struct {
 	Delivery      bool                   `protobuf:"varint,10,opt,name=delivery,proto3" json:"delivery,omitempty"` // it is a delivery itself: its own page tells more
 	Prune         bool                   `protobuf:"varint,11,opt,name=prune,proto3" json:"prune,omitempty"`
 	Hook          string                 `protobuf:"bytes,12,opt,name=hook,proto3" json:"hook,omitempty"`
-	Logs          bool                   `protobuf:"varint,13,opt,name=logs,proto3" json:"logs,omitempty"` // StreamLogs has something to show of it
+	Logs          bool                   `protobuf:"varint,13,opt,name=logs,proto3" json:"logs,omitempty"`         // StreamLogs has something to show of it
+	Status        string                 `protobuf:"bytes,14,opt,name=status,proto3" json:"status,omitempty"`      // one word where kubectl has one: of a Pod "Running", "CrashLoopBackOff", "Init:0/1"
+	Urls          []string               `protobuf:"bytes,15,rep,name=urls,proto3" json:"urls,omitempty"`          // where people reach it: of an Ingress or a Service
+	Replicas      *Replicas              `protobuf:"bytes,16,opt,name=replicas,proto3" json:"replicas,omitempty"`  // of what has Pods
+	Restarts      int32                  `protobuf:"varint,17,opt,name=restarts,proto3" json:"restarts,omitempty"` // of the containers of a Pod, init containers besides
+	Revision      int64                  `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"` // of a ReplicaSet: which rollout of its Deployment it is; 0 for others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[18]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1843,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[18]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1856,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{18}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Node) GetId() string {
@@ -1736,6 +1950,102 @@ func (x *Node) GetLogs() bool {
 	return false
 }
 
+func (x *Node) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Node) GetUrls() []string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *Node) GetReplicas() *Replicas {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *Node) GetRestarts() int32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+func (x *Node) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// How many Pods a workload has.
+type Replicas struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Desired       int32                  `protobuf:"varint,1,opt,name=desired,proto3" json:"desired,omitempty"`
+	Ready         int32                  `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	Updated       int32                  `protobuf:"varint,3,opt,name=updated,proto3" json:"updated,omitempty"` // made of the template as it is now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replicas) Reset() {
+	*x = Replicas{}
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replicas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replicas) ProtoMessage() {}
+
+func (x *Replicas) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replicas.ProtoReflect.Descriptor instead.
+func (*Replicas) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Replicas) GetDesired() int32 {
+	if x != nil {
+		return x.Desired
+	}
+	return 0
+}
+
+func (x *Replicas) GetReady() int32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *Replicas) GetUpdated() int32 {
+	if x != nil {
+		return x.Updated
+	}
+	return 0
+}
+
 type GetDiffRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -1747,7 +2057,7 @@ type GetDiffRequest struct {
 
 func (x *GetDiffRequest) Reset() {
 	*x = GetDiffRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[19]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +2069,7 @@ func (x *GetDiffRequest) String() string {
 func (*GetDiffRequest) ProtoMessage() {}
 
 func (x *GetDiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[19]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +2082,7 @@ func (x *GetDiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiffRequest.ProtoReflect.Descriptor instead.
 func (*GetDiffRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{19}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetDiffRequest) GetRef() *ObjectRef {
@@ -1807,7 +2117,7 @@ type GetDiffResponse struct {
 
 func (x *GetDiffResponse) Reset() {
 	*x = GetDiffResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[20]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +2129,7 @@ func (x *GetDiffResponse) String() string {
 func (*GetDiffResponse) ProtoMessage() {}
 
 func (x *GetDiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[20]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +2142,7 @@ func (x *GetDiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDiffResponse.ProtoReflect.Descriptor instead.
 func (*GetDiffResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{20}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetDiffResponse) GetObjects() []*ObjectDiff {
@@ -1872,7 +2182,7 @@ type ObjectDiff struct {
 
 func (x *ObjectDiff) Reset() {
 	*x = ObjectDiff{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[21]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +2194,7 @@ func (x *ObjectDiff) String() string {
 func (*ObjectDiff) ProtoMessage() {}
 
 func (x *ObjectDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[21]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +2207,7 @@ func (x *ObjectDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectDiff.ProtoReflect.Descriptor instead.
 func (*ObjectDiff) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{21}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ObjectDiff) GetObject() *ObjectRef {
@@ -1966,7 +2276,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[22]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2288,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[22]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2301,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{22}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainRequest) GetRef() *ObjectRef {
@@ -2021,15 +2331,17 @@ type ExplainResponse struct {
 	Commit        *Commit                `protobuf:"bytes,9,opt,name=commit,proto3" json:"commit,omitempty"`
 	File          string                 `protobuf:"bytes,10,opt,name=file,proto3" json:"file,omitempty"`
 	Line          int32                  `protobuf:"varint,11,opt,name=line,proto3" json:"line,omitempty"`
-	Drift         string                 `protobuf:"bytes,12,opt,name=drift,proto3" json:"drift,omitempty"`     // unified, secrets masked
-	Writers       []string               `protobuf:"bytes,13,rep,name=writers,proto3" json:"writers,omitempty"` // who else writes to it, and which fields
+	Drift         string                 `protobuf:"bytes,12,opt,name=drift,proto3" json:"drift,omitempty"`                                      // unified, secrets masked
+	Writers       []string               `protobuf:"bytes,13,rep,name=writers,proto3" json:"writers,omitempty"`                                  // who else writes to it, and which fields
+	ShortRevision string                 `protobuf:"bytes,14,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // as of Delivery
+	RevisionUrl   string                 `protobuf:"bytes,15,opt,name=revision_url,json=revisionUrl,proto3" json:"revision_url,omitempty"`       // likewise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[23]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2353,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[23]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2366,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{23}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainResponse) GetHeadline() string {
@@ -2148,6 +2460,20 @@ func (x *ExplainResponse) GetWriters() []string {
 	return nil
 }
 
+func (x *ExplainResponse) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetRevisionUrl() string {
+	if x != nil {
+		return x.RevisionUrl
+	}
+	return ""
+}
+
 // One step of an explanation.
 type Because struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2162,7 +2488,7 @@ type Because struct {
 
 func (x *Because) Reset() {
 	*x = Because{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[24]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2500,7 @@ func (x *Because) String() string {
 func (*Because) ProtoMessage() {}
 
 func (x *Because) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[24]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2513,7 @@ func (x *Because) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Because.ProtoReflect.Descriptor instead.
 func (*Because) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{24}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Because) GetText() string {
@@ -2235,7 +2561,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[25]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2573,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[25]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2586,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{25}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetHistoryRequest) GetRef() *ObjectRef {
@@ -2286,7 +2612,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[26]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2624,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[26]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2637,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{26}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetHistoryResponse) GetEntries() []*HistoryEntry {
@@ -2326,7 +2652,7 @@ type HistoryEntry struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // ActRequest.rollback takes it, where can_rollback allows
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	Commit        *Commit                `protobuf:"bytes,4,opt,name=commit,proto3" json:"commit,omitempty"`
+	Commit        *Commit                `protobuf:"bytes,4,opt,name=commit,proto3" json:"commit,omitempty"` // of revision, as it was told at that time; not set where the source has none, as of charts
 	Result        string                 `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"` // one CamelCase word, such as "ReconciliationSucceeded"
 	Failed        bool                   `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
 	Message       string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
@@ -2334,13 +2660,18 @@ type HistoryEntry struct {
 	Changes       []*Change              `protobuf:"bytes,9,rep,name=changes,proto3" json:"changes,omitempty"`
 	Omitted       int32                  `protobuf:"varint,10,opt,name=omitted,proto3" json:"omitted,omitempty"` // changes that are not kept
 	CanRollback   *Permission            `protobuf:"bytes,11,opt,name=can_rollback,json=canRollback,proto3" json:"can_rollback,omitempty"`
+	ShortRevision string                 `protobuf:"bytes,12,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // as of Delivery
+	RevisionUrl   string                 `protobuf:"bytes,13,opt,name=revision_url,json=revisionUrl,proto3" json:"revision_url,omitempty"`       // likewise
+	Chart         string                 `protobuf:"bytes,14,opt,name=chart,proto3" json:"chart,omitempty"`                                      // of a release: name of the chart
+	ChartVersion  string                 `protobuf:"bytes,15,opt,name=chart_version,json=chartVersion,proto3" json:"chart_version,omitempty"`
+	AppVersion    string                 `protobuf:"bytes,16,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"` // that the chart says it brings; "" where it says none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[27]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2683,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[27]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2696,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{27}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HistoryEntry) GetId() string {
@@ -2445,6 +2776,41 @@ func (x *HistoryEntry) GetCanRollback() *Permission {
 	return nil
 }
 
+func (x *HistoryEntry) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetRevisionUrl() string {
+	if x != nil {
+		return x.RevisionUrl
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetChart() string {
+	if x != nil {
+		return x.Chart
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetChartVersion() string {
+	if x != nil {
+		return x.ChartVersion
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetAppVersion() string {
+	if x != nil {
+		return x.AppVersion
+	}
+	return ""
+}
+
 type GetObjectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`       // delivery
@@ -2455,7 +2821,7 @@ type GetObjectRequest struct {
 
 func (x *GetObjectRequest) Reset() {
 	*x = GetObjectRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[28]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2833,7 @@ func (x *GetObjectRequest) String() string {
 func (*GetObjectRequest) ProtoMessage() {}
 
 func (x *GetObjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[28]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2846,7 @@ func (x *GetObjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetObjectRequest.ProtoReflect.Descriptor instead.
 func (*GetObjectRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{28}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetObjectRequest) GetRef() *ObjectRef {
@@ -2505,13 +2871,14 @@ type GetObjectResponse struct {
 	Resource      *Resource              `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
 	Containers    []string               `protobuf:"bytes,5,rep,name=containers,proto3" json:"containers,omitempty"` // that have logs
 	Actions       []string               `protobuf:"bytes,6,rep,name=actions,proto3" json:"actions,omitempty"`       // of the kind, such as "restart"
+	Pods          []*Pod                 `protobuf:"bytes,7,rep,name=pods,proto3" json:"pods,omitempty"`             // that StreamLogs reads: the object itself, or those below it, newest first; at most 50
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetObjectResponse) Reset() {
 	*x = GetObjectResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[29]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2890,7 @@ func (x *GetObjectResponse) String() string {
 func (*GetObjectResponse) ProtoMessage() {}
 
 func (x *GetObjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[29]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2903,7 @@ func (x *GetObjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetObjectResponse.ProtoReflect.Descriptor instead.
 func (*GetObjectResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{29}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetObjectResponse) GetLive() string {
@@ -2581,6 +2948,198 @@ func (x *GetObjectResponse) GetActions() []string {
 	return nil
 }
 
+func (x *GetObjectResponse) GetPods() []*Pod {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+// A Pod, as far as its logs are concerned.
+type Pod struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *ObjectRef             `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Status        string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"` // as of Node
+	Created       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created,proto3" json:"created,omitempty"`
+	Containers    []*Container           `protobuf:"bytes,4,rep,name=containers,proto3" json:"containers,omitempty"` // in the order in which they start: init, sidecars, the others, ephemeral ones
+	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pod) Reset() {
+	*x = Pod{}
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pod) ProtoMessage() {}
+
+func (x *Pod) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pod.ProtoReflect.Descriptor instead.
+func (*Pod) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Pod) GetObject() *ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *Pod) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Pod) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Pod) GetContainers() []*Container {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+func (x *Pod) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type Container struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // "init", "sidecar" (an init container that goes on), "container" or "ephemeral"
+	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`   // "Waiting", "Running", "Terminated", or "" before it is known
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // of the state, such as "CrashLoopBackOff", "Completed", "OOMKilled"
+	Restarts      int32                  `protobuf:"varint,6,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Ready         bool                   `protobuf:"varint,7,opt,name=ready,proto3" json:"ready,omitempty"`
+	Previous      bool                   `protobuf:"varint,8,opt,name=previous,proto3" json:"previous,omitempty"` // there was an instance before, whose log can be read
+	Default       bool                   `protobuf:"varint,9,opt,name=default,proto3" json:"default,omitempty"`   // StreamLogs reads it where no container is named
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Container) Reset() {
+	*x = Container{}
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Container) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Container) ProtoMessage() {}
+
+func (x *Container) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Container.ProtoReflect.Descriptor instead.
+func (*Container) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Container) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Container) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Container) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Container) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Container) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Container) GetRestarts() int32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+func (x *Container) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+func (x *Container) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *Container) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"` // "Normal" or "Warning"
@@ -2596,7 +3155,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[30]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +3167,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[30]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +3180,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{30}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Event) GetType() string {
@@ -2675,19 +3234,22 @@ func (x *Event) GetAbout() *ObjectRef {
 
 type StreamLogsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`             // delivery
-	Object        *ObjectRef             `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`       // a Pod, or what has Pods
-	Container     string                 `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"` // "": the first
-	Previous      bool                   `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`
-	Follow        bool                   `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`
-	TailLines     int32                  `protobuf:"varint,6,opt,name=tail_lines,json=tailLines,proto3" json:"tail_lines,omitempty"` // 0 means 500; at most 10000
+	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`                                           // delivery
+	Object        *ObjectRef             `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`                                     // a Pod, or what has Pods
+	Container     string                 `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`                               // "": the one that kubectl takes by default
+	Previous      bool                   `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`                                // of the instance before
+	Follow        bool                   `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`                                    // Pods that come later are read too
+	TailLines     int32                  `protobuf:"varint,6,opt,name=tail_lines,json=tailLines,proto3" json:"tail_lines,omitempty"`             // of each container; 0 means 500; at most 10000
+	SinceSeconds  int32                  `protobuf:"varint,7,opt,name=since_seconds,json=sinceSeconds,proto3" json:"since_seconds,omitempty"`    // lines that are not older; 0: any
+	Pods          []string               `protobuf:"bytes,8,rep,name=pods,proto3" json:"pods,omitempty"`                                         // names; only these; none: the ten newest
+	AllContainers bool                   `protobuf:"varint,9,opt,name=all_containers,json=allContainers,proto3" json:"all_containers,omitempty"` // container does not matter then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[31]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +3261,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[31]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +3274,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{31}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StreamLogsRequest) GetRef() *ObjectRef {
@@ -2757,16 +3319,42 @@ func (x *StreamLogsRequest) GetTailLines() int32 {
 	return 0
 }
 
+func (x *StreamLogsRequest) GetSinceSeconds() int32 {
+	if x != nil {
+		return x.SinceSeconds
+	}
+	return 0
+}
+
+func (x *StreamLogsRequest) GetPods() []string {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *StreamLogsRequest) GetAllContainers() bool {
+	if x != nil {
+		return x.AllContainers
+	}
+	return false
+}
+
 type StreamLogsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Lines []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// What could not be read, and what to do about it. The others go on. When
+	// nothing can be read, the stream ends with failed_precondition after this.
+	Troubles      []*Fault `protobuf:"bytes,2,rep,name=troubles,proto3" json:"troubles,omitempty"`
+	Pods          []string `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`        // that are read now; told when they change
+	Omitted       int32    `protobuf:"varint,4,opt,name=omitted,proto3" json:"omitted,omitempty"` // Pods that are not read, because there are too many
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[32]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +3366,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[32]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3379,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{32}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StreamLogsResponse) GetLines() []*LogLine {
@@ -2799,6 +3387,27 @@ func (x *StreamLogsResponse) GetLines() []*LogLine {
 		return x.Lines
 	}
 	return nil
+}
+
+func (x *StreamLogsResponse) GetTroubles() []*Fault {
+	if x != nil {
+		return x.Troubles
+	}
+	return nil
+}
+
+func (x *StreamLogsResponse) GetPods() []string {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *StreamLogsResponse) GetOmitted() int32 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
 }
 
 type LogLine struct {
@@ -2813,7 +3422,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[33]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +3434,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[33]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +3447,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{33}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -2892,7 +3501,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[34]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +3513,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[34]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +3526,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{34}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ActRequest) GetRef() *ObjectRef {
@@ -3109,7 +3718,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[35]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3730,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[35]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3743,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{35}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Sync) GetRevision() string {
@@ -3189,7 +3798,7 @@ type Refresh struct {
 
 func (x *Refresh) Reset() {
 	*x = Refresh{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[36]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3810,7 @@ func (x *Refresh) String() string {
 func (*Refresh) ProtoMessage() {}
 
 func (x *Refresh) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[36]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3823,7 @@ func (x *Refresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refresh.ProtoReflect.Descriptor instead.
 func (*Refresh) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{36}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Refresh) GetHard() bool {
@@ -3240,7 +3849,7 @@ type Suspend struct {
 
 func (x *Suspend) Reset() {
 	*x = Suspend{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[37]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3861,7 @@ func (x *Suspend) String() string {
 func (*Suspend) ProtoMessage() {}
 
 func (x *Suspend) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[37]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3874,7 @@ func (x *Suspend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspend.ProtoReflect.Descriptor instead.
 func (*Suspend) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{37}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Suspend) GetReason() string {
@@ -3283,7 +3892,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[38]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3904,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[38]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3917,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{38}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{43}
 }
 
 type Approve struct {
@@ -3320,7 +3929,7 @@ type Approve struct {
 
 func (x *Approve) Reset() {
 	*x = Approve{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[39]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3332,7 +3941,7 @@ func (x *Approve) String() string {
 func (*Approve) ProtoMessage() {}
 
 func (x *Approve) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[39]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3345,7 +3954,7 @@ func (x *Approve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approve.ProtoReflect.Descriptor instead.
 func (*Approve) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{39}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Approve) GetToken() string {
@@ -3365,7 +3974,7 @@ type Rollback struct {
 
 func (x *Rollback) Reset() {
 	*x = Rollback{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[40]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3986,7 @@ func (x *Rollback) String() string {
 func (*Rollback) ProtoMessage() {}
 
 func (x *Rollback) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[40]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3999,7 @@ func (x *Rollback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollback.ProtoReflect.Descriptor instead.
 func (*Rollback) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{40}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Rollback) GetId() string {
@@ -3415,7 +4024,7 @@ type Terminate struct {
 
 func (x *Terminate) Reset() {
 	*x = Terminate{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[41]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +4036,7 @@ func (x *Terminate) String() string {
 func (*Terminate) ProtoMessage() {}
 
 func (x *Terminate) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[41]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +4049,7 @@ func (x *Terminate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminate.ProtoReflect.Descriptor instead.
 func (*Terminate) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{41}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{46}
 }
 
 type Delete struct {
@@ -3452,7 +4061,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[42]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3464,7 +4073,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[42]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3477,7 +4086,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{42}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Delete) GetKeepObjects() bool {
@@ -3495,7 +4104,7 @@ type Lift struct {
 
 func (x *Lift) Reset() {
 	*x = Lift{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[43]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +4116,7 @@ func (x *Lift) String() string {
 func (*Lift) ProtoMessage() {}
 
 func (x *Lift) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[43]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +4129,7 @@ func (x *Lift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lift.ProtoReflect.Descriptor instead.
 func (*Lift) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{43}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{48}
 }
 
 type ObjectAction struct {
@@ -3533,7 +4142,7 @@ type ObjectAction struct {
 
 func (x *ObjectAction) Reset() {
 	*x = ObjectAction{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[44]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +4154,7 @@ func (x *ObjectAction) String() string {
 func (*ObjectAction) ProtoMessage() {}
 
 func (x *ObjectAction) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[44]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +4167,7 @@ func (x *ObjectAction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectAction.ProtoReflect.Descriptor instead.
 func (*ObjectAction) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{44}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ObjectAction) GetObject() *ObjectRef {
@@ -3580,13 +4189,14 @@ type ActResponse struct {
 	Message       string                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"` // what was done, or would be
 	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // of a preview
 	Warnings      []string               `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"` // resourceVersion of the declared object with what was written; "" where nothing was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[45]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3598,7 +4208,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_deliveries_proto_msgTypes[45]
+	mi := &file_plumb_v1_deliveries_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3611,7 +4221,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{45}
+	return file_plumb_v1_deliveries_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ActResponse) GetMessage() string {
@@ -3635,11 +4245,18 @@ func (x *ActResponse) GetWarnings() []string {
 	return nil
 }
 
+func (x *ActResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 var File_plumb_v1_deliveries_proto protoreflect.FileDescriptor
 
 const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\n" +
-	"\x19plumb/v1/deliveries.proto\x12\bplumb.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15plumb/v1/common.proto\"\xff\a\n" +
+	"\x19plumb/v1/deliveries.proto\x12\bplumb.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15plumb/v1/common.proto\"\xc9\b\n" +
 	"\bDelivery\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12\x18\n" +
 	"\adialect\x18\x02 \x01(\tR\adialect\x12\x18\n" +
@@ -3671,7 +4288,9 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"depends_on\x18\x1a \x03(\v2\x13.plumb.v1.ObjectRefR\tdependsOn\x12\x1e\n" +
 	"\n" +
 	"automation\x18\x1b \x01(\tR\n" +
-	"automation\x1a9\n" +
+	"automation\x12%\n" +
+	"\x0eshort_revision\x18\x1c \x01(\tR\rshortRevision\x12!\n" +
+	"\frevision_url\x18\x1d \x01(\tR\vrevisionUrl\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x01\n" +
@@ -3713,7 +4332,7 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x06facets\x18\x05 \x03(\v2\x0f.plumb.v1.FacetR\x06facets\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\tR\brevision\";\n" +
 	"\x12GetDeliveryRequest\x12%\n" +
-	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\"\xb6\a\n" +
+	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\"\x96\b\n" +
 	"\x13GetDeliveryResponse\x12.\n" +
 	"\bdelivery\x18\x01 \x01(\v2\x12.plumb.v1.DeliveryR\bdelivery\x12%\n" +
 	"\x05fault\x18\x02 \x01(\v2\x0f.plumb.v1.FaultR\x05fault\x12+\n" +
@@ -3741,22 +4360,40 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x04urls\x18\x10 \x03(\tR\x04urls\x125\n" +
 	"\blast_run\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\alastRun\x122\n" +
 	"\x15namespace_of_identity\x18\x12 \x01(\tR\x13namespaceOfIdentity\x12\x1a\n" +
-	"\bidentity\x18\x13 \x01(\tR\bidentity\x1aP\n" +
+	"\bidentity\x18\x13 \x01(\tR\bidentity\x12/\n" +
+	"\awindows\x18\x14 \x01(\v2\x15.plumb.v1.SyncWindowsR\awindows\x12-\n" +
+	"\aorphans\x18\x15 \x03(\v2\x13.plumb.v1.ObjectRefR\aorphans\x1aP\n" +
 	"\fActionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.plumb.v1.PermissionR\x05value:\x028\x01\"\x9b\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.plumb.v1.PermissionR\x05value:\x028\x01\"\xb5\x01\n" +
+	"\vSyncWindows\x12\x1c\n" +
+	"\tautomatic\x18\x01 \x01(\bR\tautomatic\x12\x16\n" +
+	"\x06manual\x18\x02 \x01(\bR\x06manual\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12.\n" +
+	"\x04next\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04next\x12.\n" +
+	"\awindows\x18\x05 \x03(\v2\x14.plumb.v1.SyncWindowR\awindows\"\xaf\x01\n" +
+	"\n" +
+	"SyncWindow\x12\x12\n" +
+	"\x04deny\x18\x01 \x01(\bR\x04deny\x12\x1a\n" +
+	"\bschedule\x18\x02 \x01(\tR\bschedule\x12\x1a\n" +
+	"\bduration\x18\x03 \x01(\tR\bduration\x12\x1b\n" +
+	"\ttime_zone\x18\x04 \x01(\tR\btimeZone\x12\x16\n" +
+	"\x06manual\x18\x05 \x01(\bR\x06manual\x12 \n" +
+	"\vdescription\x18\x06 \x01(\tR\vdescription\"\x9b\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x120\n" +
-	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xd1\x01\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x9b\x02\n" +
 	"\vSourceState\x12+\n" +
 	"\x06source\x18\x01 \x01(\v2\x13.plumb.v1.SourceRefR\x06source\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12(\n" +
 	"\x06commit\x18\x03 \x01(\v2\x10.plumb.v1.CommitR\x06commit\x12(\n" +
 	"\x06health\x18\x04 \x01(\v2\x10.plumb.v1.HealthR\x06health\x12%\n" +
-	"\x05fault\x18\x05 \x01(\v2\x0f.plumb.v1.FaultR\x05fault\"\x86\x01\n" +
+	"\x05fault\x18\x05 \x01(\v2\x0f.plumb.v1.FaultR\x05fault\x12%\n" +
+	"\x0eshort_revision\x18\x06 \x01(\tR\rshortRevision\x12!\n" +
+	"\frevision_url\x18\a \x01(\tR\vrevisionUrl\"\x86\x01\n" +
 	"\aRelated\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12(\n" +
 	"\x06health\x18\x02 \x01(\v2\x10.plumb.v1.HealthR\x06health\x12\x12\n" +
@@ -3794,7 +4431,7 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12(\n" +
 	"\achanged\x18\x02 \x03(\v2\x0e.plumb.v1.NodeR\achanged\x12\x18\n" +
 	"\aremoved\x18\x03 \x03(\tR\aremoved\x12\x12\n" +
-	"\x04note\x18\x04 \x01(\tR\x04note\"\xf5\x02\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\"\x89\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12\x18\n" +
@@ -3809,7 +4446,16 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	" \x01(\bR\bdelivery\x12\x14\n" +
 	"\x05prune\x18\v \x01(\bR\x05prune\x12\x12\n" +
 	"\x04hook\x18\f \x01(\tR\x04hook\x12\x12\n" +
-	"\x04logs\x18\r \x01(\bR\x04logs\"v\n" +
+	"\x04logs\x18\r \x01(\bR\x04logs\x12\x16\n" +
+	"\x06status\x18\x0e \x01(\tR\x06status\x12\x12\n" +
+	"\x04urls\x18\x0f \x03(\tR\x04urls\x12.\n" +
+	"\breplicas\x18\x10 \x01(\v2\x12.plumb.v1.ReplicasR\breplicas\x12\x1a\n" +
+	"\brestarts\x18\x11 \x01(\x05R\brestarts\x12\x1a\n" +
+	"\brevision\x18\x12 \x01(\x03R\brevision\"T\n" +
+	"\bReplicas\x12\x18\n" +
+	"\adesired\x18\x01 \x01(\x05R\adesired\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\x05R\x05ready\x12\x18\n" +
+	"\aupdated\x18\x03 \x01(\x05R\aupdated\"v\n" +
 	"\x0eGetDiffRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12+\n" +
 	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12\x10\n" +
@@ -3830,7 +4476,7 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\aignored\x18\b \x01(\bR\aignored\"d\n" +
 	"\x0eExplainRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12+\n" +
-	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\"\x90\x03\n" +
+	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\"\xda\x03\n" +
 	"\x0fExplainResponse\x12\x1a\n" +
 	"\bheadline\x18\x01 \x01(\tR\bheadline\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12+\n" +
@@ -3845,7 +4491,9 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	" \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\v \x01(\x05R\x04line\x12\x14\n" +
 	"\x05drift\x18\f \x01(\tR\x05drift\x12\x18\n" +
-	"\awriters\x18\r \x03(\tR\awriters\"\x9c\x01\n" +
+	"\awriters\x18\r \x03(\tR\awriters\x12%\n" +
+	"\x0eshort_revision\x18\x0e \x01(\tR\rshortRevision\x12!\n" +
+	"\frevision_url\x18\x0f \x01(\tR\vrevisionUrl\"\x9c\x01\n" +
 	"\aBecause\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12+\n" +
 	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12(\n" +
@@ -3856,7 +4504,7 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\"F\n" +
 	"\x12GetHistoryResponse\x120\n" +
-	"\aentries\x18\x01 \x03(\v2\x16.plumb.v1.HistoryEntryR\aentries\"\xf3\x02\n" +
+	"\aentries\x18\x01 \x03(\v2\x16.plumb.v1.HistoryEntryR\aentries\"\x99\x04\n" +
 	"\fHistoryEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
@@ -3869,10 +4517,16 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\achanges\x18\t \x03(\v2\x10.plumb.v1.ChangeR\achanges\x12\x18\n" +
 	"\aomitted\x18\n" +
 	" \x01(\x05R\aomitted\x127\n" +
-	"\fcan_rollback\x18\v \x01(\v2\x14.plumb.v1.PermissionR\vcanRollback\"f\n" +
+	"\fcan_rollback\x18\v \x01(\v2\x14.plumb.v1.PermissionR\vcanRollback\x12%\n" +
+	"\x0eshort_revision\x18\f \x01(\tR\rshortRevision\x12!\n" +
+	"\frevision_url\x18\r \x01(\tR\vrevisionUrl\x12\x14\n" +
+	"\x05chart\x18\x0e \x01(\tR\x05chart\x12#\n" +
+	"\rchart_version\x18\x0f \x01(\tR\fchartVersion\x12\x1f\n" +
+	"\vapp_version\x18\x10 \x01(\tR\n" +
+	"appVersion\"f\n" +
 	"\x10GetObjectRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12+\n" +
-	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\"\xd4\x01\n" +
+	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\"\xf7\x01\n" +
 	"\x11GetObjectResponse\x12\x12\n" +
 	"\x04live\x18\x01 \x01(\tR\x04live\x12\x18\n" +
 	"\adesired\x18\x02 \x01(\tR\adesired\x12'\n" +
@@ -3881,7 +4535,26 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\n" +
 	"containers\x18\x05 \x03(\tR\n" +
 	"containers\x12\x18\n" +
-	"\aactions\x18\x06 \x03(\tR\aactions\"\xd2\x01\n" +
+	"\aactions\x18\x06 \x03(\tR\aactions\x12!\n" +
+	"\x04pods\x18\a \x03(\v2\r.plumb.v1.PodR\x04pods\"\xc9\x01\n" +
+	"\x03Pod\x12+\n" +
+	"\x06object\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x124\n" +
+	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x123\n" +
+	"\n" +
+	"containers\x18\x04 \x03(\v2\x13.plumb.v1.ContainerR\n" +
+	"containers\x12\x12\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\"\xdf\x01\n" +
+	"\tContainer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05image\x18\x03 \x01(\tR\x05image\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
+	"\brestarts\x18\x06 \x01(\x05R\brestarts\x12\x14\n" +
+	"\x05ready\x18\a \x01(\bR\x05ready\x12\x1a\n" +
+	"\bprevious\x18\b \x01(\bR\bprevious\x12\x18\n" +
+	"\adefault\x18\t \x01(\bR\adefault\"\xd2\x01\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -3889,7 +4562,7 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x05count\x18\x04 \x01(\x05R\x05count\x12.\n" +
 	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
 	"\x04from\x18\x06 \x01(\tR\x04from\x12)\n" +
-	"\x05about\x18\a \x01(\v2\x13.plumb.v1.ObjectRefR\x05about\"\xd8\x01\n" +
+	"\x05about\x18\a \x01(\v2\x13.plumb.v1.ObjectRefR\x05about\"\xb8\x02\n" +
 	"\x11StreamLogsRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12+\n" +
 	"\x06object\x18\x02 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12\x1c\n" +
@@ -3897,9 +4570,15 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\bprevious\x18\x04 \x01(\bR\bprevious\x12\x16\n" +
 	"\x06follow\x18\x05 \x01(\bR\x06follow\x12\x1d\n" +
 	"\n" +
-	"tail_lines\x18\x06 \x01(\x05R\ttailLines\"=\n" +
+	"tail_lines\x18\x06 \x01(\x05R\ttailLines\x12#\n" +
+	"\rsince_seconds\x18\a \x01(\x05R\fsinceSeconds\x12\x12\n" +
+	"\x04pods\x18\b \x03(\tR\x04pods\x12%\n" +
+	"\x0eall_containers\x18\t \x01(\bR\rallContainers\"\x98\x01\n" +
 	"\x12StreamLogsResponse\x12'\n" +
-	"\x05lines\x18\x01 \x03(\v2\x11.plumb.v1.LogLineR\x05lines\"}\n" +
+	"\x05lines\x18\x01 \x03(\v2\x11.plumb.v1.LogLineR\x05lines\x12+\n" +
+	"\btroubles\x18\x02 \x03(\v2\x0f.plumb.v1.FaultR\btroubles\x12\x12\n" +
+	"\x04pods\x18\x03 \x03(\tR\x04pods\x12\x18\n" +
+	"\aomitted\x18\x04 \x01(\x05R\aomitted\"}\n" +
 	"\aLogLine\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
@@ -3945,11 +4624,12 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\x04Lift\"O\n" +
 	"\fObjectAction\x12+\n" +
 	"\x06object\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x06object\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"o\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x89\x01\n" +
 	"\vActResponse\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12*\n" +
 	"\achanges\x18\x02 \x03(\v2\x10.plumb.v1.ChangeR\achanges\x12\x1a\n" +
-	"\bwarnings\x18\x03 \x03(\tR\bwarnings2\x83\x06\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion2\x83\x06\n" +
 	"\x0fDeliveryService\x12X\n" +
 	"\x0eListDeliveries\x12\x1f.plumb.v1.ListDeliveriesRequest\x1a .plumb.v1.ListDeliveriesResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\x0fWatchDeliveries\x12 .plumb.v1.WatchDeliveriesRequest\x1a!.plumb.v1.WatchDeliveriesResponse0\x01\x12O\n" +
@@ -3977,7 +4657,7 @@ func file_plumb_v1_deliveries_proto_rawDescGZIP() []byte {
 	return file_plumb_v1_deliveries_proto_rawDescData
 }
 
-var file_plumb_v1_deliveries_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_plumb_v1_deliveries_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_plumb_v1_deliveries_proto_goTypes = []any{
 	(*Delivery)(nil),                // 0: plumb.v1.Delivery
 	(*SourceRef)(nil),               // 1: plumb.v1.SourceRef
@@ -3988,180 +4668,195 @@ var file_plumb_v1_deliveries_proto_goTypes = []any{
 	(*WatchDeliveriesResponse)(nil), // 6: plumb.v1.WatchDeliveriesResponse
 	(*GetDeliveryRequest)(nil),      // 7: plumb.v1.GetDeliveryRequest
 	(*GetDeliveryResponse)(nil),     // 8: plumb.v1.GetDeliveryResponse
-	(*Condition)(nil),               // 9: plumb.v1.Condition
-	(*SourceState)(nil),             // 10: plumb.v1.SourceState
-	(*Related)(nil),                 // 11: plumb.v1.Related
-	(*Resource)(nil),                // 12: plumb.v1.Resource
-	(*Parameter)(nil),               // 13: plumb.v1.Parameter
-	(*Operation)(nil),               // 14: plumb.v1.Operation
-	(*Result)(nil),                  // 15: plumb.v1.Result
-	(*WatchGraphRequest)(nil),       // 16: plumb.v1.WatchGraphRequest
-	(*WatchGraphResponse)(nil),      // 17: plumb.v1.WatchGraphResponse
-	(*Node)(nil),                    // 18: plumb.v1.Node
-	(*GetDiffRequest)(nil),          // 19: plumb.v1.GetDiffRequest
-	(*GetDiffResponse)(nil),         // 20: plumb.v1.GetDiffResponse
-	(*ObjectDiff)(nil),              // 21: plumb.v1.ObjectDiff
-	(*ExplainRequest)(nil),          // 22: plumb.v1.ExplainRequest
-	(*ExplainResponse)(nil),         // 23: plumb.v1.ExplainResponse
-	(*Because)(nil),                 // 24: plumb.v1.Because
-	(*GetHistoryRequest)(nil),       // 25: plumb.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),      // 26: plumb.v1.GetHistoryResponse
-	(*HistoryEntry)(nil),            // 27: plumb.v1.HistoryEntry
-	(*GetObjectRequest)(nil),        // 28: plumb.v1.GetObjectRequest
-	(*GetObjectResponse)(nil),       // 29: plumb.v1.GetObjectResponse
-	(*Event)(nil),                   // 30: plumb.v1.Event
-	(*StreamLogsRequest)(nil),       // 31: plumb.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),      // 32: plumb.v1.StreamLogsResponse
-	(*LogLine)(nil),                 // 33: plumb.v1.LogLine
-	(*ActRequest)(nil),              // 34: plumb.v1.ActRequest
-	(*Sync)(nil),                    // 35: plumb.v1.Sync
-	(*Refresh)(nil),                 // 36: plumb.v1.Refresh
-	(*Suspend)(nil),                 // 37: plumb.v1.Suspend
-	(*Resume)(nil),                  // 38: plumb.v1.Resume
-	(*Approve)(nil),                 // 39: plumb.v1.Approve
-	(*Rollback)(nil),                // 40: plumb.v1.Rollback
-	(*Terminate)(nil),               // 41: plumb.v1.Terminate
-	(*Delete)(nil),                  // 42: plumb.v1.Delete
-	(*Lift)(nil),                    // 43: plumb.v1.Lift
-	(*ObjectAction)(nil),            // 44: plumb.v1.ObjectAction
-	(*ActResponse)(nil),             // 45: plumb.v1.ActResponse
-	nil,                             // 46: plumb.v1.Delivery.LabelsEntry
-	nil,                             // 47: plumb.v1.GetDeliveryResponse.ActionsEntry
-	(*ObjectRef)(nil),               // 48: plumb.v1.ObjectRef
-	(*Commit)(nil),                  // 49: plumb.v1.Commit
-	(*Health)(nil),                  // 50: plumb.v1.Health
-	(*timestamppb.Timestamp)(nil),   // 51: google.protobuf.Timestamp
-	(*Query)(nil),                   // 52: plumb.v1.Query
-	(*fieldmaskpb.FieldMask)(nil),   // 53: google.protobuf.FieldMask
-	(*Facet)(nil),                   // 54: plumb.v1.Facet
-	(*Fault)(nil),                   // 55: plumb.v1.Fault
-	(*Change)(nil),                  // 56: plumb.v1.Change
-	(*Permission)(nil),              // 57: plumb.v1.Permission
+	(*SyncWindows)(nil),             // 9: plumb.v1.SyncWindows
+	(*SyncWindow)(nil),              // 10: plumb.v1.SyncWindow
+	(*Condition)(nil),               // 11: plumb.v1.Condition
+	(*SourceState)(nil),             // 12: plumb.v1.SourceState
+	(*Related)(nil),                 // 13: plumb.v1.Related
+	(*Resource)(nil),                // 14: plumb.v1.Resource
+	(*Parameter)(nil),               // 15: plumb.v1.Parameter
+	(*Operation)(nil),               // 16: plumb.v1.Operation
+	(*Result)(nil),                  // 17: plumb.v1.Result
+	(*WatchGraphRequest)(nil),       // 18: plumb.v1.WatchGraphRequest
+	(*WatchGraphResponse)(nil),      // 19: plumb.v1.WatchGraphResponse
+	(*Node)(nil),                    // 20: plumb.v1.Node
+	(*Replicas)(nil),                // 21: plumb.v1.Replicas
+	(*GetDiffRequest)(nil),          // 22: plumb.v1.GetDiffRequest
+	(*GetDiffResponse)(nil),         // 23: plumb.v1.GetDiffResponse
+	(*ObjectDiff)(nil),              // 24: plumb.v1.ObjectDiff
+	(*ExplainRequest)(nil),          // 25: plumb.v1.ExplainRequest
+	(*ExplainResponse)(nil),         // 26: plumb.v1.ExplainResponse
+	(*Because)(nil),                 // 27: plumb.v1.Because
+	(*GetHistoryRequest)(nil),       // 28: plumb.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),      // 29: plumb.v1.GetHistoryResponse
+	(*HistoryEntry)(nil),            // 30: plumb.v1.HistoryEntry
+	(*GetObjectRequest)(nil),        // 31: plumb.v1.GetObjectRequest
+	(*GetObjectResponse)(nil),       // 32: plumb.v1.GetObjectResponse
+	(*Pod)(nil),                     // 33: plumb.v1.Pod
+	(*Container)(nil),               // 34: plumb.v1.Container
+	(*Event)(nil),                   // 35: plumb.v1.Event
+	(*StreamLogsRequest)(nil),       // 36: plumb.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),      // 37: plumb.v1.StreamLogsResponse
+	(*LogLine)(nil),                 // 38: plumb.v1.LogLine
+	(*ActRequest)(nil),              // 39: plumb.v1.ActRequest
+	(*Sync)(nil),                    // 40: plumb.v1.Sync
+	(*Refresh)(nil),                 // 41: plumb.v1.Refresh
+	(*Suspend)(nil),                 // 42: plumb.v1.Suspend
+	(*Resume)(nil),                  // 43: plumb.v1.Resume
+	(*Approve)(nil),                 // 44: plumb.v1.Approve
+	(*Rollback)(nil),                // 45: plumb.v1.Rollback
+	(*Terminate)(nil),               // 46: plumb.v1.Terminate
+	(*Delete)(nil),                  // 47: plumb.v1.Delete
+	(*Lift)(nil),                    // 48: plumb.v1.Lift
+	(*ObjectAction)(nil),            // 49: plumb.v1.ObjectAction
+	(*ActResponse)(nil),             // 50: plumb.v1.ActResponse
+	nil,                             // 51: plumb.v1.Delivery.LabelsEntry
+	nil,                             // 52: plumb.v1.GetDeliveryResponse.ActionsEntry
+	(*ObjectRef)(nil),               // 53: plumb.v1.ObjectRef
+	(*Commit)(nil),                  // 54: plumb.v1.Commit
+	(*Health)(nil),                  // 55: plumb.v1.Health
+	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
+	(*Query)(nil),                   // 57: plumb.v1.Query
+	(*fieldmaskpb.FieldMask)(nil),   // 58: google.protobuf.FieldMask
+	(*Facet)(nil),                   // 59: plumb.v1.Facet
+	(*Fault)(nil),                   // 60: plumb.v1.Fault
+	(*Change)(nil),                  // 61: plumb.v1.Change
+	(*Permission)(nil),              // 62: plumb.v1.Permission
 }
 var file_plumb_v1_deliveries_proto_depIdxs = []int32{
-	48,  // 0: plumb.v1.Delivery.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 0: plumb.v1.Delivery.ref:type_name -> plumb.v1.ObjectRef
 	1,   // 1: plumb.v1.Delivery.source:type_name -> plumb.v1.SourceRef
-	49,  // 2: plumb.v1.Delivery.commit:type_name -> plumb.v1.Commit
-	50,  // 3: plumb.v1.Delivery.health:type_name -> plumb.v1.Health
+	54,  // 2: plumb.v1.Delivery.commit:type_name -> plumb.v1.Commit
+	55,  // 3: plumb.v1.Delivery.health:type_name -> plumb.v1.Health
 	2,   // 4: plumb.v1.Delivery.hold:type_name -> plumb.v1.Hold
-	46,  // 5: plumb.v1.Delivery.labels:type_name -> plumb.v1.Delivery.LabelsEntry
-	51,  // 6: plumb.v1.Delivery.created:type_name -> google.protobuf.Timestamp
-	51,  // 7: plumb.v1.Delivery.changed:type_name -> google.protobuf.Timestamp
-	48,  // 8: plumb.v1.Delivery.made_by:type_name -> plumb.v1.ObjectRef
-	48,  // 9: plumb.v1.Delivery.depends_on:type_name -> plumb.v1.ObjectRef
-	48,  // 10: plumb.v1.SourceRef.ref:type_name -> plumb.v1.ObjectRef
-	48,  // 11: plumb.v1.Hold.deletes:type_name -> plumb.v1.ObjectRef
-	52,  // 12: plumb.v1.ListDeliveriesRequest.query:type_name -> plumb.v1.Query
-	53,  // 13: plumb.v1.ListDeliveriesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	51,  // 5: plumb.v1.Delivery.labels:type_name -> plumb.v1.Delivery.LabelsEntry
+	56,  // 6: plumb.v1.Delivery.created:type_name -> google.protobuf.Timestamp
+	56,  // 7: plumb.v1.Delivery.changed:type_name -> google.protobuf.Timestamp
+	53,  // 8: plumb.v1.Delivery.made_by:type_name -> plumb.v1.ObjectRef
+	53,  // 9: plumb.v1.Delivery.depends_on:type_name -> plumb.v1.ObjectRef
+	53,  // 10: plumb.v1.SourceRef.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 11: plumb.v1.Hold.deletes:type_name -> plumb.v1.ObjectRef
+	57,  // 12: plumb.v1.ListDeliveriesRequest.query:type_name -> plumb.v1.Query
+	58,  // 13: plumb.v1.ListDeliveriesRequest.read_mask:type_name -> google.protobuf.FieldMask
 	0,   // 14: plumb.v1.ListDeliveriesResponse.deliveries:type_name -> plumb.v1.Delivery
-	54,  // 15: plumb.v1.ListDeliveriesResponse.facets:type_name -> plumb.v1.Facet
-	52,  // 16: plumb.v1.WatchDeliveriesRequest.query:type_name -> plumb.v1.Query
-	53,  // 17: plumb.v1.WatchDeliveriesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	59,  // 15: plumb.v1.ListDeliveriesResponse.facets:type_name -> plumb.v1.Facet
+	57,  // 16: plumb.v1.WatchDeliveriesRequest.query:type_name -> plumb.v1.Query
+	58,  // 17: plumb.v1.WatchDeliveriesRequest.read_mask:type_name -> google.protobuf.FieldMask
 	0,   // 18: plumb.v1.WatchDeliveriesResponse.changed:type_name -> plumb.v1.Delivery
-	48,  // 19: plumb.v1.WatchDeliveriesResponse.removed:type_name -> plumb.v1.ObjectRef
-	54,  // 20: plumb.v1.WatchDeliveriesResponse.facets:type_name -> plumb.v1.Facet
-	48,  // 21: plumb.v1.GetDeliveryRequest.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 19: plumb.v1.WatchDeliveriesResponse.removed:type_name -> plumb.v1.ObjectRef
+	59,  // 20: plumb.v1.WatchDeliveriesResponse.facets:type_name -> plumb.v1.Facet
+	53,  // 21: plumb.v1.GetDeliveryRequest.ref:type_name -> plumb.v1.ObjectRef
 	0,   // 22: plumb.v1.GetDeliveryResponse.delivery:type_name -> plumb.v1.Delivery
-	55,  // 23: plumb.v1.GetDeliveryResponse.fault:type_name -> plumb.v1.Fault
-	55,  // 24: plumb.v1.GetDeliveryResponse.findings:type_name -> plumb.v1.Fault
-	9,   // 25: plumb.v1.GetDeliveryResponse.conditions:type_name -> plumb.v1.Condition
-	10,  // 26: plumb.v1.GetDeliveryResponse.sources:type_name -> plumb.v1.SourceState
-	11,  // 27: plumb.v1.GetDeliveryResponse.depends_on:type_name -> plumb.v1.Related
-	11,  // 28: plumb.v1.GetDeliveryResponse.dependants:type_name -> plumb.v1.Related
-	11,  // 29: plumb.v1.GetDeliveryResponse.children:type_name -> plumb.v1.Related
-	12,  // 30: plumb.v1.GetDeliveryResponse.resources:type_name -> plumb.v1.Resource
-	13,  // 31: plumb.v1.GetDeliveryResponse.parameters:type_name -> plumb.v1.Parameter
-	14,  // 32: plumb.v1.GetDeliveryResponse.operation:type_name -> plumb.v1.Operation
-	47,  // 33: plumb.v1.GetDeliveryResponse.actions:type_name -> plumb.v1.GetDeliveryResponse.ActionsEntry
-	51,  // 34: plumb.v1.GetDeliveryResponse.last_run:type_name -> google.protobuf.Timestamp
-	51,  // 35: plumb.v1.Condition.since:type_name -> google.protobuf.Timestamp
-	1,   // 36: plumb.v1.SourceState.source:type_name -> plumb.v1.SourceRef
-	49,  // 37: plumb.v1.SourceState.commit:type_name -> plumb.v1.Commit
-	50,  // 38: plumb.v1.SourceState.health:type_name -> plumb.v1.Health
-	55,  // 39: plumb.v1.SourceState.fault:type_name -> plumb.v1.Fault
-	48,  // 40: plumb.v1.Related.ref:type_name -> plumb.v1.ObjectRef
-	50,  // 41: plumb.v1.Related.health:type_name -> plumb.v1.Health
-	48,  // 42: plumb.v1.Resource.object:type_name -> plumb.v1.ObjectRef
-	50,  // 43: plumb.v1.Resource.health:type_name -> plumb.v1.Health
-	51,  // 44: plumb.v1.Operation.started:type_name -> google.protobuf.Timestamp
-	51,  // 45: plumb.v1.Operation.finished:type_name -> google.protobuf.Timestamp
-	15,  // 46: plumb.v1.Operation.results:type_name -> plumb.v1.Result
-	48,  // 47: plumb.v1.Result.object:type_name -> plumb.v1.ObjectRef
-	48,  // 48: plumb.v1.WatchGraphRequest.ref:type_name -> plumb.v1.ObjectRef
-	18,  // 49: plumb.v1.WatchGraphResponse.changed:type_name -> plumb.v1.Node
-	48,  // 50: plumb.v1.Node.object:type_name -> plumb.v1.ObjectRef
-	50,  // 51: plumb.v1.Node.health:type_name -> plumb.v1.Health
-	51,  // 52: plumb.v1.Node.created:type_name -> google.protobuf.Timestamp
-	48,  // 53: plumb.v1.GetDiffRequest.ref:type_name -> plumb.v1.ObjectRef
-	48,  // 54: plumb.v1.GetDiffRequest.object:type_name -> plumb.v1.ObjectRef
-	21,  // 55: plumb.v1.GetDiffResponse.objects:type_name -> plumb.v1.ObjectDiff
-	55,  // 56: plumb.v1.GetDiffResponse.failed:type_name -> plumb.v1.Fault
-	48,  // 57: plumb.v1.ObjectDiff.object:type_name -> plumb.v1.ObjectRef
-	56,  // 58: plumb.v1.ObjectDiff.change:type_name -> plumb.v1.Change
-	48,  // 59: plumb.v1.ExplainRequest.ref:type_name -> plumb.v1.ObjectRef
-	48,  // 60: plumb.v1.ExplainRequest.object:type_name -> plumb.v1.ObjectRef
-	24,  // 61: plumb.v1.ExplainResponse.because:type_name -> plumb.v1.Because
-	48,  // 62: plumb.v1.ExplainResponse.object:type_name -> plumb.v1.ObjectRef
-	48,  // 63: plumb.v1.ExplainResponse.owner:type_name -> plumb.v1.ObjectRef
-	49,  // 64: plumb.v1.ExplainResponse.commit:type_name -> plumb.v1.Commit
-	48,  // 65: plumb.v1.Because.object:type_name -> plumb.v1.ObjectRef
-	50,  // 66: plumb.v1.Because.health:type_name -> plumb.v1.Health
-	48,  // 67: plumb.v1.GetHistoryRequest.ref:type_name -> plumb.v1.ObjectRef
-	27,  // 68: plumb.v1.GetHistoryResponse.entries:type_name -> plumb.v1.HistoryEntry
-	51,  // 69: plumb.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
-	49,  // 70: plumb.v1.HistoryEntry.commit:type_name -> plumb.v1.Commit
-	56,  // 71: plumb.v1.HistoryEntry.changes:type_name -> plumb.v1.Change
-	57,  // 72: plumb.v1.HistoryEntry.can_rollback:type_name -> plumb.v1.Permission
-	48,  // 73: plumb.v1.GetObjectRequest.ref:type_name -> plumb.v1.ObjectRef
-	48,  // 74: plumb.v1.GetObjectRequest.object:type_name -> plumb.v1.ObjectRef
-	30,  // 75: plumb.v1.GetObjectResponse.events:type_name -> plumb.v1.Event
-	12,  // 76: plumb.v1.GetObjectResponse.resource:type_name -> plumb.v1.Resource
-	51,  // 77: plumb.v1.Event.last:type_name -> google.protobuf.Timestamp
-	48,  // 78: plumb.v1.Event.about:type_name -> plumb.v1.ObjectRef
-	48,  // 79: plumb.v1.StreamLogsRequest.ref:type_name -> plumb.v1.ObjectRef
-	48,  // 80: plumb.v1.StreamLogsRequest.object:type_name -> plumb.v1.ObjectRef
-	33,  // 81: plumb.v1.StreamLogsResponse.lines:type_name -> plumb.v1.LogLine
-	51,  // 82: plumb.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	48,  // 83: plumb.v1.ActRequest.ref:type_name -> plumb.v1.ObjectRef
-	35,  // 84: plumb.v1.ActRequest.sync:type_name -> plumb.v1.Sync
-	36,  // 85: plumb.v1.ActRequest.refresh:type_name -> plumb.v1.Refresh
-	37,  // 86: plumb.v1.ActRequest.suspend:type_name -> plumb.v1.Suspend
-	38,  // 87: plumb.v1.ActRequest.resume:type_name -> plumb.v1.Resume
-	39,  // 88: plumb.v1.ActRequest.approve:type_name -> plumb.v1.Approve
-	40,  // 89: plumb.v1.ActRequest.rollback:type_name -> plumb.v1.Rollback
-	41,  // 90: plumb.v1.ActRequest.terminate:type_name -> plumb.v1.Terminate
-	42,  // 91: plumb.v1.ActRequest.delete:type_name -> plumb.v1.Delete
-	43,  // 92: plumb.v1.ActRequest.lift:type_name -> plumb.v1.Lift
-	44,  // 93: plumb.v1.ActRequest.object_action:type_name -> plumb.v1.ObjectAction
-	48,  // 94: plumb.v1.Sync.resources:type_name -> plumb.v1.ObjectRef
-	48,  // 95: plumb.v1.ObjectAction.object:type_name -> plumb.v1.ObjectRef
-	56,  // 96: plumb.v1.ActResponse.changes:type_name -> plumb.v1.Change
-	57,  // 97: plumb.v1.GetDeliveryResponse.ActionsEntry.value:type_name -> plumb.v1.Permission
-	3,   // 98: plumb.v1.DeliveryService.ListDeliveries:input_type -> plumb.v1.ListDeliveriesRequest
-	5,   // 99: plumb.v1.DeliveryService.WatchDeliveries:input_type -> plumb.v1.WatchDeliveriesRequest
-	7,   // 100: plumb.v1.DeliveryService.GetDelivery:input_type -> plumb.v1.GetDeliveryRequest
-	16,  // 101: plumb.v1.DeliveryService.WatchGraph:input_type -> plumb.v1.WatchGraphRequest
-	19,  // 102: plumb.v1.DeliveryService.GetDiff:input_type -> plumb.v1.GetDiffRequest
-	22,  // 103: plumb.v1.DeliveryService.Explain:input_type -> plumb.v1.ExplainRequest
-	25,  // 104: plumb.v1.DeliveryService.GetHistory:input_type -> plumb.v1.GetHistoryRequest
-	28,  // 105: plumb.v1.DeliveryService.GetObject:input_type -> plumb.v1.GetObjectRequest
-	31,  // 106: plumb.v1.DeliveryService.StreamLogs:input_type -> plumb.v1.StreamLogsRequest
-	34,  // 107: plumb.v1.DeliveryService.Act:input_type -> plumb.v1.ActRequest
-	4,   // 108: plumb.v1.DeliveryService.ListDeliveries:output_type -> plumb.v1.ListDeliveriesResponse
-	6,   // 109: plumb.v1.DeliveryService.WatchDeliveries:output_type -> plumb.v1.WatchDeliveriesResponse
-	8,   // 110: plumb.v1.DeliveryService.GetDelivery:output_type -> plumb.v1.GetDeliveryResponse
-	17,  // 111: plumb.v1.DeliveryService.WatchGraph:output_type -> plumb.v1.WatchGraphResponse
-	20,  // 112: plumb.v1.DeliveryService.GetDiff:output_type -> plumb.v1.GetDiffResponse
-	23,  // 113: plumb.v1.DeliveryService.Explain:output_type -> plumb.v1.ExplainResponse
-	26,  // 114: plumb.v1.DeliveryService.GetHistory:output_type -> plumb.v1.GetHistoryResponse
-	29,  // 115: plumb.v1.DeliveryService.GetObject:output_type -> plumb.v1.GetObjectResponse
-	32,  // 116: plumb.v1.DeliveryService.StreamLogs:output_type -> plumb.v1.StreamLogsResponse
-	45,  // 117: plumb.v1.DeliveryService.Act:output_type -> plumb.v1.ActResponse
-	108, // [108:118] is the sub-list for method output_type
-	98,  // [98:108] is the sub-list for method input_type
-	98,  // [98:98] is the sub-list for extension type_name
-	98,  // [98:98] is the sub-list for extension extendee
-	0,   // [0:98] is the sub-list for field type_name
+	60,  // 23: plumb.v1.GetDeliveryResponse.fault:type_name -> plumb.v1.Fault
+	60,  // 24: plumb.v1.GetDeliveryResponse.findings:type_name -> plumb.v1.Fault
+	11,  // 25: plumb.v1.GetDeliveryResponse.conditions:type_name -> plumb.v1.Condition
+	12,  // 26: plumb.v1.GetDeliveryResponse.sources:type_name -> plumb.v1.SourceState
+	13,  // 27: plumb.v1.GetDeliveryResponse.depends_on:type_name -> plumb.v1.Related
+	13,  // 28: plumb.v1.GetDeliveryResponse.dependants:type_name -> plumb.v1.Related
+	13,  // 29: plumb.v1.GetDeliveryResponse.children:type_name -> plumb.v1.Related
+	14,  // 30: plumb.v1.GetDeliveryResponse.resources:type_name -> plumb.v1.Resource
+	15,  // 31: plumb.v1.GetDeliveryResponse.parameters:type_name -> plumb.v1.Parameter
+	16,  // 32: plumb.v1.GetDeliveryResponse.operation:type_name -> plumb.v1.Operation
+	52,  // 33: plumb.v1.GetDeliveryResponse.actions:type_name -> plumb.v1.GetDeliveryResponse.ActionsEntry
+	56,  // 34: plumb.v1.GetDeliveryResponse.last_run:type_name -> google.protobuf.Timestamp
+	9,   // 35: plumb.v1.GetDeliveryResponse.windows:type_name -> plumb.v1.SyncWindows
+	53,  // 36: plumb.v1.GetDeliveryResponse.orphans:type_name -> plumb.v1.ObjectRef
+	56,  // 37: plumb.v1.SyncWindows.next:type_name -> google.protobuf.Timestamp
+	10,  // 38: plumb.v1.SyncWindows.windows:type_name -> plumb.v1.SyncWindow
+	56,  // 39: plumb.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	1,   // 40: plumb.v1.SourceState.source:type_name -> plumb.v1.SourceRef
+	54,  // 41: plumb.v1.SourceState.commit:type_name -> plumb.v1.Commit
+	55,  // 42: plumb.v1.SourceState.health:type_name -> plumb.v1.Health
+	60,  // 43: plumb.v1.SourceState.fault:type_name -> plumb.v1.Fault
+	53,  // 44: plumb.v1.Related.ref:type_name -> plumb.v1.ObjectRef
+	55,  // 45: plumb.v1.Related.health:type_name -> plumb.v1.Health
+	53,  // 46: plumb.v1.Resource.object:type_name -> plumb.v1.ObjectRef
+	55,  // 47: plumb.v1.Resource.health:type_name -> plumb.v1.Health
+	56,  // 48: plumb.v1.Operation.started:type_name -> google.protobuf.Timestamp
+	56,  // 49: plumb.v1.Operation.finished:type_name -> google.protobuf.Timestamp
+	17,  // 50: plumb.v1.Operation.results:type_name -> plumb.v1.Result
+	53,  // 51: plumb.v1.Result.object:type_name -> plumb.v1.ObjectRef
+	53,  // 52: plumb.v1.WatchGraphRequest.ref:type_name -> plumb.v1.ObjectRef
+	20,  // 53: plumb.v1.WatchGraphResponse.changed:type_name -> plumb.v1.Node
+	53,  // 54: plumb.v1.Node.object:type_name -> plumb.v1.ObjectRef
+	55,  // 55: plumb.v1.Node.health:type_name -> plumb.v1.Health
+	56,  // 56: plumb.v1.Node.created:type_name -> google.protobuf.Timestamp
+	21,  // 57: plumb.v1.Node.replicas:type_name -> plumb.v1.Replicas
+	53,  // 58: plumb.v1.GetDiffRequest.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 59: plumb.v1.GetDiffRequest.object:type_name -> plumb.v1.ObjectRef
+	24,  // 60: plumb.v1.GetDiffResponse.objects:type_name -> plumb.v1.ObjectDiff
+	60,  // 61: plumb.v1.GetDiffResponse.failed:type_name -> plumb.v1.Fault
+	53,  // 62: plumb.v1.ObjectDiff.object:type_name -> plumb.v1.ObjectRef
+	61,  // 63: plumb.v1.ObjectDiff.change:type_name -> plumb.v1.Change
+	53,  // 64: plumb.v1.ExplainRequest.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 65: plumb.v1.ExplainRequest.object:type_name -> plumb.v1.ObjectRef
+	27,  // 66: plumb.v1.ExplainResponse.because:type_name -> plumb.v1.Because
+	53,  // 67: plumb.v1.ExplainResponse.object:type_name -> plumb.v1.ObjectRef
+	53,  // 68: plumb.v1.ExplainResponse.owner:type_name -> plumb.v1.ObjectRef
+	54,  // 69: plumb.v1.ExplainResponse.commit:type_name -> plumb.v1.Commit
+	53,  // 70: plumb.v1.Because.object:type_name -> plumb.v1.ObjectRef
+	55,  // 71: plumb.v1.Because.health:type_name -> plumb.v1.Health
+	53,  // 72: plumb.v1.GetHistoryRequest.ref:type_name -> plumb.v1.ObjectRef
+	30,  // 73: plumb.v1.GetHistoryResponse.entries:type_name -> plumb.v1.HistoryEntry
+	56,  // 74: plumb.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
+	54,  // 75: plumb.v1.HistoryEntry.commit:type_name -> plumb.v1.Commit
+	61,  // 76: plumb.v1.HistoryEntry.changes:type_name -> plumb.v1.Change
+	62,  // 77: plumb.v1.HistoryEntry.can_rollback:type_name -> plumb.v1.Permission
+	53,  // 78: plumb.v1.GetObjectRequest.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 79: plumb.v1.GetObjectRequest.object:type_name -> plumb.v1.ObjectRef
+	35,  // 80: plumb.v1.GetObjectResponse.events:type_name -> plumb.v1.Event
+	14,  // 81: plumb.v1.GetObjectResponse.resource:type_name -> plumb.v1.Resource
+	33,  // 82: plumb.v1.GetObjectResponse.pods:type_name -> plumb.v1.Pod
+	53,  // 83: plumb.v1.Pod.object:type_name -> plumb.v1.ObjectRef
+	56,  // 84: plumb.v1.Pod.created:type_name -> google.protobuf.Timestamp
+	34,  // 85: plumb.v1.Pod.containers:type_name -> plumb.v1.Container
+	56,  // 86: plumb.v1.Event.last:type_name -> google.protobuf.Timestamp
+	53,  // 87: plumb.v1.Event.about:type_name -> plumb.v1.ObjectRef
+	53,  // 88: plumb.v1.StreamLogsRequest.ref:type_name -> plumb.v1.ObjectRef
+	53,  // 89: plumb.v1.StreamLogsRequest.object:type_name -> plumb.v1.ObjectRef
+	38,  // 90: plumb.v1.StreamLogsResponse.lines:type_name -> plumb.v1.LogLine
+	60,  // 91: plumb.v1.StreamLogsResponse.troubles:type_name -> plumb.v1.Fault
+	56,  // 92: plumb.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	53,  // 93: plumb.v1.ActRequest.ref:type_name -> plumb.v1.ObjectRef
+	40,  // 94: plumb.v1.ActRequest.sync:type_name -> plumb.v1.Sync
+	41,  // 95: plumb.v1.ActRequest.refresh:type_name -> plumb.v1.Refresh
+	42,  // 96: plumb.v1.ActRequest.suspend:type_name -> plumb.v1.Suspend
+	43,  // 97: plumb.v1.ActRequest.resume:type_name -> plumb.v1.Resume
+	44,  // 98: plumb.v1.ActRequest.approve:type_name -> plumb.v1.Approve
+	45,  // 99: plumb.v1.ActRequest.rollback:type_name -> plumb.v1.Rollback
+	46,  // 100: plumb.v1.ActRequest.terminate:type_name -> plumb.v1.Terminate
+	47,  // 101: plumb.v1.ActRequest.delete:type_name -> plumb.v1.Delete
+	48,  // 102: plumb.v1.ActRequest.lift:type_name -> plumb.v1.Lift
+	49,  // 103: plumb.v1.ActRequest.object_action:type_name -> plumb.v1.ObjectAction
+	53,  // 104: plumb.v1.Sync.resources:type_name -> plumb.v1.ObjectRef
+	53,  // 105: plumb.v1.ObjectAction.object:type_name -> plumb.v1.ObjectRef
+	61,  // 106: plumb.v1.ActResponse.changes:type_name -> plumb.v1.Change
+	62,  // 107: plumb.v1.GetDeliveryResponse.ActionsEntry.value:type_name -> plumb.v1.Permission
+	3,   // 108: plumb.v1.DeliveryService.ListDeliveries:input_type -> plumb.v1.ListDeliveriesRequest
+	5,   // 109: plumb.v1.DeliveryService.WatchDeliveries:input_type -> plumb.v1.WatchDeliveriesRequest
+	7,   // 110: plumb.v1.DeliveryService.GetDelivery:input_type -> plumb.v1.GetDeliveryRequest
+	18,  // 111: plumb.v1.DeliveryService.WatchGraph:input_type -> plumb.v1.WatchGraphRequest
+	22,  // 112: plumb.v1.DeliveryService.GetDiff:input_type -> plumb.v1.GetDiffRequest
+	25,  // 113: plumb.v1.DeliveryService.Explain:input_type -> plumb.v1.ExplainRequest
+	28,  // 114: plumb.v1.DeliveryService.GetHistory:input_type -> plumb.v1.GetHistoryRequest
+	31,  // 115: plumb.v1.DeliveryService.GetObject:input_type -> plumb.v1.GetObjectRequest
+	36,  // 116: plumb.v1.DeliveryService.StreamLogs:input_type -> plumb.v1.StreamLogsRequest
+	39,  // 117: plumb.v1.DeliveryService.Act:input_type -> plumb.v1.ActRequest
+	4,   // 118: plumb.v1.DeliveryService.ListDeliveries:output_type -> plumb.v1.ListDeliveriesResponse
+	6,   // 119: plumb.v1.DeliveryService.WatchDeliveries:output_type -> plumb.v1.WatchDeliveriesResponse
+	8,   // 120: plumb.v1.DeliveryService.GetDelivery:output_type -> plumb.v1.GetDeliveryResponse
+	19,  // 121: plumb.v1.DeliveryService.WatchGraph:output_type -> plumb.v1.WatchGraphResponse
+	23,  // 122: plumb.v1.DeliveryService.GetDiff:output_type -> plumb.v1.GetDiffResponse
+	26,  // 123: plumb.v1.DeliveryService.Explain:output_type -> plumb.v1.ExplainResponse
+	29,  // 124: plumb.v1.DeliveryService.GetHistory:output_type -> plumb.v1.GetHistoryResponse
+	32,  // 125: plumb.v1.DeliveryService.GetObject:output_type -> plumb.v1.GetObjectResponse
+	37,  // 126: plumb.v1.DeliveryService.StreamLogs:output_type -> plumb.v1.StreamLogsResponse
+	50,  // 127: plumb.v1.DeliveryService.Act:output_type -> plumb.v1.ActResponse
+	118, // [118:128] is the sub-list for method output_type
+	108, // [108:118] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_plumb_v1_deliveries_proto_init() }
@@ -4170,7 +4865,7 @@ func file_plumb_v1_deliveries_proto_init() {
 		return
 	}
 	file_plumb_v1_common_proto_init()
-	file_plumb_v1_deliveries_proto_msgTypes[34].OneofWrappers = []any{
+	file_plumb_v1_deliveries_proto_msgTypes[39].OneofWrappers = []any{
 		(*ActRequest_Sync)(nil),
 		(*ActRequest_Refresh)(nil),
 		(*ActRequest_Suspend)(nil),
@@ -4188,7 +4883,7 @@ func file_plumb_v1_deliveries_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_v1_deliveries_proto_rawDesc), len(file_plumb_v1_deliveries_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -158,6 +158,8 @@ type Source struct {
 	Readers        int32                  `protobuf:"varint,12,opt,name=readers,proto3" json:"readers,omitempty"` // deliveries that read it
 	Labels         map[string]string      `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Created        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created,proto3" json:"created,omitempty"`
+	ShortRevision  string                 `protobuf:"bytes,15,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // as of Delivery
+	RevisionUrl    string                 `protobuf:"bytes,16,opt,name=revision_url,json=revisionUrl,proto3" json:"revision_url,omitempty"`       // likewise
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -290,6 +292,20 @@ func (x *Source) GetCreated() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Source) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
+func (x *Source) GetRevisionUrl() string {
+	if x != nil {
+		return x.RevisionUrl
+	}
+	return ""
+}
+
 // The fields to narrow by are dialect, kind, namespace, health and suspended.
 type ListSourcesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -349,6 +365,7 @@ type ListSourcesResponse struct {
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	TotalSize     int32                  `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	Facets        []*Facet               `protobuf:"bytes,4,rep,name=facets,proto3" json:"facets,omitempty"`
+	Revision      string                 `protobuf:"bytes,5,opt,name=revision,proto3" json:"revision,omitempty"` // of the answer; WatchSourcesRequest.since takes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +428,203 @@ func (x *ListSourcesResponse) GetFacets() []*Facet {
 	return nil
 }
 
+func (x *ListSourcesResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type WatchSourcesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Query  *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"` // order and paging do not matter
+	Facets bool                   `protobuf:"varint,2,opt,name=facets,proto3" json:"facets,omitempty"`
+	// Revision of a list; "" sends everything first. When it is too old to go on
+	// from, everything is sent, and reset is set.
+	Since         string `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSourcesRequest) Reset() {
+	*x = WatchSourcesRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSourcesRequest) ProtoMessage() {}
+
+func (x *WatchSourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSourcesRequest.ProtoReflect.Descriptor instead.
+func (*WatchSourcesRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchSourcesRequest) GetQuery() *Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *WatchSourcesRequest) GetFacets() bool {
+	if x != nil {
+		return x.Facets
+	}
+	return false
+}
+
+func (x *WatchSourcesRequest) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+type WatchSourcesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reset_        bool                   `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`    // forget what you have: changed is all there is
+	Changed       []*Source              `protobuf:"bytes,2,rep,name=changed,proto3" json:"changed,omitempty"` // new or different
+	Removed       []*ObjectRef           `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"` // gone, or not let through by the query any more
+	TotalSize     int32                  `protobuf:"varint,4,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	Facets        []*Facet               `protobuf:"bytes,5,rep,name=facets,proto3" json:"facets,omitempty"`
+	Revision      string                 `protobuf:"bytes,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSourcesResponse) Reset() {
+	*x = WatchSourcesResponse{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSourcesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSourcesResponse) ProtoMessage() {}
+
+func (x *WatchSourcesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSourcesResponse.ProtoReflect.Descriptor instead.
+func (*WatchSourcesResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchSourcesResponse) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *WatchSourcesResponse) GetChanged() []*Source {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *WatchSourcesResponse) GetRemoved() []*ObjectRef {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *WatchSourcesResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
+func (x *WatchSourcesResponse) GetFacets() []*Facet {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *WatchSourcesResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type WatchSourceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSourceRequest) Reset() {
+	*x = WatchSourceRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSourceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSourceRequest) ProtoMessage() {}
+
+func (x *WatchSourceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSourceRequest.ProtoReflect.Descriptor instead.
+func (*WatchSourceRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchSourceRequest) GetRef() *ObjectRef {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
 type GetSourceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -420,7 +634,7 @@ type GetSourceRequest struct {
 
 func (x *GetSourceRequest) Reset() {
 	*x = GetSourceRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[5]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +646,7 @@ func (x *GetSourceRequest) String() string {
 func (*GetSourceRequest) ProtoMessage() {}
 
 func (x *GetSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[5]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +659,7 @@ func (x *GetSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSourceRequest.ProtoReflect.Descriptor instead.
 func (*GetSourceRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{5}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetSourceRequest) GetRef() *ObjectRef {
@@ -471,7 +685,7 @@ type GetSourceResponse struct {
 
 func (x *GetSourceResponse) Reset() {
 	*x = GetSourceResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[6]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +697,7 @@ func (x *GetSourceResponse) String() string {
 func (*GetSourceResponse) ProtoMessage() {}
 
 func (x *GetSourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[6]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +710,7 @@ func (x *GetSourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSourceResponse.ProtoReflect.Descriptor instead.
 func (*GetSourceResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{6}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSourceResponse) GetSource() *Source {
@@ -565,7 +779,7 @@ type ActOnSourceRequest struct {
 
 func (x *ActOnSourceRequest) Reset() {
 	*x = ActOnSourceRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[7]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +791,7 @@ func (x *ActOnSourceRequest) String() string {
 func (*ActOnSourceRequest) ProtoMessage() {}
 
 func (x *ActOnSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[7]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +804,7 @@ func (x *ActOnSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActOnSourceRequest.ProtoReflect.Descriptor instead.
 func (*ActOnSourceRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{7}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ActOnSourceRequest) GetRef() *ObjectRef {
@@ -615,7 +829,7 @@ type ListClustersRequest struct {
 
 func (x *ListClustersRequest) Reset() {
 	*x = ListClustersRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[8]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +841,7 @@ func (x *ListClustersRequest) String() string {
 func (*ListClustersRequest) ProtoMessage() {}
 
 func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[8]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,19 +854,20 @@ func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersRequest.ProtoReflect.Descriptor instead.
 func (*ListClustersRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{8}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 type ListClustersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Clusters      []*Cluster             `protobuf:"bytes,1,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Clusters      []*Cluster             `protobuf:"bytes,1,rep,name=clusters,proto3" json:"clusters,omitempty"` // by name
+	Revision      string                 `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the answer; WatchClustersRequest.since takes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListClustersResponse) Reset() {
 	*x = ListClustersResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[9]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +879,7 @@ func (x *ListClustersResponse) String() string {
 func (*ListClustersResponse) ProtoMessage() {}
 
 func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[9]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +892,7 @@ func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersResponse.ProtoReflect.Descriptor instead.
 func (*ListClustersResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{9}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListClustersResponse) GetClusters() []*Cluster {
@@ -687,23 +902,40 @@ func (x *ListClustersResponse) GetClusters() []*Cluster {
 	return nil
 }
 
+func (x *ListClustersResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// A cluster that deliveries go to, or that is registered. Without the right to
+// get clusters one sees its name, how the connection is, and the numbers.
 type Cluster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Server        string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`        // of Kubernetes
-	Health        *Health                `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`          // of the connection
-	Deliveries    int32                  `protobuf:"varint,5,opt,name=deliveries,proto3" json:"deliveries,omitempty"` // that the caller may see
-	Unhealthy     int32                  `protobuf:"varint,6,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Project       string                 `protobuf:"bytes,8,opt,name=project,proto3" json:"project,omitempty"`
+	Server        string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`                                                                                     // address of the API server
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`                                                                                   // of Kubernetes
+	Health        *Health                `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`                                                                                     // of the connection
+	Deliveries    int32                  `protobuf:"varint,5,opt,name=deliveries,proto3" json:"deliveries,omitempty"`                                                                            // that the caller may see
+	Unhealthy     int32                  `protobuf:"varint,6,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`                                                                              // of them
+	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`           // of the Secret that registers it
+	Project       string                 `protobuf:"bytes,8,opt,name=project,proto3" json:"project,omitempty"`                                                                                   // that may use it alone; "": any
+	Annotations   map[string]string      `protobuf:"bytes,9,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the Secret that registers it
+	Reachable     bool                   `protobuf:"varint,10,opt,name=reachable,proto3" json:"reachable,omitempty"`                                                                             // the API server answered when it was last asked
+	Since         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`                                                                                      // it is reachable, or not; not set before it was asked
+	Objects       int32                  `protobuf:"varint,12,opt,name=objects,proto3" json:"objects,omitempty"`                                                                                 // of these deliveries
+	Namespaces    []string               `protobuf:"bytes,13,rep,name=namespaces,proto3" json:"namespaces,omitempty"`                                                                            // that the registration limits it to; none: all
+	WatchedKinds  int32                  `protobuf:"varint,14,opt,name=watched_kinds,json=watchedKinds,proto3" json:"watched_kinds,omitempty"`                                                   // kinds of objects that are watched there
+	WatchedBy     string                 `protobuf:"bytes,15,opt,name=watched_by,json=watchedBy,proto3" json:"watched_by,omitempty"`                                                             // replica of Plumb that watches it
+	Secret        string                 `protobuf:"bytes,16,opt,name=secret,proto3" json:"secret,omitempty"`                                                                                    // "namespace/name" of the Secret that registers it, or holds its kubeconfig; "" for the own cluster
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[10]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +947,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[10]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +960,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{10}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cluster) GetName() string {
@@ -787,6 +1019,262 @@ func (x *Cluster) GetProject() string {
 	return ""
 }
 
+func (x *Cluster) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
+func (x *Cluster) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+func (x *Cluster) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Cluster) GetObjects() int32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *Cluster) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *Cluster) GetWatchedKinds() int32 {
+	if x != nil {
+		return x.WatchedKinds
+	}
+	return 0
+}
+
+func (x *Cluster) GetWatchedBy() string {
+	if x != nil {
+		return x.WatchedBy
+	}
+	return ""
+}
+
+func (x *Cluster) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+type GetClusterRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as of Cluster
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetClusterRequest) Reset() {
+	*x = GetClusterRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetClusterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetClusterRequest) ProtoMessage() {}
+
+func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
+func (*GetClusterRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetClusterRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetClusterResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       *Cluster               `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetClusterResponse) Reset() {
+	*x = GetClusterResponse{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetClusterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetClusterResponse) ProtoMessage() {}
+
+func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
+func (*GetClusterResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetClusterResponse) GetCluster() *Cluster {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+type WatchClustersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Since         string                 `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"` // as of WatchSourcesRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchClustersRequest) Reset() {
+	*x = WatchClustersRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchClustersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchClustersRequest) ProtoMessage() {}
+
+func (x *WatchClustersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchClustersRequest.ProtoReflect.Descriptor instead.
+func (*WatchClustersRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *WatchClustersRequest) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+type WatchClustersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reset_        bool                   `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`    // forget what you have: changed is all there is
+	Changed       []*Cluster             `protobuf:"bytes,2,rep,name=changed,proto3" json:"changed,omitempty"` // new or different
+	Removed       []string               `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"` // names
+	Revision      string                 `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchClustersResponse) Reset() {
+	*x = WatchClustersResponse{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchClustersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchClustersResponse) ProtoMessage() {}
+
+func (x *WatchClustersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchClustersResponse.ProtoReflect.Descriptor instead.
+func (*WatchClustersResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WatchClustersResponse) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *WatchClustersResponse) GetChanged() []*Cluster {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *WatchClustersResponse) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *WatchClustersResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
 type ListProjectsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -795,7 +1283,7 @@ type ListProjectsRequest struct {
 
 func (x *ListProjectsRequest) Reset() {
 	*x = ListProjectsRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[11]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1295,7 @@ func (x *ListProjectsRequest) String() string {
 func (*ListProjectsRequest) ProtoMessage() {}
 
 func (x *ListProjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[11]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,19 +1308,20 @@ func (x *ListProjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProjectsRequest.ProtoReflect.Descriptor instead.
 func (*ListProjectsRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{11}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 type ListProjectsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Projects      []*Project             `protobuf:"bytes,1,rep,name=projects,proto3" json:"projects,omitempty"`
+	Projects      []*Project             `protobuf:"bytes,1,rep,name=projects,proto3" json:"projects,omitempty"` // by name
+	Revision      string                 `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the answer; WatchProjectsRequest.since takes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListProjectsResponse) Reset() {
 	*x = ListProjectsResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[12]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1333,7 @@ func (x *ListProjectsResponse) String() string {
 func (*ListProjectsResponse) ProtoMessage() {}
 
 func (x *ListProjectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[12]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1346,7 @@ func (x *ListProjectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProjectsResponse.ProtoReflect.Descriptor instead.
 func (*ListProjectsResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{12}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListProjectsResponse) GetProjects() []*Project {
@@ -865,6 +1354,125 @@ func (x *ListProjectsResponse) GetProjects() []*Project {
 		return x.Projects
 	}
 	return nil
+}
+
+func (x *ListProjectsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type WatchProjectsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Since         string                 `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"` // as of WatchSourcesRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchProjectsRequest) Reset() {
+	*x = WatchProjectsRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchProjectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchProjectsRequest) ProtoMessage() {}
+
+func (x *WatchProjectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchProjectsRequest.ProtoReflect.Descriptor instead.
+func (*WatchProjectsRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *WatchProjectsRequest) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+type WatchProjectsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reset_        bool                   `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`    // forget what you have: changed is all there is
+	Changed       []*Project             `protobuf:"bytes,2,rep,name=changed,proto3" json:"changed,omitempty"` // new or different
+	Removed       []*ObjectRef           `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	Revision      string                 `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchProjectsResponse) Reset() {
+	*x = WatchProjectsResponse{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchProjectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchProjectsResponse) ProtoMessage() {}
+
+func (x *WatchProjectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchProjectsResponse.ProtoReflect.Descriptor instead.
+func (*WatchProjectsResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *WatchProjectsResponse) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *WatchProjectsResponse) GetChanged() []*Project {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *WatchProjectsResponse) GetRemoved() []*ObjectRef {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *WatchProjectsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
 }
 
 type Project struct {
@@ -884,7 +1492,7 @@ type Project struct {
 
 func (x *Project) Reset() {
 	*x = Project{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[13]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1504,7 @@ func (x *Project) String() string {
 func (*Project) ProtoMessage() {}
 
 func (x *Project) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[13]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1517,7 @@ func (x *Project) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Project.ProtoReflect.Descriptor instead.
 func (*Project) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{13}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Project) GetRef() *ObjectRef {
@@ -988,7 +1596,7 @@ type ListActivityRequest struct {
 
 func (x *ListActivityRequest) Reset() {
 	*x = ListActivityRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[14]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1608,7 @@ func (x *ListActivityRequest) String() string {
 func (*ListActivityRequest) ProtoMessage() {}
 
 func (x *ListActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[14]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1621,7 @@ func (x *ListActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListActivityRequest.ProtoReflect.Descriptor instead.
 func (*ListActivityRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{14}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListActivityRequest) GetQuery() *Query {
@@ -1041,13 +1649,14 @@ type ListActivityResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Activities    []*Activity            `protobuf:"bytes,1,rep,name=activities,proto3" json:"activities,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"` // of the answer; WatchActivityRequest.after takes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListActivityResponse) Reset() {
 	*x = ListActivityResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[15]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1668,7 @@ func (x *ListActivityResponse) String() string {
 func (*ListActivityResponse) ProtoMessage() {}
 
 func (x *ListActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[15]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1681,7 @@ func (x *ListActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListActivityResponse.ProtoReflect.Descriptor instead.
 func (*ListActivityResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{15}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListActivityResponse) GetActivities() []*Activity {
@@ -1089,6 +1698,127 @@ func (x *ListActivityResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListActivityResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type WatchActivityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Query *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"` // as of ListActivityRequest; order and paging do not matter
+	// Revision of a list; "": from now on. When more has been done since than is
+	// sent at once, reset is set: ask for the list again.
+	After         string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchActivityRequest) Reset() {
+	*x = WatchActivityRequest{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchActivityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchActivityRequest) ProtoMessage() {}
+
+func (x *WatchActivityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchActivityRequest.ProtoReflect.Descriptor instead.
+func (*WatchActivityRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchActivityRequest) GetQuery() *Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *WatchActivityRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type WatchActivityResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reset_        bool                   `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`          // there is more than this: ask for the list again
+	Activities    []*Activity            `protobuf:"bytes,2,rep,name=activities,proto3" json:"activities,omitempty"` // newest first
+	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchActivityResponse) Reset() {
+	*x = WatchActivityResponse{}
+	mi := &file_plumb_v1_fleet_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchActivityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchActivityResponse) ProtoMessage() {}
+
+func (x *WatchActivityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_fleet_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchActivityResponse.ProtoReflect.Descriptor instead.
+func (*WatchActivityResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WatchActivityResponse) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *WatchActivityResponse) GetActivities() []*Activity {
+	if x != nil {
+		return x.Activities
+	}
+	return nil
+}
+
+func (x *WatchActivityResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
 type Activity struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -1100,14 +1830,16 @@ type Activity struct {
 	Failed        bool                   `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
 	Message       string                 `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
 	Changes       int32                  `protobuf:"varint,9,opt,name=changes,proto3" json:"changes,omitempty"`
-	Address       string                 `protobuf:"bytes,10,opt,name=address,proto3" json:"address,omitempty"` // where a person came from
+	Address       string                 `protobuf:"bytes,10,opt,name=address,proto3" json:"address,omitempty"`                                  // where a person came from
+	Id            string                 `protobuf:"bytes,11,opt,name=id,proto3" json:"id,omitempty"`                                            // tells entries apart, and orders them as numbers do
+	ShortRevision string                 `protobuf:"bytes,12,opt,name=short_revision,json=shortRevision,proto3" json:"short_revision,omitempty"` // as of Delivery
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[16]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1851,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[16]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1864,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{16}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Activity) GetTime() *timestamppb.Timestamp {
@@ -1205,6 +1937,20 @@ func (x *Activity) GetAddress() string {
 	return ""
 }
 
+func (x *Activity) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Activity) GetShortRevision() string {
+	if x != nil {
+		return x.ShortRevision
+	}
+	return ""
+}
+
 type SearchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
@@ -1215,7 +1961,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[17]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1973,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[17]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1986,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{17}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SearchRequest) GetText() string {
@@ -1266,7 +2012,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[18]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +2024,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[18]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +2037,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{18}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SearchResponse) GetHits() []*Hit {
@@ -1314,7 +2060,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[19]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +2072,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[19]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +2085,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{19}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Hit) GetType() string {
@@ -1385,7 +2131,7 @@ type GetSettingsRequest struct {
 
 func (x *GetSettingsRequest) Reset() {
 	*x = GetSettingsRequest{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[20]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +2143,7 @@ func (x *GetSettingsRequest) String() string {
 func (*GetSettingsRequest) ProtoMessage() {}
 
 func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[20]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +2156,7 @@ func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{20}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{31}
 }
 
 type GetSettingsResponse struct {
@@ -1424,7 +2170,7 @@ type GetSettingsResponse struct {
 
 func (x *GetSettingsResponse) Reset() {
 	*x = GetSettingsResponse{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[21]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +2182,7 @@ func (x *GetSettingsResponse) String() string {
 func (*GetSettingsResponse) ProtoMessage() {}
 
 func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[21]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +2195,7 @@ func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{21}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetSettingsResponse) GetGroups() []*SettingsGroup {
@@ -1483,7 +2229,7 @@ type SettingsGroup struct {
 
 func (x *SettingsGroup) Reset() {
 	*x = SettingsGroup{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[22]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +2241,7 @@ func (x *SettingsGroup) String() string {
 func (*SettingsGroup) ProtoMessage() {}
 
 func (x *SettingsGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[22]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +2254,7 @@ func (x *SettingsGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsGroup.ProtoReflect.Descriptor instead.
 func (*SettingsGroup) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{22}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SettingsGroup) GetTitle() string {
@@ -1528,16 +2274,17 @@ func (x *SettingsGroup) GetSettings() []*Setting {
 type Setting struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"` // a flag, or an object and its key
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // masked where it may be secret
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`   // in words: "--name", "environment NAME", "ConfigMap namespace/name", "default"
 	Help          string                 `protobuf:"bytes,4,opt,name=help,proto3" json:"help,omitempty"`
+	Origin        string                 `protobuf:"bytes,5,opt,name=origin,proto3" json:"origin,omitempty"` // "flag", "environment", "configmap" or "default"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_plumb_v1_fleet_proto_msgTypes[23]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2296,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_fleet_proto_msgTypes[23]
+	mi := &file_plumb_v1_fleet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2309,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{23}
+	return file_plumb_v1_fleet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Setting) GetName() string {
@@ -1593,6 +2340,13 @@ func (x *Setting) GetHelp() string {
 	return ""
 }
 
+func (x *Setting) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
 var File_plumb_v1_fleet_proto protoreflect.FileDescriptor
 
 const file_plumb_v1_fleet_proto_rawDesc = "" +
@@ -1607,7 +2361,7 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\asources\x18\x03 \x01(\x05R\asources\x12'\n" +
 	"\x0fsources_failing\x18\x04 \x01(\x05R\x0esourcesFailing\x12\x1a\n" +
 	"\bclusters\x18\x05 \x01(\x05R\bclusters\x12\x12\n" +
-	"\x04held\x18\x06 \x01(\x05R\x04held\"\xbb\x04\n" +
+	"\x04held\x18\x06 \x01(\x05R\x04held\"\x85\x05\n" +
 	"\x06Source\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12\x18\n" +
 	"\adialect\x18\x02 \x01(\tR\adialect\x12\x10\n" +
@@ -1623,19 +2377,36 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\afetched\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\afetched\x12\x18\n" +
 	"\areaders\x18\f \x01(\x05R\areaders\x124\n" +
 	"\x06labels\x18\r \x03(\v2\x1c.plumb.v1.Source.LabelsEntryR\x06labels\x124\n" +
-	"\acreated\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x1a9\n" +
+	"\acreated\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12%\n" +
+	"\x0eshort_revision\x18\x0f \x01(\tR\rshortRevision\x12!\n" +
+	"\frevision_url\x18\x10 \x01(\tR\vrevisionUrl\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
 	"\x12ListSourcesRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.plumb.v1.QueryR\x05query\x12\x16\n" +
-	"\x06facets\x18\x02 \x01(\bR\x06facets\"\xb1\x01\n" +
+	"\x06facets\x18\x02 \x01(\bR\x06facets\"\xcd\x01\n" +
 	"\x13ListSourcesResponse\x12*\n" +
 	"\asources\x18\x01 \x03(\v2\x10.plumb.v1.SourceR\asources\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
 	"\n" +
 	"total_size\x18\x03 \x01(\x05R\ttotalSize\x12'\n" +
-	"\x06facets\x18\x04 \x03(\v2\x0f.plumb.v1.FacetR\x06facets\"9\n" +
+	"\x06facets\x18\x04 \x03(\v2\x0f.plumb.v1.FacetR\x06facets\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\tR\brevision\"j\n" +
+	"\x13WatchSourcesRequest\x12%\n" +
+	"\x05query\x18\x01 \x01(\v2\x0f.plumb.v1.QueryR\x05query\x12\x16\n" +
+	"\x06facets\x18\x02 \x01(\bR\x06facets\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\tR\x05since\"\xeb\x01\n" +
+	"\x14WatchSourcesResponse\x12\x14\n" +
+	"\x05reset\x18\x01 \x01(\bR\x05reset\x12*\n" +
+	"\achanged\x18\x02 \x03(\v2\x10.plumb.v1.SourceR\achanged\x12-\n" +
+	"\aremoved\x18\x03 \x03(\v2\x13.plumb.v1.ObjectRefR\aremoved\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x04 \x01(\x05R\ttotalSize\x12'\n" +
+	"\x06facets\x18\x05 \x03(\v2\x0f.plumb.v1.FacetR\x06facets\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\tR\brevision\";\n" +
+	"\x12WatchSourceRequest\x12%\n" +
+	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\"9\n" +
 	"\x10GetSourceRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\"\xc2\x03\n" +
 	"\x11GetSourceResponse\x12(\n" +
@@ -1655,9 +2426,10 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\x12ActOnSourceRequest\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\"\x15\n" +
-	"\x13ListClustersRequest\"E\n" +
+	"\x13ListClustersRequest\"a\n" +
 	"\x14ListClustersResponse\x12-\n" +
-	"\bclusters\x18\x01 \x03(\v2\x11.plumb.v1.ClusterR\bclusters\"\xc3\x02\n" +
+	"\bclusters\x18\x01 \x03(\v2\x11.plumb.v1.ClusterR\bclusters\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\"\xaf\x05\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x18\n" +
@@ -1668,13 +2440,47 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"deliveries\x12\x1c\n" +
 	"\tunhealthy\x18\x06 \x01(\x05R\tunhealthy\x125\n" +
 	"\x06labels\x18\a \x03(\v2\x1d.plumb.v1.Cluster.LabelsEntryR\x06labels\x12\x18\n" +
-	"\aproject\x18\b \x01(\tR\aproject\x1a9\n" +
+	"\aproject\x18\b \x01(\tR\aproject\x12D\n" +
+	"\vannotations\x18\t \x03(\v2\".plumb.v1.Cluster.AnnotationsEntryR\vannotations\x12\x1c\n" +
+	"\treachable\x18\n" +
+	" \x01(\bR\treachable\x120\n" +
+	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\aobjects\x18\f \x01(\x05R\aobjects\x12\x1e\n" +
+	"\n" +
+	"namespaces\x18\r \x03(\tR\n" +
+	"namespaces\x12#\n" +
+	"\rwatched_kinds\x18\x0e \x01(\x05R\fwatchedKinds\x12\x1d\n" +
+	"\n" +
+	"watched_by\x18\x0f \x01(\tR\twatchedBy\x12\x16\n" +
+	"\x06secret\x18\x10 \x01(\tR\x06secret\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
-	"\x13ListProjectsRequest\"E\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"'\n" +
+	"\x11GetClusterRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
+	"\x12GetClusterResponse\x12+\n" +
+	"\acluster\x18\x01 \x01(\v2\x11.plumb.v1.ClusterR\acluster\",\n" +
+	"\x14WatchClustersRequest\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\tR\x05since\"\x90\x01\n" +
+	"\x15WatchClustersResponse\x12\x14\n" +
+	"\x05reset\x18\x01 \x01(\bR\x05reset\x12+\n" +
+	"\achanged\x18\x02 \x03(\v2\x11.plumb.v1.ClusterR\achanged\x12\x18\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevision\"\x15\n" +
+	"\x13ListProjectsRequest\"a\n" +
 	"\x14ListProjectsResponse\x12-\n" +
-	"\bprojects\x18\x01 \x03(\v2\x11.plumb.v1.ProjectR\bprojects\"\xa9\x02\n" +
+	"\bprojects\x18\x01 \x03(\v2\x11.plumb.v1.ProjectR\bprojects\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\",\n" +
+	"\x14WatchProjectsRequest\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\tR\x05since\"\xa5\x01\n" +
+	"\x15WatchProjectsResponse\x12\x14\n" +
+	"\x05reset\x18\x01 \x01(\bR\x05reset\x12+\n" +
+	"\achanged\x18\x02 \x03(\v2\x11.plumb.v1.ProjectR\achanged\x12-\n" +
+	"\aremoved\x18\x03 \x03(\v2\x13.plumb.v1.ObjectRefR\aremoved\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevision\"\xa9\x02\n" +
 	"\aProject\x12%\n" +
 	"\x03ref\x18\x01 \x01(\v2\x13.plumb.v1.ObjectRefR\x03ref\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x18\n" +
@@ -1690,12 +2496,22 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\x13ListActivityRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.plumb.v1.QueryR\x05query\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"r\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x8e\x01\n" +
 	"\x14ListActivityResponse\x122\n" +
 	"\n" +
 	"activities\x18\x01 \x03(\v2\x12.plumb.v1.ActivityR\n" +
 	"activities\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\tR\brevision\"S\n" +
+	"\x14WatchActivityRequest\x12%\n" +
+	"\x05query\x18\x01 \x01(\v2\x0f.plumb.v1.QueryR\x05query\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\"}\n" +
+	"\x15WatchActivityResponse\x12\x14\n" +
+	"\x05reset\x18\x01 \x01(\bR\x05reset\x122\n" +
+	"\n" +
+	"activities\x18\x02 \x03(\v2\x12.plumb.v1.ActivityR\n" +
+	"activities\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\tR\brevision\"\xe6\x02\n" +
 	"\bActivity\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -1707,7 +2523,9 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x18\n" +
 	"\achanges\x18\t \x01(\x05R\achanges\x12\x18\n" +
 	"\aaddress\x18\n" +
-	" \x01(\tR\aaddress\"9\n" +
+	" \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\v \x01(\tR\x02id\x12%\n" +
+	"\x0eshort_revision\x18\f \x01(\tR\rshortRevision\"9\n" +
 	"\rSearchRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"3\n" +
@@ -1726,20 +2544,28 @@ const file_plumb_v1_fleet_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\"T\n" +
 	"\rSettingsGroup\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12-\n" +
-	"\bsettings\x18\x02 \x03(\v2\x11.plumb.v1.SettingR\bsettings\"[\n" +
+	"\bsettings\x18\x02 \x03(\v2\x11.plumb.v1.SettingR\bsettings\"s\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x12\n" +
-	"\x04help\x18\x04 \x01(\tR\x04help2\xce\x05\n" +
+	"\x04help\x18\x04 \x01(\tR\x04help\x12\x16\n" +
+	"\x06origin\x18\x05 \x01(\tR\x06origin2\xb5\t\n" +
 	"\fFleetService\x12O\n" +
 	"\vGetOverview\x12\x1c.plumb.v1.GetOverviewRequest\x1a\x1d.plumb.v1.GetOverviewResponse\"\x03\x90\x02\x01\x12O\n" +
-	"\vListSources\x12\x1c.plumb.v1.ListSourcesRequest\x1a\x1d.plumb.v1.ListSourcesResponse\"\x03\x90\x02\x01\x12I\n" +
-	"\tGetSource\x12\x1a.plumb.v1.GetSourceRequest\x1a\x1b.plumb.v1.GetSourceResponse\"\x03\x90\x02\x01\x12B\n" +
+	"\vListSources\x12\x1c.plumb.v1.ListSourcesRequest\x1a\x1d.plumb.v1.ListSourcesResponse\"\x03\x90\x02\x01\x12O\n" +
+	"\fWatchSources\x12\x1d.plumb.v1.WatchSourcesRequest\x1a\x1e.plumb.v1.WatchSourcesResponse0\x01\x12I\n" +
+	"\tGetSource\x12\x1a.plumb.v1.GetSourceRequest\x1a\x1b.plumb.v1.GetSourceResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\vWatchSource\x12\x1c.plumb.v1.WatchSourceRequest\x1a\x1b.plumb.v1.GetSourceResponse0\x01\x12B\n" +
 	"\vActOnSource\x12\x1c.plumb.v1.ActOnSourceRequest\x1a\x15.plumb.v1.ActResponse\x12R\n" +
-	"\fListClusters\x12\x1d.plumb.v1.ListClustersRequest\x1a\x1e.plumb.v1.ListClustersResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\fListClusters\x12\x1d.plumb.v1.ListClustersRequest\x1a\x1e.plumb.v1.ListClustersResponse\"\x03\x90\x02\x01\x12L\n" +
+	"\n" +
+	"GetCluster\x12\x1b.plumb.v1.GetClusterRequest\x1a\x1c.plumb.v1.GetClusterResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\rWatchClusters\x12\x1e.plumb.v1.WatchClustersRequest\x1a\x1f.plumb.v1.WatchClustersResponse0\x01\x12R\n" +
 	"\fListProjects\x12\x1d.plumb.v1.ListProjectsRequest\x1a\x1e.plumb.v1.ListProjectsResponse\"\x03\x90\x02\x01\x12R\n" +
-	"\fListActivity\x12\x1d.plumb.v1.ListActivityRequest\x1a\x1e.plumb.v1.ListActivityResponse\"\x03\x90\x02\x01\x12@\n" +
+	"\rWatchProjects\x12\x1e.plumb.v1.WatchProjectsRequest\x1a\x1f.plumb.v1.WatchProjectsResponse0\x01\x12R\n" +
+	"\fListActivity\x12\x1d.plumb.v1.ListActivityRequest\x1a\x1e.plumb.v1.ListActivityResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\rWatchActivity\x12\x1e.plumb.v1.WatchActivityRequest\x1a\x1f.plumb.v1.WatchActivityResponse0\x01\x12@\n" +
 	"\x06Search\x12\x17.plumb.v1.SearchRequest\x1a\x18.plumb.v1.SearchResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\vGetSettings\x12\x1c.plumb.v1.GetSettingsRequest\x1a\x1d.plumb.v1.GetSettingsResponse\"\x03\x90\x02\x01b\x06proto3"
 
@@ -1755,109 +2581,146 @@ func file_plumb_v1_fleet_proto_rawDescGZIP() []byte {
 	return file_plumb_v1_fleet_proto_rawDescData
 }
 
-var file_plumb_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_plumb_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_plumb_v1_fleet_proto_goTypes = []any{
 	(*GetOverviewRequest)(nil),    // 0: plumb.v1.GetOverviewRequest
 	(*GetOverviewResponse)(nil),   // 1: plumb.v1.GetOverviewResponse
 	(*Source)(nil),                // 2: plumb.v1.Source
 	(*ListSourcesRequest)(nil),    // 3: plumb.v1.ListSourcesRequest
 	(*ListSourcesResponse)(nil),   // 4: plumb.v1.ListSourcesResponse
-	(*GetSourceRequest)(nil),      // 5: plumb.v1.GetSourceRequest
-	(*GetSourceResponse)(nil),     // 6: plumb.v1.GetSourceResponse
-	(*ActOnSourceRequest)(nil),    // 7: plumb.v1.ActOnSourceRequest
-	(*ListClustersRequest)(nil),   // 8: plumb.v1.ListClustersRequest
-	(*ListClustersResponse)(nil),  // 9: plumb.v1.ListClustersResponse
-	(*Cluster)(nil),               // 10: plumb.v1.Cluster
-	(*ListProjectsRequest)(nil),   // 11: plumb.v1.ListProjectsRequest
-	(*ListProjectsResponse)(nil),  // 12: plumb.v1.ListProjectsResponse
-	(*Project)(nil),               // 13: plumb.v1.Project
-	(*ListActivityRequest)(nil),   // 14: plumb.v1.ListActivityRequest
-	(*ListActivityResponse)(nil),  // 15: plumb.v1.ListActivityResponse
-	(*Activity)(nil),              // 16: plumb.v1.Activity
-	(*SearchRequest)(nil),         // 17: plumb.v1.SearchRequest
-	(*SearchResponse)(nil),        // 18: plumb.v1.SearchResponse
-	(*Hit)(nil),                   // 19: plumb.v1.Hit
-	(*GetSettingsRequest)(nil),    // 20: plumb.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil),   // 21: plumb.v1.GetSettingsResponse
-	(*SettingsGroup)(nil),         // 22: plumb.v1.SettingsGroup
-	(*Setting)(nil),               // 23: plumb.v1.Setting
-	nil,                           // 24: plumb.v1.Source.LabelsEntry
-	nil,                           // 25: plumb.v1.GetSourceResponse.ActionsEntry
-	nil,                           // 26: plumb.v1.Cluster.LabelsEntry
-	(*Facet)(nil),                 // 27: plumb.v1.Facet
-	(*ObjectRef)(nil),             // 28: plumb.v1.ObjectRef
-	(*Commit)(nil),                // 29: plumb.v1.Commit
-	(*Health)(nil),                // 30: plumb.v1.Health
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*Query)(nil),                 // 32: plumb.v1.Query
-	(*Fault)(nil),                 // 33: plumb.v1.Fault
-	(*Condition)(nil),             // 34: plumb.v1.Condition
-	(*Delivery)(nil),              // 35: plumb.v1.Delivery
-	(*Permission)(nil),            // 36: plumb.v1.Permission
-	(*ActResponse)(nil),           // 37: plumb.v1.ActResponse
+	(*WatchSourcesRequest)(nil),   // 5: plumb.v1.WatchSourcesRequest
+	(*WatchSourcesResponse)(nil),  // 6: plumb.v1.WatchSourcesResponse
+	(*WatchSourceRequest)(nil),    // 7: plumb.v1.WatchSourceRequest
+	(*GetSourceRequest)(nil),      // 8: plumb.v1.GetSourceRequest
+	(*GetSourceResponse)(nil),     // 9: plumb.v1.GetSourceResponse
+	(*ActOnSourceRequest)(nil),    // 10: plumb.v1.ActOnSourceRequest
+	(*ListClustersRequest)(nil),   // 11: plumb.v1.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 12: plumb.v1.ListClustersResponse
+	(*Cluster)(nil),               // 13: plumb.v1.Cluster
+	(*GetClusterRequest)(nil),     // 14: plumb.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 15: plumb.v1.GetClusterResponse
+	(*WatchClustersRequest)(nil),  // 16: plumb.v1.WatchClustersRequest
+	(*WatchClustersResponse)(nil), // 17: plumb.v1.WatchClustersResponse
+	(*ListProjectsRequest)(nil),   // 18: plumb.v1.ListProjectsRequest
+	(*ListProjectsResponse)(nil),  // 19: plumb.v1.ListProjectsResponse
+	(*WatchProjectsRequest)(nil),  // 20: plumb.v1.WatchProjectsRequest
+	(*WatchProjectsResponse)(nil), // 21: plumb.v1.WatchProjectsResponse
+	(*Project)(nil),               // 22: plumb.v1.Project
+	(*ListActivityRequest)(nil),   // 23: plumb.v1.ListActivityRequest
+	(*ListActivityResponse)(nil),  // 24: plumb.v1.ListActivityResponse
+	(*WatchActivityRequest)(nil),  // 25: plumb.v1.WatchActivityRequest
+	(*WatchActivityResponse)(nil), // 26: plumb.v1.WatchActivityResponse
+	(*Activity)(nil),              // 27: plumb.v1.Activity
+	(*SearchRequest)(nil),         // 28: plumb.v1.SearchRequest
+	(*SearchResponse)(nil),        // 29: plumb.v1.SearchResponse
+	(*Hit)(nil),                   // 30: plumb.v1.Hit
+	(*GetSettingsRequest)(nil),    // 31: plumb.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),   // 32: plumb.v1.GetSettingsResponse
+	(*SettingsGroup)(nil),         // 33: plumb.v1.SettingsGroup
+	(*Setting)(nil),               // 34: plumb.v1.Setting
+	nil,                           // 35: plumb.v1.Source.LabelsEntry
+	nil,                           // 36: plumb.v1.GetSourceResponse.ActionsEntry
+	nil,                           // 37: plumb.v1.Cluster.LabelsEntry
+	nil,                           // 38: plumb.v1.Cluster.AnnotationsEntry
+	(*Facet)(nil),                 // 39: plumb.v1.Facet
+	(*ObjectRef)(nil),             // 40: plumb.v1.ObjectRef
+	(*Commit)(nil),                // 41: plumb.v1.Commit
+	(*Health)(nil),                // 42: plumb.v1.Health
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*Query)(nil),                 // 44: plumb.v1.Query
+	(*Fault)(nil),                 // 45: plumb.v1.Fault
+	(*Condition)(nil),             // 46: plumb.v1.Condition
+	(*Delivery)(nil),              // 47: plumb.v1.Delivery
+	(*Permission)(nil),            // 48: plumb.v1.Permission
+	(*ActResponse)(nil),           // 49: plumb.v1.ActResponse
 }
 var file_plumb_v1_fleet_proto_depIdxs = []int32{
-	27, // 0: plumb.v1.GetOverviewResponse.facets:type_name -> plumb.v1.Facet
-	28, // 1: plumb.v1.Source.ref:type_name -> plumb.v1.ObjectRef
-	29, // 2: plumb.v1.Source.commit:type_name -> plumb.v1.Commit
-	30, // 3: plumb.v1.Source.health:type_name -> plumb.v1.Health
-	31, // 4: plumb.v1.Source.fetched:type_name -> google.protobuf.Timestamp
-	24, // 5: plumb.v1.Source.labels:type_name -> plumb.v1.Source.LabelsEntry
-	31, // 6: plumb.v1.Source.created:type_name -> google.protobuf.Timestamp
-	32, // 7: plumb.v1.ListSourcesRequest.query:type_name -> plumb.v1.Query
+	39, // 0: plumb.v1.GetOverviewResponse.facets:type_name -> plumb.v1.Facet
+	40, // 1: plumb.v1.Source.ref:type_name -> plumb.v1.ObjectRef
+	41, // 2: plumb.v1.Source.commit:type_name -> plumb.v1.Commit
+	42, // 3: plumb.v1.Source.health:type_name -> plumb.v1.Health
+	43, // 4: plumb.v1.Source.fetched:type_name -> google.protobuf.Timestamp
+	35, // 5: plumb.v1.Source.labels:type_name -> plumb.v1.Source.LabelsEntry
+	43, // 6: plumb.v1.Source.created:type_name -> google.protobuf.Timestamp
+	44, // 7: plumb.v1.ListSourcesRequest.query:type_name -> plumb.v1.Query
 	2,  // 8: plumb.v1.ListSourcesResponse.sources:type_name -> plumb.v1.Source
-	27, // 9: plumb.v1.ListSourcesResponse.facets:type_name -> plumb.v1.Facet
-	28, // 10: plumb.v1.GetSourceRequest.ref:type_name -> plumb.v1.ObjectRef
-	2,  // 11: plumb.v1.GetSourceResponse.source:type_name -> plumb.v1.Source
-	33, // 12: plumb.v1.GetSourceResponse.fault:type_name -> plumb.v1.Fault
-	33, // 13: plumb.v1.GetSourceResponse.findings:type_name -> plumb.v1.Fault
-	34, // 14: plumb.v1.GetSourceResponse.conditions:type_name -> plumb.v1.Condition
-	35, // 15: plumb.v1.GetSourceResponse.readers:type_name -> plumb.v1.Delivery
-	25, // 16: plumb.v1.GetSourceResponse.actions:type_name -> plumb.v1.GetSourceResponse.ActionsEntry
-	28, // 17: plumb.v1.ActOnSourceRequest.ref:type_name -> plumb.v1.ObjectRef
-	10, // 18: plumb.v1.ListClustersResponse.clusters:type_name -> plumb.v1.Cluster
-	30, // 19: plumb.v1.Cluster.health:type_name -> plumb.v1.Health
-	26, // 20: plumb.v1.Cluster.labels:type_name -> plumb.v1.Cluster.LabelsEntry
-	13, // 21: plumb.v1.ListProjectsResponse.projects:type_name -> plumb.v1.Project
-	28, // 22: plumb.v1.Project.ref:type_name -> plumb.v1.ObjectRef
-	33, // 23: plumb.v1.Project.findings:type_name -> plumb.v1.Fault
-	32, // 24: plumb.v1.ListActivityRequest.query:type_name -> plumb.v1.Query
-	31, // 25: plumb.v1.ListActivityRequest.since:type_name -> google.protobuf.Timestamp
-	31, // 26: plumb.v1.ListActivityRequest.until:type_name -> google.protobuf.Timestamp
-	16, // 27: plumb.v1.ListActivityResponse.activities:type_name -> plumb.v1.Activity
-	31, // 28: plumb.v1.Activity.time:type_name -> google.protobuf.Timestamp
-	28, // 29: plumb.v1.Activity.object:type_name -> plumb.v1.ObjectRef
-	19, // 30: plumb.v1.SearchResponse.hits:type_name -> plumb.v1.Hit
-	28, // 31: plumb.v1.Hit.ref:type_name -> plumb.v1.ObjectRef
-	28, // 32: plumb.v1.Hit.delivery:type_name -> plumb.v1.ObjectRef
-	30, // 33: plumb.v1.Hit.health:type_name -> plumb.v1.Health
-	22, // 34: plumb.v1.GetSettingsResponse.groups:type_name -> plumb.v1.SettingsGroup
-	33, // 35: plumb.v1.GetSettingsResponse.findings:type_name -> plumb.v1.Fault
-	23, // 36: plumb.v1.SettingsGroup.settings:type_name -> plumb.v1.Setting
-	36, // 37: plumb.v1.GetSourceResponse.ActionsEntry.value:type_name -> plumb.v1.Permission
-	0,  // 38: plumb.v1.FleetService.GetOverview:input_type -> plumb.v1.GetOverviewRequest
-	3,  // 39: plumb.v1.FleetService.ListSources:input_type -> plumb.v1.ListSourcesRequest
-	5,  // 40: plumb.v1.FleetService.GetSource:input_type -> plumb.v1.GetSourceRequest
-	7,  // 41: plumb.v1.FleetService.ActOnSource:input_type -> plumb.v1.ActOnSourceRequest
-	8,  // 42: plumb.v1.FleetService.ListClusters:input_type -> plumb.v1.ListClustersRequest
-	11, // 43: plumb.v1.FleetService.ListProjects:input_type -> plumb.v1.ListProjectsRequest
-	14, // 44: plumb.v1.FleetService.ListActivity:input_type -> plumb.v1.ListActivityRequest
-	17, // 45: plumb.v1.FleetService.Search:input_type -> plumb.v1.SearchRequest
-	20, // 46: plumb.v1.FleetService.GetSettings:input_type -> plumb.v1.GetSettingsRequest
-	1,  // 47: plumb.v1.FleetService.GetOverview:output_type -> plumb.v1.GetOverviewResponse
-	4,  // 48: plumb.v1.FleetService.ListSources:output_type -> plumb.v1.ListSourcesResponse
-	6,  // 49: plumb.v1.FleetService.GetSource:output_type -> plumb.v1.GetSourceResponse
-	37, // 50: plumb.v1.FleetService.ActOnSource:output_type -> plumb.v1.ActResponse
-	9,  // 51: plumb.v1.FleetService.ListClusters:output_type -> plumb.v1.ListClustersResponse
-	12, // 52: plumb.v1.FleetService.ListProjects:output_type -> plumb.v1.ListProjectsResponse
-	15, // 53: plumb.v1.FleetService.ListActivity:output_type -> plumb.v1.ListActivityResponse
-	18, // 54: plumb.v1.FleetService.Search:output_type -> plumb.v1.SearchResponse
-	21, // 55: plumb.v1.FleetService.GetSettings:output_type -> plumb.v1.GetSettingsResponse
-	47, // [47:56] is the sub-list for method output_type
-	38, // [38:47] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	39, // 9: plumb.v1.ListSourcesResponse.facets:type_name -> plumb.v1.Facet
+	44, // 10: plumb.v1.WatchSourcesRequest.query:type_name -> plumb.v1.Query
+	2,  // 11: plumb.v1.WatchSourcesResponse.changed:type_name -> plumb.v1.Source
+	40, // 12: plumb.v1.WatchSourcesResponse.removed:type_name -> plumb.v1.ObjectRef
+	39, // 13: plumb.v1.WatchSourcesResponse.facets:type_name -> plumb.v1.Facet
+	40, // 14: plumb.v1.WatchSourceRequest.ref:type_name -> plumb.v1.ObjectRef
+	40, // 15: plumb.v1.GetSourceRequest.ref:type_name -> plumb.v1.ObjectRef
+	2,  // 16: plumb.v1.GetSourceResponse.source:type_name -> plumb.v1.Source
+	45, // 17: plumb.v1.GetSourceResponse.fault:type_name -> plumb.v1.Fault
+	45, // 18: plumb.v1.GetSourceResponse.findings:type_name -> plumb.v1.Fault
+	46, // 19: plumb.v1.GetSourceResponse.conditions:type_name -> plumb.v1.Condition
+	47, // 20: plumb.v1.GetSourceResponse.readers:type_name -> plumb.v1.Delivery
+	36, // 21: plumb.v1.GetSourceResponse.actions:type_name -> plumb.v1.GetSourceResponse.ActionsEntry
+	40, // 22: plumb.v1.ActOnSourceRequest.ref:type_name -> plumb.v1.ObjectRef
+	13, // 23: plumb.v1.ListClustersResponse.clusters:type_name -> plumb.v1.Cluster
+	42, // 24: plumb.v1.Cluster.health:type_name -> plumb.v1.Health
+	37, // 25: plumb.v1.Cluster.labels:type_name -> plumb.v1.Cluster.LabelsEntry
+	38, // 26: plumb.v1.Cluster.annotations:type_name -> plumb.v1.Cluster.AnnotationsEntry
+	43, // 27: plumb.v1.Cluster.since:type_name -> google.protobuf.Timestamp
+	13, // 28: plumb.v1.GetClusterResponse.cluster:type_name -> plumb.v1.Cluster
+	13, // 29: plumb.v1.WatchClustersResponse.changed:type_name -> plumb.v1.Cluster
+	22, // 30: plumb.v1.ListProjectsResponse.projects:type_name -> plumb.v1.Project
+	22, // 31: plumb.v1.WatchProjectsResponse.changed:type_name -> plumb.v1.Project
+	40, // 32: plumb.v1.WatchProjectsResponse.removed:type_name -> plumb.v1.ObjectRef
+	40, // 33: plumb.v1.Project.ref:type_name -> plumb.v1.ObjectRef
+	45, // 34: plumb.v1.Project.findings:type_name -> plumb.v1.Fault
+	44, // 35: plumb.v1.ListActivityRequest.query:type_name -> plumb.v1.Query
+	43, // 36: plumb.v1.ListActivityRequest.since:type_name -> google.protobuf.Timestamp
+	43, // 37: plumb.v1.ListActivityRequest.until:type_name -> google.protobuf.Timestamp
+	27, // 38: plumb.v1.ListActivityResponse.activities:type_name -> plumb.v1.Activity
+	44, // 39: plumb.v1.WatchActivityRequest.query:type_name -> plumb.v1.Query
+	27, // 40: plumb.v1.WatchActivityResponse.activities:type_name -> plumb.v1.Activity
+	43, // 41: plumb.v1.Activity.time:type_name -> google.protobuf.Timestamp
+	40, // 42: plumb.v1.Activity.object:type_name -> plumb.v1.ObjectRef
+	30, // 43: plumb.v1.SearchResponse.hits:type_name -> plumb.v1.Hit
+	40, // 44: plumb.v1.Hit.ref:type_name -> plumb.v1.ObjectRef
+	40, // 45: plumb.v1.Hit.delivery:type_name -> plumb.v1.ObjectRef
+	42, // 46: plumb.v1.Hit.health:type_name -> plumb.v1.Health
+	33, // 47: plumb.v1.GetSettingsResponse.groups:type_name -> plumb.v1.SettingsGroup
+	45, // 48: plumb.v1.GetSettingsResponse.findings:type_name -> plumb.v1.Fault
+	34, // 49: plumb.v1.SettingsGroup.settings:type_name -> plumb.v1.Setting
+	48, // 50: plumb.v1.GetSourceResponse.ActionsEntry.value:type_name -> plumb.v1.Permission
+	0,  // 51: plumb.v1.FleetService.GetOverview:input_type -> plumb.v1.GetOverviewRequest
+	3,  // 52: plumb.v1.FleetService.ListSources:input_type -> plumb.v1.ListSourcesRequest
+	5,  // 53: plumb.v1.FleetService.WatchSources:input_type -> plumb.v1.WatchSourcesRequest
+	8,  // 54: plumb.v1.FleetService.GetSource:input_type -> plumb.v1.GetSourceRequest
+	7,  // 55: plumb.v1.FleetService.WatchSource:input_type -> plumb.v1.WatchSourceRequest
+	10, // 56: plumb.v1.FleetService.ActOnSource:input_type -> plumb.v1.ActOnSourceRequest
+	11, // 57: plumb.v1.FleetService.ListClusters:input_type -> plumb.v1.ListClustersRequest
+	14, // 58: plumb.v1.FleetService.GetCluster:input_type -> plumb.v1.GetClusterRequest
+	16, // 59: plumb.v1.FleetService.WatchClusters:input_type -> plumb.v1.WatchClustersRequest
+	18, // 60: plumb.v1.FleetService.ListProjects:input_type -> plumb.v1.ListProjectsRequest
+	20, // 61: plumb.v1.FleetService.WatchProjects:input_type -> plumb.v1.WatchProjectsRequest
+	23, // 62: plumb.v1.FleetService.ListActivity:input_type -> plumb.v1.ListActivityRequest
+	25, // 63: plumb.v1.FleetService.WatchActivity:input_type -> plumb.v1.WatchActivityRequest
+	28, // 64: plumb.v1.FleetService.Search:input_type -> plumb.v1.SearchRequest
+	31, // 65: plumb.v1.FleetService.GetSettings:input_type -> plumb.v1.GetSettingsRequest
+	1,  // 66: plumb.v1.FleetService.GetOverview:output_type -> plumb.v1.GetOverviewResponse
+	4,  // 67: plumb.v1.FleetService.ListSources:output_type -> plumb.v1.ListSourcesResponse
+	6,  // 68: plumb.v1.FleetService.WatchSources:output_type -> plumb.v1.WatchSourcesResponse
+	9,  // 69: plumb.v1.FleetService.GetSource:output_type -> plumb.v1.GetSourceResponse
+	9,  // 70: plumb.v1.FleetService.WatchSource:output_type -> plumb.v1.GetSourceResponse
+	49, // 71: plumb.v1.FleetService.ActOnSource:output_type -> plumb.v1.ActResponse
+	12, // 72: plumb.v1.FleetService.ListClusters:output_type -> plumb.v1.ListClustersResponse
+	15, // 73: plumb.v1.FleetService.GetCluster:output_type -> plumb.v1.GetClusterResponse
+	17, // 74: plumb.v1.FleetService.WatchClusters:output_type -> plumb.v1.WatchClustersResponse
+	19, // 75: plumb.v1.FleetService.ListProjects:output_type -> plumb.v1.ListProjectsResponse
+	21, // 76: plumb.v1.FleetService.WatchProjects:output_type -> plumb.v1.WatchProjectsResponse
+	24, // 77: plumb.v1.FleetService.ListActivity:output_type -> plumb.v1.ListActivityResponse
+	26, // 78: plumb.v1.FleetService.WatchActivity:output_type -> plumb.v1.WatchActivityResponse
+	29, // 79: plumb.v1.FleetService.Search:output_type -> plumb.v1.SearchResponse
+	32, // 80: plumb.v1.FleetService.GetSettings:output_type -> plumb.v1.GetSettingsResponse
+	66, // [66:81] is the sub-list for method output_type
+	51, // [51:66] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_plumb_v1_fleet_proto_init() }
@@ -1873,7 +2736,7 @@ func file_plumb_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_v1_fleet_proto_rawDesc), len(file_plumb_v1_fleet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

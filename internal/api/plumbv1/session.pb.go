@@ -66,6 +66,7 @@ type GetSignInResponse struct {
 	Anonymous     bool                   `protobuf:"varint,4,opt,name=anonymous,proto3" json:"anonymous,omitempty"`              // one may look without signing in
 	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`                         // a command that prints the first password of admin, as long as nobody has signed in with it
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Provider      *Provider              `protobuf:"bytes,7,opt,name=provider,proto3" json:"provider,omitempty"` // not set where there is no identity provider
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +143,83 @@ func (x *GetSignInResponse) GetVersion() string {
 	return ""
 }
 
+func (x *GetSignInResponse) GetProvider() *Provider {
+	if x != nil {
+		return x.Provider
+	}
+	return nil
+}
+
+// An identity provider, for command lines that sign in there by themselves and
+// send the ID token as bearer token.
+type Provider struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Issuer        string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	ClientId      string                 `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"` // of command lines: a public client, with PKCE
+	Scopes        []string               `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Claims        string                 `protobuf:"bytes,4,opt,name=claims,proto3" json:"claims,omitempty"` // to ask for, as the parameter "claims" takes them; may be ""
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provider) Reset() {
+	*x = Provider{}
+	mi := &file_plumb_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provider) ProtoMessage() {}
+
+func (x *Provider) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provider.ProtoReflect.Descriptor instead.
+func (*Provider) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Provider) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Provider) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Provider) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Provider) GetClaims() string {
+	if x != nil {
+		return x.Claims
+	}
+	return ""
+}
+
 type SignInRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Username      string                 `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
@@ -153,7 +231,7 @@ type SignInRequest struct {
 
 func (x *SignInRequest) Reset() {
 	*x = SignInRequest{}
-	mi := &file_plumb_v1_session_proto_msgTypes[2]
+	mi := &file_plumb_v1_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +243,7 @@ func (x *SignInRequest) String() string {
 func (*SignInRequest) ProtoMessage() {}
 
 func (x *SignInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[2]
+	mi := &file_plumb_v1_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +256,7 @@ func (x *SignInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignInRequest.ProtoReflect.Descriptor instead.
 func (*SignInRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SignInRequest) GetUsername() string {
@@ -212,7 +290,7 @@ type SignInResponse struct {
 
 func (x *SignInResponse) Reset() {
 	*x = SignInResponse{}
-	mi := &file_plumb_v1_session_proto_msgTypes[3]
+	mi := &file_plumb_v1_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +302,7 @@ func (x *SignInResponse) String() string {
 func (*SignInResponse) ProtoMessage() {}
 
 func (x *SignInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[3]
+	mi := &file_plumb_v1_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +315,7 @@ func (x *SignInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignInResponse.ProtoReflect.Descriptor instead.
 func (*SignInResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SignInResponse) GetToken() string {
@@ -262,7 +340,7 @@ type SignOutRequest struct {
 
 func (x *SignOutRequest) Reset() {
 	*x = SignOutRequest{}
-	mi := &file_plumb_v1_session_proto_msgTypes[4]
+	mi := &file_plumb_v1_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +352,7 @@ func (x *SignOutRequest) String() string {
 func (*SignOutRequest) ProtoMessage() {}
 
 func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[4]
+	mi := &file_plumb_v1_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +365,7 @@ func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
 func (*SignOutRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 type SignOutResponse struct {
@@ -299,7 +377,7 @@ type SignOutResponse struct {
 
 func (x *SignOutResponse) Reset() {
 	*x = SignOutResponse{}
-	mi := &file_plumb_v1_session_proto_msgTypes[5]
+	mi := &file_plumb_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +389,7 @@ func (x *SignOutResponse) String() string {
 func (*SignOutResponse) ProtoMessage() {}
 
 func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[5]
+	mi := &file_plumb_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +402,7 @@ func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutResponse.ProtoReflect.Descriptor instead.
 func (*SignOutResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SignOutResponse) GetUrl() string {
@@ -342,7 +420,7 @@ type GetMeRequest struct {
 
 func (x *GetMeRequest) Reset() {
 	*x = GetMeRequest{}
-	mi := &file_plumb_v1_session_proto_msgTypes[6]
+	mi := &file_plumb_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +432,7 @@ func (x *GetMeRequest) String() string {
 func (*GetMeRequest) ProtoMessage() {}
 
 func (x *GetMeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[6]
+	mi := &file_plumb_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +445,7 @@ func (x *GetMeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMeRequest.ProtoReflect.Descriptor instead.
 func (*GetMeRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 type GetMeResponse struct {
@@ -384,7 +462,7 @@ type GetMeResponse struct {
 
 func (x *GetMeResponse) Reset() {
 	*x = GetMeResponse{}
-	mi := &file_plumb_v1_session_proto_msgTypes[7]
+	mi := &file_plumb_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +474,7 @@ func (x *GetMeResponse) String() string {
 func (*GetMeResponse) ProtoMessage() {}
 
 func (x *GetMeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_v1_session_proto_msgTypes[7]
+	mi := &file_plumb_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +487,7 @@ func (x *GetMeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMeResponse.ProtoReflect.Descriptor instead.
 func (*GetMeResponse) Descriptor() ([]byte, []int) {
-	return file_plumb_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_plumb_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetMeResponse) GetName() string {
@@ -459,14 +537,20 @@ var File_plumb_v1_session_proto protoreflect.FileDescriptor
 const file_plumb_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"\x16plumb/v1/session.proto\x12\bplumb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetSignInRequest\"\xad\x01\n" +
+	"\x10GetSignInRequest\"\xdd\x01\n" +
 	"\x11GetSignInResponse\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\bR\x05local\x12\x1b\n" +
 	"\toidc_name\x18\x02 \x01(\tR\boidcName\x12\x19\n" +
 	"\boidc_url\x18\x03 \x01(\tR\aoidcUrl\x12\x1c\n" +
 	"\tanonymous\x18\x04 \x01(\bR\tanonymous\x12\x12\n" +
 	"\x04hint\x18\x05 \x01(\tR\x04hint\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"]\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12.\n" +
+	"\bprovider\x18\a \x01(\v2\x12.plumb.v1.ProviderR\bprovider\"o\n" +
+	"\bProvider\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x16\n" +
+	"\x06claims\x18\x04 \x01(\tR\x06claims\"]\n" +
 	"\rSignInRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x14\n" +
@@ -503,34 +587,36 @@ func file_plumb_v1_session_proto_rawDescGZIP() []byte {
 	return file_plumb_v1_session_proto_rawDescData
 }
 
-var file_plumb_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_plumb_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_plumb_v1_session_proto_goTypes = []any{
 	(*GetSignInRequest)(nil),      // 0: plumb.v1.GetSignInRequest
 	(*GetSignInResponse)(nil),     // 1: plumb.v1.GetSignInResponse
-	(*SignInRequest)(nil),         // 2: plumb.v1.SignInRequest
-	(*SignInResponse)(nil),        // 3: plumb.v1.SignInResponse
-	(*SignOutRequest)(nil),        // 4: plumb.v1.SignOutRequest
-	(*SignOutResponse)(nil),       // 5: plumb.v1.SignOutResponse
-	(*GetMeRequest)(nil),          // 6: plumb.v1.GetMeRequest
-	(*GetMeResponse)(nil),         // 7: plumb.v1.GetMeResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Provider)(nil),              // 2: plumb.v1.Provider
+	(*SignInRequest)(nil),         // 3: plumb.v1.SignInRequest
+	(*SignInResponse)(nil),        // 4: plumb.v1.SignInResponse
+	(*SignOutRequest)(nil),        // 5: plumb.v1.SignOutRequest
+	(*SignOutResponse)(nil),       // 6: plumb.v1.SignOutResponse
+	(*GetMeRequest)(nil),          // 7: plumb.v1.GetMeRequest
+	(*GetMeResponse)(nil),         // 8: plumb.v1.GetMeResponse
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_plumb_v1_session_proto_depIdxs = []int32{
-	8, // 0: plumb.v1.SignInResponse.expires:type_name -> google.protobuf.Timestamp
-	8, // 1: plumb.v1.GetMeResponse.expires:type_name -> google.protobuf.Timestamp
-	0, // 2: plumb.v1.SessionService.GetSignIn:input_type -> plumb.v1.GetSignInRequest
-	2, // 3: plumb.v1.SessionService.SignIn:input_type -> plumb.v1.SignInRequest
-	4, // 4: plumb.v1.SessionService.SignOut:input_type -> plumb.v1.SignOutRequest
-	6, // 5: plumb.v1.SessionService.GetMe:input_type -> plumb.v1.GetMeRequest
-	1, // 6: plumb.v1.SessionService.GetSignIn:output_type -> plumb.v1.GetSignInResponse
-	3, // 7: plumb.v1.SessionService.SignIn:output_type -> plumb.v1.SignInResponse
-	5, // 8: plumb.v1.SessionService.SignOut:output_type -> plumb.v1.SignOutResponse
-	7, // 9: plumb.v1.SessionService.GetMe:output_type -> plumb.v1.GetMeResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 0: plumb.v1.GetSignInResponse.provider:type_name -> plumb.v1.Provider
+	9, // 1: plumb.v1.SignInResponse.expires:type_name -> google.protobuf.Timestamp
+	9, // 2: plumb.v1.GetMeResponse.expires:type_name -> google.protobuf.Timestamp
+	0, // 3: plumb.v1.SessionService.GetSignIn:input_type -> plumb.v1.GetSignInRequest
+	3, // 4: plumb.v1.SessionService.SignIn:input_type -> plumb.v1.SignInRequest
+	5, // 5: plumb.v1.SessionService.SignOut:input_type -> plumb.v1.SignOutRequest
+	7, // 6: plumb.v1.SessionService.GetMe:input_type -> plumb.v1.GetMeRequest
+	1, // 7: plumb.v1.SessionService.GetSignIn:output_type -> plumb.v1.GetSignInResponse
+	4, // 8: plumb.v1.SessionService.SignIn:output_type -> plumb.v1.SignInResponse
+	6, // 9: plumb.v1.SessionService.SignOut:output_type -> plumb.v1.SignOutResponse
+	8, // 10: plumb.v1.SessionService.GetMe:output_type -> plumb.v1.GetMeResponse
+	7, // [7:11] is the sub-list for method output_type
+	3, // [3:7] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_plumb_v1_session_proto_init() }
@@ -544,7 +630,7 @@ func file_plumb_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_v1_session_proto_rawDesc), len(file_plumb_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,9 @@ type Declared struct {
 	Object  *unstructured.Unstructured
 	Dialect string
 	MadeBy  object.ID // zero: by nobody
+	// Source is what the first of a delivery's sources reads, and From what that is
+	// read from where it is a chart of another source; nil: it is not known.
+	Source, From *model.Source
 }
 
 // Delivery is the row of a delivery; known is false before its declaration has
@@ -58,7 +61,7 @@ func Delivery(d Declared, k *engine.Known, known bool) *plumbv1.Delivery {
 		row.Automation = "automatic"
 		return row
 	}
-	describe(row, k)
+	describe(row, d, k)
 	judge(row, k)
 	return row
 }
@@ -89,7 +92,7 @@ func undeclared(o *unstructured.Unstructured) *plumbv1.Health {
 }
 
 // describe fills in what is declared.
-func describe(row *plumbv1.Delivery, k *engine.Known) {
+func describe(row *plumbv1.Delivery, d Declared, k *engine.Known) {
 	spec := &k.Delivery
 	row.Cluster = Cluster(spec.Target.Cluster)
 	row.TargetNamespace = spec.Target.Namespace
@@ -103,13 +106,14 @@ func describe(row *plumbv1.Delivery, k *engine.Known) {
 		row.Automation = "automatic"
 	}
 	if len(spec.Inputs) > 0 {
-		row.Source = Input(&spec.Inputs[0])
+		row.Source = SourceOf(&spec.Inputs[0], d.Source, d.From)
 	}
 	for _, on := range spec.DependsOn {
 		row.DependsOn = append(row.DependsOn, Ref(on.On, ""))
 	}
 	if r := k.Report; r != nil {
 		row.Revision, row.AppliedRevision, row.Commit = r.Revision, r.Applied, Commit(r.Commit)
+		row.ShortRevision, row.RevisionUrl = ShortRevision(r.Revision), CommitURL(row.GetSource().GetUrl(), r.Revision)
 		row.Phase, row.Running, row.Changed = string(r.Phase), r.Running, at(r.At)
 		if r.Hold != nil {
 			row.Hold = Hold(r.Hold, heldInLists)
@@ -184,7 +188,10 @@ func raise(row *plumbv1.Delivery, state string, fault *model.Fault) {
 	}
 }
 
-var worstLast = []string{Healthy, Suspended, Progressing, Missing, Unknown, Degraded}
+var (
+	worstLast     = []string{Healthy, Suspended, Progressing, Unknown, Missing, Degraded}
+	outOfSyncLast = []string{string(model.Synced), string(model.SyncUnknown), string(model.OutOfSync)}
+)
 
 // Severity ranks health: what is worst is what a delivery is.
 func Severity(state string) int {
@@ -226,6 +233,70 @@ func Input(in *model.Input) *plumbv1.SourceRef {
 		ref.Ref = Ref(in.Source, "")
 	}
 	return ref
+}
+
+// SourceOf is Input, with what is known of the source: s is the one that is read,
+// from the one that its chart is taken from; either may be nil.
+func SourceOf(in *model.Input, s, from *model.Source) *plumbv1.SourceRef {
+	ref := Input(in)
+	if !in.Shown.IsZero() {
+		ref.Ref = Ref(in.Shown, "")
+	}
+	if s == nil {
+		return ref
+	}
+	if s.Implied && in.Shown.IsZero() {
+		ref.Ref = nil // nobody declares it
+	}
+	if ref.Url == "" {
+		ref.Url = SourceURL(s)
+	}
+	ref.TargetRevision = TargetRevision(s)
+	if s.Chart != nil {
+		ref.Chart = s.Chart.Name
+		if from != nil && ref.Url == "" {
+			ref.Url = SourceURL(from)
+		}
+	}
+	return ref
+}
+
+// SourceURL is where a source is read from, without credentials; "" where that
+// has no address of its own, as a chart of another source.
+func SourceURL(s *model.Source) string {
+	oci := func(address string) string { return "oci://" + strings.TrimPrefix(address, "oci://") }
+	url := ""
+	switch {
+	case s.Git != nil:
+		url = s.Git.URL
+	case s.OCI != nil:
+		url = oci(s.OCI.URL)
+	case s.Bucket != nil:
+		url = s.Bucket.Endpoint + "/" + s.Bucket.Name
+	case s.Index != nil && s.Index.OCI:
+		url = oci(s.Index.URL)
+	case s.Index != nil:
+		url = s.Index.URL
+	case s.Chart != nil && s.Chart.Repository != "" && s.Chart.OCI:
+		url = oci(s.Chart.Repository)
+	case s.Chart != nil:
+		url = s.Chart.Repository
+	}
+	return object.WithoutCredentials(url)
+}
+
+// TargetRevision is what a source follows, as it is declared.
+func TargetRevision(s *model.Source) string {
+	switch {
+	case s.Git != nil:
+		ref := &s.Git.Ref
+		return cmp.Or(ref.Revision, ref.Name, ref.Commit, ref.SemVer, ref.Tag, ref.Branch)
+	case s.OCI != nil:
+		return cmp.Or(s.OCI.Revision, s.OCI.Ref.Digest, s.OCI.Ref.SemVer, s.OCI.Ref.Tag)
+	case s.Chart != nil:
+		return s.Chart.Version
+	}
+	return ""
 }
 
 // Commit is a commit as rows show it.

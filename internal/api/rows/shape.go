@@ -3,6 +3,7 @@ package rows
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 var Deliveries = board.Shape[*plumbv1.Delivery]{
 	Facets: []string{"dialect", "kind", "cluster", "namespace", "project", "source", "health", "sync", "reason", "automation", "suspended", "held", "made_by"},
 	Value:  deliveryValue,
+	Rank:   rank,
 	Text: func(d *plumbv1.Delivery) string {
 		return strings.Join([]string{
 			d.GetRef().GetName(), d.GetRef().GetNamespace(), d.GetRef().GetKind(), d.GetSource().GetUrl(), d.GetSource().GetPath(), d.GetSource().GetChart(),
@@ -26,6 +28,18 @@ var Deliveries = board.Shape[*plumbv1.Delivery]{
 	Worse: func(a, b *plumbv1.Delivery) int {
 		return cmp.Or(urgency(b)-urgency(a), byName(a.GetRef(), b.GetRef()))
 	},
+}
+
+// rank orders the values of fields that have an order of their own: what needs
+// somebody comes first, and what is no value of it last.
+func rank(field, value string) (int, bool) {
+	switch field {
+	case "health":
+		return -Severity(value), true
+	case "sync":
+		return -slices.Index(outOfSyncLast, value), true
+	}
+	return 0, false
 }
 
 // urgency ranks rows by how much they need somebody.
@@ -108,6 +122,7 @@ func refName(ref *plumbv1.ObjectRef) string {
 var Sources = board.Shape[*plumbv1.Source]{
 	Facets: []string{"dialect", "kind", "namespace", "health", "suspended"},
 	Value:  sourceValue,
+	Rank:   rank,
 	Text: func(s *plumbv1.Source) string {
 		return strings.Join([]string{
 			s.GetRef().GetName(), s.GetRef().GetNamespace(), s.GetRef().GetKind(), s.GetUrl(), s.GetRevision(), s.GetMessage(), s.GetTargetRevision(),

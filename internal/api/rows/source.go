@@ -26,6 +26,7 @@ func Source(d Declared, k *engine.KnownSource, known bool) *plumbv1.Source {
 	if k.Artifact != nil {
 		row.Revision, row.Fetched = cmp.Or(k.Artifact.Revision, row.Revision), at(k.Artifact.Updated)
 	}
+	row.ShortRevision, row.RevisionUrl = ShortRevision(row.Revision), CommitURL(row.Url, row.Revision)
 	switch {
 	case k.Fault != nil && k.Fault.Waiting:
 		row.Health = &plumbv1.Health{State: Progressing, Reason: k.Fault.Reason, Message: k.Fault.Message}

@@ -110,8 +110,7 @@ func compileProject(declared *unstructured.Unstructured, facts model.Facts, sett
 	_, findings, err := project.Read(declared)
 	if speaks {
 		_, told := config.Read(facts, namespace)
-		_, rules := project.ReadRBAC(facts[policy].Object)
-		told = append(told, rules...)
+		told = append(told, project.RBACFindings(facts[policy].Object)...)
 		for _, finding := range told {
 			finding.Origin = model.Origin{Dialect: Name, Declared: object.Of(declared), Field: finding.Origin.Declared.Name + ": " + finding.Origin.Field}
 			findings = append(findings, finding)

@@ -106,7 +106,7 @@ var kustomizationFields = of(kindKustomization, slices.Concat([]Field{
 		{Path: "spec.serviceAccountName", Support: Works},
 		{Path: "spec.kubeConfig.secretRef.name", Support: Works},
 		{Path: "spec.kubeConfig.secretRef.key", Support: Works},
-		{Path: "spec.kubeConfig.configMapRef.name", Support: Works},
+		{Path: "spec.kubeConfig.configMapRef.name", Support: Works, Note: noteTrust},
 		{Path: "spec.decryption.provider", Support: Works, Note: "sops"},
 		{Path: "spec.decryption.secretRef.name", Support: Works, Note: "*.agekey, *.asc, sops.vault-token, sops.aws-kms, sops.azure-kv, sops.gcp-kms"},
 		{Path: "spec.decryption.serviceAccountName", Support: Works},

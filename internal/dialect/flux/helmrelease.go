@@ -119,7 +119,7 @@ func originLabels(id object.ID) map[string]string {
 
 // releaseFields reads the spec, but for the chart and the values.
 func releaseFields(spec node, id object.ID, settings dialect.Settings) *model.Delivery {
-	release := releaseSpec(spec, id)
+	release := releaseSpec(spec, id, settings.Flux)
 	return &model.Delivery{
 		Inputs: []model.Input{{Render: model.Render{Kind: model.RenderHelm, Helm: model.HelmOptions{
 			ReleaseName:        release.Name,
@@ -129,20 +129,27 @@ func releaseFields(spec node, id object.ID, settings dialect.Settings) *model.De
 			Live:               true,
 			Packaged:           true, // Flux renders archives of charts only
 			PostRenderers:      postRenderers(spec),
-			PostRenderStrategy: oneOf(spec.At("postRenderStrategy"), reasonInvalidSpec, "combined", "nohooks", "separate"),
+			PostRenderStrategy: oneOf(spec.At("postRenderStrategy"), reasonInvalidSpec, postRenderStrategies(settings.Flux)...),
 			OwnLabels:          originLabels(id),
 		}}}},
 		Release:   release,
 		Target:    model.Target{Cluster: remoteCluster(spec.At("kubeConfig"), id.Namespace), Namespace: release.Namespace},
 		Identity:  identity(spec, id.Namespace, settings),
 		Policy:    releasePolicy(spec, release),
-		DependsOn: dependencies(spec.At("dependsOn"), GroupHelm, kindHelmRelease, id.Namespace),
+		DependsOn: dependencies(spec.At("dependsOn"), GroupHelm, kindHelmRelease, id.Namespace, settings.Flux),
 		Suspended: spec.At("suspend").Bool(),
 	}
 }
 
 // releaseSpec reads what Helm's life cycle goes by.
-func releaseSpec(spec node, id object.ID) *model.Release {
+func releaseSpec(spec node, id object.ID, gates dialect.Gates) *model.Release {
+	waits, strategies := []string{model.WaitPoller, model.WaitLegacy}, []string{remediateOnFailure, retryOnFailure}
+	if gates.Helm3Defaults {
+		slices.Reverse(waits)
+	}
+	if gates.RetryOnFailure {
+		slices.Reverse(strategies)
+	}
 	timeout := timeoutOf(spec, defaultHelmTimeout)
 	test := spec.At("test")
 	target := spec.At("targetNamespace").Str()
@@ -159,13 +166,14 @@ func releaseSpec(spec node, id object.ID) *model.Release {
 		// Upstream's documents say Skip; its code has the default of install.
 		UpgradeCRDs:          crdsPolicy(spec.At("upgrade").At("crds"), crdsCreate),
 		Reinstall:            oneOf(spec.At("upgrade").At("chartNameChangeStrategy"), reasonInvalidSpec, "Reinstall", "InPlaceUpdate") == "Reinstall",
-		WaitStrategy:         oneOf(spec.At("waitStrategy").At("name"), reasonInvalidSpec, "poller", "legacy"),
+		WaitStrategy:         oneOf(spec.At("waitStrategy").At("name"), reasonInvalidSpec, waits...),
+		PlainVersion:         gates.PlainChartVersions,
 		PostRenderersDigest:  postRenderersDigest(spec.At("postRenderers")),
 		CommonMetadataDigest: commonMetadataDigest(spec.At("commonMetadata")),
 	}
 	release.Name = helm.ShortName(release.FullName)
-	release.Install = installAction(spec.At("install"), timeout)
-	release.Upgrade = upgradeAction(spec.At("upgrade"), timeout)
+	release.Install = installAction(spec.At("install"), timeout, strategies, !gates.Helm3Defaults)
+	release.Upgrade = upgradeAction(spec.At("upgrade"), timeout, strategies)
 	release.InstallRemedy = installRemedy(spec.At("install").At("remediation"), release.Test.IgnoreFailures)
 	release.UpgradeRemedy = upgradeRemedy(spec.At("upgrade").At("remediation"), release.Test.IgnoreFailures)
 	spec.At("persistentClient").Bool() // says how upstream's client is made, which Plumb has no like of
@@ -202,14 +210,15 @@ func waitingAction(spec node, timeout time.Duration) model.ReleaseAction {
 	}
 }
 
-// releasingAction reads what install and upgrade have in common.
-func releasingAction(spec node, timeout time.Duration) model.ReleaseAction {
+// releasingAction reads what install and upgrade have in common. The first strategy
+// is that of an action which names none.
+func releasingAction(spec node, timeout time.Duration, strategies []string) model.ReleaseAction {
 	out := waitingAction(spec, timeout)
 	out.TakeOwnership = !spec.At("disableTakeOwnership").Bool()
 	out.SkipOpenAPI = spec.At("disableOpenAPIValidation").Bool()
 	out.SkipSchema = spec.At("disableSchemaValidation").Bool()
 	strategy := spec.At("strategy")
-	out.RetryOnFailure = oneOf(strategy.At("name"), reasonInvalidSpec, remediateOnFailure, retryOnFailure) == retryOnFailure
+	out.RetryOnFailure = oneOf(strategy.At("name"), reasonInvalidSpec, strategies...) == retryOnFailure
 	if out.RetryOnFailure {
 		out.RetryInterval = defaultRetryPause
 	}
@@ -222,18 +231,21 @@ func releasingAction(spec node, timeout time.Duration) model.ReleaseAction {
 	return out
 }
 
-func installAction(spec node, timeout time.Duration) model.ReleaseAction {
-	out := releasingAction(spec, timeout)
+func installAction(spec node, timeout time.Duration, strategies []string, serverSide bool) model.ReleaseAction {
+	out := releasingAction(spec, timeout, strategies)
 	out.Replace = spec.At("replace").Bool()
-	out.ServerSideApply = applyServerSide
-	if field := spec.At("serverSideApply"); field.Present() && !field.Bool() {
-		out.ServerSideApply = applyClientSide
+	if field := spec.At("serverSideApply"); field.Present() {
+		serverSide = field.Bool()
+	}
+	out.ServerSideApply = applyClientSide
+	if serverSide {
+		out.ServerSideApply = applyServerSide
 	}
 	return out
 }
 
-func upgradeAction(spec node, timeout time.Duration) model.ReleaseAction {
-	out := releasingAction(spec, timeout)
+func upgradeAction(spec node, timeout time.Duration, strategies []string) model.ReleaseAction {
+	out := releasingAction(spec, timeout, strategies)
 	out.Force = spec.At("force").Bool()
 	out.PreserveValues = spec.At("preserveValues").Bool()
 	out.CleanupOnFail = spec.At("cleanupOnFail").Bool()
@@ -376,6 +388,14 @@ func leaveAlone(rule model.IgnoreRule) model.IgnoreRule {
 	rule.Queries = append(rule.Queries, wholeObject)
 	rule.Paths = append(rule.Paths, "/metadata/labels", "/metadata/annotations", "/metadata/finalizers", "/metadata/ownerReferences")
 	return rule
+}
+
+// postRenderStrategies begin with that of a release which names none.
+func postRenderStrategies(gates dialect.Gates) []string {
+	if gates.Helm3Defaults {
+		return []string{"nohooks", "combined", "separate"}
+	}
+	return []string{"combined", "nohooks", "separate"}
 }
 
 // postRenderers are run in the order of upstream's BuildPostRenderers; the

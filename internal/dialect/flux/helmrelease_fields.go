@@ -15,11 +15,12 @@ var helmReleaseFields = of(kindHelmRelease, slices.Concat(
 	[]Field{
 		{Path: "spec.chartRef.namespace", Support: Works, Note: otherNamespace},
 		{Path: "spec.persistentClient", Support: Works, Note: "accepted; Plumb has no client for each release"},
+		{Path: "spec.kubeConfig.configMapRef.name", Support: Works, Note: noteTrust},
 		{Path: "spec.driftDetection.mode", Support: Works, Note: "what differs is seen by watch, not at every interval"},
 	},
 	worksBelow("spec", "chartRef.apiVersion", "chartRef.kind", "chartRef.name",
 		"releaseName", "targetNamespace", "storageNamespace", "maxHistory", "serviceAccountName",
-		"kubeConfig.secretRef.name", "kubeConfig.secretRef.key", "kubeConfig.configMapRef.name",
+		"kubeConfig.secretRef.name", "kubeConfig.secretRef.key",
 		"dependsOn[].name", "dependsOn[].namespace", "dependsOn[].readyExpr",
 		"values", "commonMetadata.labels.*", "commonMetadata.annotations.*", "postRenderStrategy", "waitStrategy.name",
 		"driftDetection.ignore[].paths[]"),
@@ -48,6 +49,7 @@ var helmReleaseFields = of(kindHelmRelease, slices.Concat(
 const (
 	postRendererPath = "spec.postRenderers[].kustomize"
 	noteForce        = "an object that the API server refuses to change is deleted and created again; Flux ignores it with server-side apply, and replaces objects without"
+	noteTrust        = "the provider generic, with a service account; aws, azure and gcp are refused"
 	otherNamespace   = "another one is refused with --no-cross-namespace-refs (AccessDenied)"
 )
 

@@ -97,6 +97,8 @@ func deliveryFields(g *gathering, spec node, settings dialect.Settings) *model.D
 	namespace := g.r.ID.Namespace
 	kustomize := kustomizeOptions(spec)
 	kustomize.RemoteBases = settings.RemoteBases
+	policy := policy(spec)
+	policy.Patient = settings.Flux.PatientHealth
 	return &model.Delivery{
 		Inputs: []model.Input{{
 			Source: sourceRef(spec.At("sourceRef"), namespace, settings),
@@ -104,13 +106,13 @@ func deliveryFields(g *gathering, spec node, settings dialect.Settings) *model.D
 			Render: model.Render{
 				Kustomize:    kustomize,
 				Decryption:   g.decryption(spec.At("decryption"), settings),
-				Substitution: substitution(spec.At("postBuild"), namespace),
+				Substitution: substitution(spec.At("postBuild"), namespace, settings.Flux),
 			},
 		}},
 		Target:    model.Target{Cluster: remoteCluster(spec.At("kubeConfig"), namespace), Namespace: spec.At("targetNamespace").Str()},
 		Identity:  identity(spec, namespace, settings),
-		Policy:    policy(spec),
-		DependsOn: dependencies(spec.At("dependsOn"), GroupKustomize, kindKustomization, namespace),
+		Policy:    policy,
+		DependsOn: dependencies(spec.At("dependsOn"), GroupKustomize, kindKustomization, namespace, settings.Flux),
 		Suspended: spec.At("suspend").Bool(),
 	}
 }
@@ -213,13 +215,14 @@ func images(list node) []model.Image {
 
 // substitution is nil when spec.postBuild is absent: nothing is replaced then,
 // whatever stands in the manifests.
-func substitution(post node, namespace string) *model.Substitution {
+func substitution(post node, namespace string, gates dialect.Gates) *model.Substitution {
 	if !post.Present() {
 		return nil
 	}
 	out := &model.Substitution{
 		Inline: post.At("substitute").StringMap(),
 		Always: post.At("substituteStrategy").Str() == "Always",
+		Strict: gates.StrictSubstitution,
 	}
 	for _, item := range post.At("substituteFrom").Items() {
 		kind, name := item.At("kind"), item.At("name")
@@ -396,12 +399,13 @@ func ignoreRules(list node) []model.IgnoreRule {
 }
 
 // dependencies are other deliveries of the same kind.
-func dependencies(list node, group, kind, namespace string) []model.Dependency {
+func dependencies(list node, group, kind, namespace string, gates dialect.Gates) []model.Dependency {
 	var out []model.Dependency
 	for _, item := range list.Items() {
 		dependency := model.Dependency{
 			On:        object.ID{Group: group, Kind: kind, Namespace: item.At("namespace").Str(), Name: item.At("name").Str()},
 			ReadyExpr: item.At("readyExpr").Str(),
+			Additive:  gates.AdditiveReadyExpr,
 		}
 		if dependency.On.Namespace == "" {
 			dependency.On.Namespace = namespace

@@ -123,7 +123,7 @@ func configMap(name string) object.ID {
 func baseline(n int) model.Baseline {
 	return model.Baseline{
 		UID: fmt.Sprint("uid", n), ResourceVersion: fmt.Sprint("rv", n), Inputs: fmt.Sprint("inputs", n),
-		Paths: fmt.Sprint("paths", n), Cut: fmt.Sprint("cut", n),
+		Paths: fmt.Sprint("paths", n), Cut: fmt.Sprint("cut", n), Sealed: n%2 == 1,
 	}
 }
 
@@ -267,8 +267,11 @@ func testHistory(t *testing.T, s *store) {
 		Delivery: delivery("a"), At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Revision: "main@sha1:0", Digest: "sha256:1",
 		Result: "ReconciliationFailed", Message: "it \"failed\"\n", Actor: "jane",
 		Changes: []journal.Change{{Verb: model.Create, Object: configMap("x"), Why: "it is new"}, {Verb: model.Delete, Object: configMap("y")}},
+		Commit:  model.Commit{Hash: "0", Author: "Jane <jane@example.org>", Message: "say \"hello\"", When: time.Date(2025, 12, 31, 23, 59, 59, 0, time.UTC), Signature: "jane"},
+		Chart:   "podinfo", ChartVersion: "6.5.1", AppVersion: "6.5",
 	}
 	s.Record(full)
+	s.reopen()
 	s.Record(journal.History{Delivery: delivery("other"), At: time.Unix(9, 0), Result: "Other"})
 	entries, err := s.History(t.Context(), delivery("a"), 10)
 	if err != nil {

@@ -35,16 +35,6 @@ func (w *world) input(app *unstructured.Unstructured, source map[string]any) (mo
 	return model.InputReport{}, false
 }
 
-// Resolve is the commit that the declared revision stands for, which is watched.
-// What any other name stands for is found out when it is synced.
-func (w *world) Resolve(_ context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (string, error) {
-	declared, _ := source["targetRevision"].(string)
-	if in, ok := w.input(app, source); ok && in.Revision != "" && cmp.Or(revision, "HEAD") == cmp.Or(declared, "HEAD") {
-		return in.Revision, nil
-	}
-	return revision, nil
-}
-
 // Revision tells of the commit that an Application stands at.
 func (w *world) Revision(_ context.Context, app *unstructured.Unstructured, source map[string]any, revision string) (argocd.Revision, error) {
 	in, ok := w.input(app, source)

@@ -39,20 +39,37 @@ const (
 	// FleetServiceListSourcesProcedure is the fully-qualified name of the FleetService's ListSources
 	// RPC.
 	FleetServiceListSourcesProcedure = "/plumb.v1.FleetService/ListSources"
+	// FleetServiceWatchSourcesProcedure is the fully-qualified name of the FleetService's WatchSources
+	// RPC.
+	FleetServiceWatchSourcesProcedure = "/plumb.v1.FleetService/WatchSources"
 	// FleetServiceGetSourceProcedure is the fully-qualified name of the FleetService's GetSource RPC.
 	FleetServiceGetSourceProcedure = "/plumb.v1.FleetService/GetSource"
+	// FleetServiceWatchSourceProcedure is the fully-qualified name of the FleetService's WatchSource
+	// RPC.
+	FleetServiceWatchSourceProcedure = "/plumb.v1.FleetService/WatchSource"
 	// FleetServiceActOnSourceProcedure is the fully-qualified name of the FleetService's ActOnSource
 	// RPC.
 	FleetServiceActOnSourceProcedure = "/plumb.v1.FleetService/ActOnSource"
 	// FleetServiceListClustersProcedure is the fully-qualified name of the FleetService's ListClusters
 	// RPC.
 	FleetServiceListClustersProcedure = "/plumb.v1.FleetService/ListClusters"
+	// FleetServiceGetClusterProcedure is the fully-qualified name of the FleetService's GetCluster RPC.
+	FleetServiceGetClusterProcedure = "/plumb.v1.FleetService/GetCluster"
+	// FleetServiceWatchClustersProcedure is the fully-qualified name of the FleetService's
+	// WatchClusters RPC.
+	FleetServiceWatchClustersProcedure = "/plumb.v1.FleetService/WatchClusters"
 	// FleetServiceListProjectsProcedure is the fully-qualified name of the FleetService's ListProjects
 	// RPC.
 	FleetServiceListProjectsProcedure = "/plumb.v1.FleetService/ListProjects"
+	// FleetServiceWatchProjectsProcedure is the fully-qualified name of the FleetService's
+	// WatchProjects RPC.
+	FleetServiceWatchProjectsProcedure = "/plumb.v1.FleetService/WatchProjects"
 	// FleetServiceListActivityProcedure is the fully-qualified name of the FleetService's ListActivity
 	// RPC.
 	FleetServiceListActivityProcedure = "/plumb.v1.FleetService/ListActivity"
+	// FleetServiceWatchActivityProcedure is the fully-qualified name of the FleetService's
+	// WatchActivity RPC.
+	FleetServiceWatchActivityProcedure = "/plumb.v1.FleetService/WatchActivity"
 	// FleetServiceSearchProcedure is the fully-qualified name of the FleetService's Search RPC.
 	FleetServiceSearchProcedure = "/plumb.v1.FleetService/Search"
 	// FleetServiceGetSettingsProcedure is the fully-qualified name of the FleetService's GetSettings
@@ -65,13 +82,29 @@ type FleetServiceClient interface {
 	// Numbers for the front page.
 	GetOverview(context.Context, *plumbv1.GetOverviewRequest) (*plumbv1.GetOverviewResponse, error)
 	ListSources(context.Context, *plumbv1.ListSourcesRequest) (*plumbv1.ListSourcesResponse, error)
+	// Tells of every change of what ListSources would answer, as WatchDeliveries
+	// does.
+	WatchSources(context.Context, *plumbv1.WatchSourcesRequest) (*connect.ServerStreamForClient[plumbv1.WatchSourcesResponse], error)
 	GetSource(context.Context, *plumbv1.GetSourceRequest) (*plumbv1.GetSourceResponse, error)
+	// What GetSource answers, again and again as it changes.
+	WatchSource(context.Context, *plumbv1.WatchSourceRequest) (*connect.ServerStreamForClient[plumbv1.GetSourceResponse], error)
 	// Looks again at a source, suspends or resumes it.
 	ActOnSource(context.Context, *plumbv1.ActOnSourceRequest) (*plumbv1.ActResponse, error)
 	ListClusters(context.Context, *plumbv1.ListClustersRequest) (*plumbv1.ListClustersResponse, error)
+	// One cluster of that list.
+	GetCluster(context.Context, *plumbv1.GetClusterRequest) (*plumbv1.GetClusterResponse, error)
+	// Tells of every change of what ListClusters would answer, as WatchDeliveries
+	// does.
+	WatchClusters(context.Context, *plumbv1.WatchClustersRequest) (*connect.ServerStreamForClient[plumbv1.WatchClustersResponse], error)
 	ListProjects(context.Context, *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error)
+	// Tells of every change of what ListProjects would answer, as WatchDeliveries
+	// does.
+	WatchProjects(context.Context, *plumbv1.WatchProjectsRequest) (*connect.ServerStreamForClient[plumbv1.WatchProjectsResponse], error)
 	// What people and Plumb did, newest first.
 	ListActivity(context.Context, *plumbv1.ListActivityRequest) (*plumbv1.ListActivityResponse, error)
+	// Tells what is done from now on, or since a list was answered. Nothing between
+	// is lost.
+	WatchActivity(context.Context, *plumbv1.WatchActivityRequest) (*connect.ServerStreamForClient[plumbv1.WatchActivityResponse], error)
 	// Finds deliveries, sources, and objects of deliveries, by words.
 	Search(context.Context, *plumbv1.SearchRequest) (*plumbv1.SearchResponse, error)
 	// The configuration in force, and what is wrong with it. No secrets.
@@ -103,11 +136,23 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		watchSources: connect.NewClient[plumbv1.WatchSourcesRequest, plumbv1.WatchSourcesResponse](
+			httpClient,
+			baseURL+FleetServiceWatchSourcesProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("WatchSources")),
+			connect.WithClientOptions(opts...),
+		),
 		getSource: connect.NewClient[plumbv1.GetSourceRequest, plumbv1.GetSourceResponse](
 			httpClient,
 			baseURL+FleetServiceGetSourceProcedure,
 			connect.WithSchema(fleetServiceMethods.ByName("GetSource")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		watchSource: connect.NewClient[plumbv1.WatchSourceRequest, plumbv1.GetSourceResponse](
+			httpClient,
+			baseURL+FleetServiceWatchSourceProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("WatchSource")),
 			connect.WithClientOptions(opts...),
 		),
 		actOnSource: connect.NewClient[plumbv1.ActOnSourceRequest, plumbv1.ActResponse](
@@ -123,6 +168,19 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getCluster: connect.NewClient[plumbv1.GetClusterRequest, plumbv1.GetClusterResponse](
+			httpClient,
+			baseURL+FleetServiceGetClusterProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("GetCluster")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		watchClusters: connect.NewClient[plumbv1.WatchClustersRequest, plumbv1.WatchClustersResponse](
+			httpClient,
+			baseURL+FleetServiceWatchClustersProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("WatchClusters")),
+			connect.WithClientOptions(opts...),
+		),
 		listProjects: connect.NewClient[plumbv1.ListProjectsRequest, plumbv1.ListProjectsResponse](
 			httpClient,
 			baseURL+FleetServiceListProjectsProcedure,
@@ -130,11 +188,23 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		watchProjects: connect.NewClient[plumbv1.WatchProjectsRequest, plumbv1.WatchProjectsResponse](
+			httpClient,
+			baseURL+FleetServiceWatchProjectsProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("WatchProjects")),
+			connect.WithClientOptions(opts...),
+		),
 		listActivity: connect.NewClient[plumbv1.ListActivityRequest, plumbv1.ListActivityResponse](
 			httpClient,
 			baseURL+FleetServiceListActivityProcedure,
 			connect.WithSchema(fleetServiceMethods.ByName("ListActivity")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		watchActivity: connect.NewClient[plumbv1.WatchActivityRequest, plumbv1.WatchActivityResponse](
+			httpClient,
+			baseURL+FleetServiceWatchActivityProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("WatchActivity")),
 			connect.WithClientOptions(opts...),
 		),
 		search: connect.NewClient[plumbv1.SearchRequest, plumbv1.SearchResponse](
@@ -156,15 +226,21 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 
 // fleetServiceClient implements FleetServiceClient.
 type fleetServiceClient struct {
-	getOverview  *connect.Client[plumbv1.GetOverviewRequest, plumbv1.GetOverviewResponse]
-	listSources  *connect.Client[plumbv1.ListSourcesRequest, plumbv1.ListSourcesResponse]
-	getSource    *connect.Client[plumbv1.GetSourceRequest, plumbv1.GetSourceResponse]
-	actOnSource  *connect.Client[plumbv1.ActOnSourceRequest, plumbv1.ActResponse]
-	listClusters *connect.Client[plumbv1.ListClustersRequest, plumbv1.ListClustersResponse]
-	listProjects *connect.Client[plumbv1.ListProjectsRequest, plumbv1.ListProjectsResponse]
-	listActivity *connect.Client[plumbv1.ListActivityRequest, plumbv1.ListActivityResponse]
-	search       *connect.Client[plumbv1.SearchRequest, plumbv1.SearchResponse]
-	getSettings  *connect.Client[plumbv1.GetSettingsRequest, plumbv1.GetSettingsResponse]
+	getOverview   *connect.Client[plumbv1.GetOverviewRequest, plumbv1.GetOverviewResponse]
+	listSources   *connect.Client[plumbv1.ListSourcesRequest, plumbv1.ListSourcesResponse]
+	watchSources  *connect.Client[plumbv1.WatchSourcesRequest, plumbv1.WatchSourcesResponse]
+	getSource     *connect.Client[plumbv1.GetSourceRequest, plumbv1.GetSourceResponse]
+	watchSource   *connect.Client[plumbv1.WatchSourceRequest, plumbv1.GetSourceResponse]
+	actOnSource   *connect.Client[plumbv1.ActOnSourceRequest, plumbv1.ActResponse]
+	listClusters  *connect.Client[plumbv1.ListClustersRequest, plumbv1.ListClustersResponse]
+	getCluster    *connect.Client[plumbv1.GetClusterRequest, plumbv1.GetClusterResponse]
+	watchClusters *connect.Client[plumbv1.WatchClustersRequest, plumbv1.WatchClustersResponse]
+	listProjects  *connect.Client[plumbv1.ListProjectsRequest, plumbv1.ListProjectsResponse]
+	watchProjects *connect.Client[plumbv1.WatchProjectsRequest, plumbv1.WatchProjectsResponse]
+	listActivity  *connect.Client[plumbv1.ListActivityRequest, plumbv1.ListActivityResponse]
+	watchActivity *connect.Client[plumbv1.WatchActivityRequest, plumbv1.WatchActivityResponse]
+	search        *connect.Client[plumbv1.SearchRequest, plumbv1.SearchResponse]
+	getSettings   *connect.Client[plumbv1.GetSettingsRequest, plumbv1.GetSettingsResponse]
 }
 
 // GetOverview calls plumb.v1.FleetService.GetOverview.
@@ -185,6 +261,11 @@ func (c *fleetServiceClient) ListSources(ctx context.Context, req *plumbv1.ListS
 	return nil, err
 }
 
+// WatchSources calls plumb.v1.FleetService.WatchSources.
+func (c *fleetServiceClient) WatchSources(ctx context.Context, req *plumbv1.WatchSourcesRequest) (*connect.ServerStreamForClient[plumbv1.WatchSourcesResponse], error) {
+	return c.watchSources.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // GetSource calls plumb.v1.FleetService.GetSource.
 func (c *fleetServiceClient) GetSource(ctx context.Context, req *plumbv1.GetSourceRequest) (*plumbv1.GetSourceResponse, error) {
 	response, err := c.getSource.CallUnary(ctx, connect.NewRequest(req))
@@ -192,6 +273,11 @@ func (c *fleetServiceClient) GetSource(ctx context.Context, req *plumbv1.GetSour
 		return response.Msg, err
 	}
 	return nil, err
+}
+
+// WatchSource calls plumb.v1.FleetService.WatchSource.
+func (c *fleetServiceClient) WatchSource(ctx context.Context, req *plumbv1.WatchSourceRequest) (*connect.ServerStreamForClient[plumbv1.GetSourceResponse], error) {
+	return c.watchSource.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // ActOnSource calls plumb.v1.FleetService.ActOnSource.
@@ -212,6 +298,20 @@ func (c *fleetServiceClient) ListClusters(ctx context.Context, req *plumbv1.List
 	return nil, err
 }
 
+// GetCluster calls plumb.v1.FleetService.GetCluster.
+func (c *fleetServiceClient) GetCluster(ctx context.Context, req *plumbv1.GetClusterRequest) (*plumbv1.GetClusterResponse, error) {
+	response, err := c.getCluster.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WatchClusters calls plumb.v1.FleetService.WatchClusters.
+func (c *fleetServiceClient) WatchClusters(ctx context.Context, req *plumbv1.WatchClustersRequest) (*connect.ServerStreamForClient[plumbv1.WatchClustersResponse], error) {
+	return c.watchClusters.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // ListProjects calls plumb.v1.FleetService.ListProjects.
 func (c *fleetServiceClient) ListProjects(ctx context.Context, req *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error) {
 	response, err := c.listProjects.CallUnary(ctx, connect.NewRequest(req))
@@ -221,6 +321,11 @@ func (c *fleetServiceClient) ListProjects(ctx context.Context, req *plumbv1.List
 	return nil, err
 }
 
+// WatchProjects calls plumb.v1.FleetService.WatchProjects.
+func (c *fleetServiceClient) WatchProjects(ctx context.Context, req *plumbv1.WatchProjectsRequest) (*connect.ServerStreamForClient[plumbv1.WatchProjectsResponse], error) {
+	return c.watchProjects.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // ListActivity calls plumb.v1.FleetService.ListActivity.
 func (c *fleetServiceClient) ListActivity(ctx context.Context, req *plumbv1.ListActivityRequest) (*plumbv1.ListActivityResponse, error) {
 	response, err := c.listActivity.CallUnary(ctx, connect.NewRequest(req))
@@ -228,6 +333,11 @@ func (c *fleetServiceClient) ListActivity(ctx context.Context, req *plumbv1.List
 		return response.Msg, err
 	}
 	return nil, err
+}
+
+// WatchActivity calls plumb.v1.FleetService.WatchActivity.
+func (c *fleetServiceClient) WatchActivity(ctx context.Context, req *plumbv1.WatchActivityRequest) (*connect.ServerStreamForClient[plumbv1.WatchActivityResponse], error) {
+	return c.watchActivity.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // Search calls plumb.v1.FleetService.Search.
@@ -253,13 +363,29 @@ type FleetServiceHandler interface {
 	// Numbers for the front page.
 	GetOverview(context.Context, *plumbv1.GetOverviewRequest) (*plumbv1.GetOverviewResponse, error)
 	ListSources(context.Context, *plumbv1.ListSourcesRequest) (*plumbv1.ListSourcesResponse, error)
+	// Tells of every change of what ListSources would answer, as WatchDeliveries
+	// does.
+	WatchSources(context.Context, *plumbv1.WatchSourcesRequest, *connect.ServerStream[plumbv1.WatchSourcesResponse]) error
 	GetSource(context.Context, *plumbv1.GetSourceRequest) (*plumbv1.GetSourceResponse, error)
+	// What GetSource answers, again and again as it changes.
+	WatchSource(context.Context, *plumbv1.WatchSourceRequest, *connect.ServerStream[plumbv1.GetSourceResponse]) error
 	// Looks again at a source, suspends or resumes it.
 	ActOnSource(context.Context, *plumbv1.ActOnSourceRequest) (*plumbv1.ActResponse, error)
 	ListClusters(context.Context, *plumbv1.ListClustersRequest) (*plumbv1.ListClustersResponse, error)
+	// One cluster of that list.
+	GetCluster(context.Context, *plumbv1.GetClusterRequest) (*plumbv1.GetClusterResponse, error)
+	// Tells of every change of what ListClusters would answer, as WatchDeliveries
+	// does.
+	WatchClusters(context.Context, *plumbv1.WatchClustersRequest, *connect.ServerStream[plumbv1.WatchClustersResponse]) error
 	ListProjects(context.Context, *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error)
+	// Tells of every change of what ListProjects would answer, as WatchDeliveries
+	// does.
+	WatchProjects(context.Context, *plumbv1.WatchProjectsRequest, *connect.ServerStream[plumbv1.WatchProjectsResponse]) error
 	// What people and Plumb did, newest first.
 	ListActivity(context.Context, *plumbv1.ListActivityRequest) (*plumbv1.ListActivityResponse, error)
+	// Tells what is done from now on, or since a list was answered. Nothing between
+	// is lost.
+	WatchActivity(context.Context, *plumbv1.WatchActivityRequest, *connect.ServerStream[plumbv1.WatchActivityResponse]) error
 	// Finds deliveries, sources, and objects of deliveries, by words.
 	Search(context.Context, *plumbv1.SearchRequest) (*plumbv1.SearchResponse, error)
 	// The configuration in force, and what is wrong with it. No secrets.
@@ -287,11 +413,23 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	fleetServiceWatchSourcesHandler := connect.NewServerStreamHandlerSimple(
+		FleetServiceWatchSourcesProcedure,
+		svc.WatchSources,
+		connect.WithSchema(fleetServiceMethods.ByName("WatchSources")),
+		connect.WithHandlerOptions(opts...),
+	)
 	fleetServiceGetSourceHandler := connect.NewUnaryHandlerSimple(
 		FleetServiceGetSourceProcedure,
 		svc.GetSource,
 		connect.WithSchema(fleetServiceMethods.ByName("GetSource")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	fleetServiceWatchSourceHandler := connect.NewServerStreamHandlerSimple(
+		FleetServiceWatchSourceProcedure,
+		svc.WatchSource,
+		connect.WithSchema(fleetServiceMethods.ByName("WatchSource")),
 		connect.WithHandlerOptions(opts...),
 	)
 	fleetServiceActOnSourceHandler := connect.NewUnaryHandlerSimple(
@@ -307,6 +445,19 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	fleetServiceGetClusterHandler := connect.NewUnaryHandlerSimple(
+		FleetServiceGetClusterProcedure,
+		svc.GetCluster,
+		connect.WithSchema(fleetServiceMethods.ByName("GetCluster")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	fleetServiceWatchClustersHandler := connect.NewServerStreamHandlerSimple(
+		FleetServiceWatchClustersProcedure,
+		svc.WatchClusters,
+		connect.WithSchema(fleetServiceMethods.ByName("WatchClusters")),
+		connect.WithHandlerOptions(opts...),
+	)
 	fleetServiceListProjectsHandler := connect.NewUnaryHandlerSimple(
 		FleetServiceListProjectsProcedure,
 		svc.ListProjects,
@@ -314,11 +465,23 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	fleetServiceWatchProjectsHandler := connect.NewServerStreamHandlerSimple(
+		FleetServiceWatchProjectsProcedure,
+		svc.WatchProjects,
+		connect.WithSchema(fleetServiceMethods.ByName("WatchProjects")),
+		connect.WithHandlerOptions(opts...),
+	)
 	fleetServiceListActivityHandler := connect.NewUnaryHandlerSimple(
 		FleetServiceListActivityProcedure,
 		svc.ListActivity,
 		connect.WithSchema(fleetServiceMethods.ByName("ListActivity")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	fleetServiceWatchActivityHandler := connect.NewServerStreamHandlerSimple(
+		FleetServiceWatchActivityProcedure,
+		svc.WatchActivity,
+		connect.WithSchema(fleetServiceMethods.ByName("WatchActivity")),
 		connect.WithHandlerOptions(opts...),
 	)
 	fleetServiceSearchHandler := connect.NewUnaryHandlerSimple(
@@ -341,16 +504,28 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 			fleetServiceGetOverviewHandler.ServeHTTP(w, r)
 		case FleetServiceListSourcesProcedure:
 			fleetServiceListSourcesHandler.ServeHTTP(w, r)
+		case FleetServiceWatchSourcesProcedure:
+			fleetServiceWatchSourcesHandler.ServeHTTP(w, r)
 		case FleetServiceGetSourceProcedure:
 			fleetServiceGetSourceHandler.ServeHTTP(w, r)
+		case FleetServiceWatchSourceProcedure:
+			fleetServiceWatchSourceHandler.ServeHTTP(w, r)
 		case FleetServiceActOnSourceProcedure:
 			fleetServiceActOnSourceHandler.ServeHTTP(w, r)
 		case FleetServiceListClustersProcedure:
 			fleetServiceListClustersHandler.ServeHTTP(w, r)
+		case FleetServiceGetClusterProcedure:
+			fleetServiceGetClusterHandler.ServeHTTP(w, r)
+		case FleetServiceWatchClustersProcedure:
+			fleetServiceWatchClustersHandler.ServeHTTP(w, r)
 		case FleetServiceListProjectsProcedure:
 			fleetServiceListProjectsHandler.ServeHTTP(w, r)
+		case FleetServiceWatchProjectsProcedure:
+			fleetServiceWatchProjectsHandler.ServeHTTP(w, r)
 		case FleetServiceListActivityProcedure:
 			fleetServiceListActivityHandler.ServeHTTP(w, r)
+		case FleetServiceWatchActivityProcedure:
+			fleetServiceWatchActivityHandler.ServeHTTP(w, r)
 		case FleetServiceSearchProcedure:
 			fleetServiceSearchHandler.ServeHTTP(w, r)
 		case FleetServiceGetSettingsProcedure:
@@ -372,8 +547,16 @@ func (UnimplementedFleetServiceHandler) ListSources(context.Context, *plumbv1.Li
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.ListSources is not implemented"))
 }
 
+func (UnimplementedFleetServiceHandler) WatchSources(context.Context, *plumbv1.WatchSourcesRequest, *connect.ServerStream[plumbv1.WatchSourcesResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.WatchSources is not implemented"))
+}
+
 func (UnimplementedFleetServiceHandler) GetSource(context.Context, *plumbv1.GetSourceRequest) (*plumbv1.GetSourceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.GetSource is not implemented"))
+}
+
+func (UnimplementedFleetServiceHandler) WatchSource(context.Context, *plumbv1.WatchSourceRequest, *connect.ServerStream[plumbv1.GetSourceResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.WatchSource is not implemented"))
 }
 
 func (UnimplementedFleetServiceHandler) ActOnSource(context.Context, *plumbv1.ActOnSourceRequest) (*plumbv1.ActResponse, error) {
@@ -384,12 +567,28 @@ func (UnimplementedFleetServiceHandler) ListClusters(context.Context, *plumbv1.L
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.ListClusters is not implemented"))
 }
 
+func (UnimplementedFleetServiceHandler) GetCluster(context.Context, *plumbv1.GetClusterRequest) (*plumbv1.GetClusterResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.GetCluster is not implemented"))
+}
+
+func (UnimplementedFleetServiceHandler) WatchClusters(context.Context, *plumbv1.WatchClustersRequest, *connect.ServerStream[plumbv1.WatchClustersResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.WatchClusters is not implemented"))
+}
+
 func (UnimplementedFleetServiceHandler) ListProjects(context.Context, *plumbv1.ListProjectsRequest) (*plumbv1.ListProjectsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.ListProjects is not implemented"))
 }
 
+func (UnimplementedFleetServiceHandler) WatchProjects(context.Context, *plumbv1.WatchProjectsRequest, *connect.ServerStream[plumbv1.WatchProjectsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.WatchProjects is not implemented"))
+}
+
 func (UnimplementedFleetServiceHandler) ListActivity(context.Context, *plumbv1.ListActivityRequest) (*plumbv1.ListActivityResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.ListActivity is not implemented"))
+}
+
+func (UnimplementedFleetServiceHandler) WatchActivity(context.Context, *plumbv1.WatchActivityRequest, *connect.ServerStream[plumbv1.WatchActivityResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.FleetService.WatchActivity is not implemented"))
 }
 
 func (UnimplementedFleetServiceHandler) Search(context.Context, *plumbv1.SearchRequest) (*plumbv1.SearchResponse, error) {

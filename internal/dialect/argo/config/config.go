@@ -30,7 +30,7 @@ const (
 	ReasonInvalid     = "InvalidSetting" // the value cannot be used: what it should change stays as it would be without it
 	ReasonDiffers     = "Differs"
 	ReasonNotActedOn  = "NotActedOn"
-	ReasonServer      = "NotYetServed" // belongs to the API server and its web interface
+	ReasonServer      = "NotYetServed" // belongs to Argo CD's own server and web interface
 	ReasonNoMeaning   = "NotApplicable"
 	ReasonUnknown     = "UnknownSetting"
 	ReasonUnavailable = "SettingsUnavailable"

@@ -237,14 +237,16 @@ func TestKeysAreClassified(t *testing.T) {
 	_, findings := Read(facts(map[string]any{
 		"url": "https://x", "ga.trackingid": "x", "kustomize.buildOptions": "--x", "kustomize.path.v3": "/x",
 		"resource.customizations.actions.apps_Deployment": "x", "resource.customizations.ignoreResourceUpdates.all": "x", "surprise": "x", "ui.cssurl": "",
+		"dex.config": "x", "ui.bannercontent": "x", "accounts.ann": "login", "oidc.config": "x",
 	}, map[string]any{"redis.server": "x", "server.insecure": "x", "controller.diff.server.side": "x", "application.namespaces": "x"}), "argocd")
 	want := []string{
+		"info Differs argocd-cm data.dex.config",
 		"info NotApplicable argocd-cm data.ga.trackingid",
 		"info Differs argocd-cm data.kustomize.path.v3",
 		"info NotYetServed argocd-cm data.resource.customizations.actions.apps_Deployment",
 		"info Differs argocd-cm data.resource.customizations.ignoreResourceUpdates.all",
 		"warning UnknownSetting argocd-cm data.surprise",
-		"info NotYetServed argocd-cm data.url",
+		"info NotYetServed argocd-cm data.ui.bannercontent",
 		"warning NotActedOn argocd-cm data.kustomize.buildOptions",
 		"info Differs argocd-cmd-params-cm data.controller.diff.server.side",
 		"info NotApplicable argocd-cmd-params-cm data.redis.server",

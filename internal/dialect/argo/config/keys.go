@@ -16,7 +16,7 @@ const (
 	Works     Support = "works"
 	Differs   Support = "differs"        // works in another way; an Info finding
 	NotYet    Support = "not yet"        // accepted and not acted on; a Warning finding
-	Server    Support = "server"         // belongs to the API server and its web interface; an Info finding
+	Server    Support = "server"         // belongs to Argo CD's own server and web interface; an Info finding
 	NoMeaning Support = "not applicable" // there is nothing that it could steer; an Info finding
 )
 
@@ -51,7 +51,12 @@ var keys = slices.Concat(
 		"resource.exclusions", "resource.inclusions", "resource.compareoptions",
 		keyCustomizations, keyCustomizations+".health.*", keyCustomizations+".useOpenLibs.*",
 		keyCustomizations+".ignoreDifferences.*", keyCustomizations+".knownTypeFields.*",
+		"url", "additionalUrls", "users.anonymous.enabled", "users.session.duration", "passwordPattern",
+		"admin.enabled", "accounts.*", "oidc.config", "oidc.tls.insecure.skip.verify",
+		"resource.sensitive.mask.annotations", "application.sync.requireOverridePrivilegeForRevisionSync",
+		"server.maxPodLogsToRender", "webhook.maxPayloadSizeMB",
 	),
+	of(Name, Differs, "Dex is not started: run it by itself, and point oidc.config at it", "dex.config", "dex.auth.connectorId"),
 	of(Name, Differs, "an update that changes nothing which is compared costs nothing, whatever is written here",
 		keyCustomizations+".ignoreResourceUpdates.*", "resource.ignoreResourceUpdatesEnabled"),
 	of(Name, Differs, "the engine spreads its looks by a share of the interval", "timeout.reconciliation.jitter"),
@@ -64,19 +69,17 @@ var keys = slices.Concat(
 	of(Name, Differs, "a webhook wakes exactly the sources that it names, at once", "webhook.refresh.jitter", "webhook.refresh.jitter.threshold"),
 	of(Name, NoMeaning, "the source hydrator is not handled", "commit.author.*", "sourceHydrator.*"),
 	of(Name, NoMeaning, "nothing is reported to anybody", "ga.trackingid", "ga.anonymizeusers"),
-	of(Name, Server, "acted on by the API server, which comes later",
-		keyCustomizations+".actions.*", "resource.sensitive.mask.annotations", "url", "additionalUrls", "statusbadge.*", "users.*", "passwordPattern",
-		"help.*", "dex.config", "dex.auth.connectorId", "oidc.config", "oidc.tls.insecure.skip.verify",
-		"admin.enabled", "accounts.*", "ui.*", "server.*", "exec.*", "extension.config", "extension.config.*",
+	of(Name, Server, notServed,
+		keyCustomizations+".actions.*", "statusbadge.*", "users.*", "help.*", "ui.*", "server.*", "exec.*", "extension.config", "extension.config.*",
 		"application.links", "project.links", "resource.links", "resource.customLabels",
 		"resource.includeEventLabelKeys", "resource.excludeEventLabelKeys", "application.allowedNodeLabels",
-		"application.sync.requireOverridePrivilegeForRevisionSync", "webhook.maxPayloadSizeMB",
 		"webhook.*", "repositories", "repository.credentials", "helm.repositories", "configManagementPlugins"),
 )
 
 const (
 	noComponent = "it steers a component of Argo CD that Plumb has no counterpart of"
 	noLimit     = "the engine bounds and paces its own work"
+	notServed   = "it is for Argo CD's own server, and Plumb's takes no notice of it"
 )
 
 // params are those of argocd-cmd-params-cm
@@ -113,7 +116,7 @@ var params = slices.Concat(
 		"controller.grpc.*", "controller.log.*", "controller.repo.server.*", "controller.ignore.normalizer.jq.timeout",
 		"reposerver.*", "applicationsetcontroller.*", "log.format.timestamp"),
 	of(ParamsName, NoMeaning, noComponent, "repo.server", "commit.server", "redis.*", "hydrator.enabled", "otlp.*", "commitserver.*", "dexserver.*", "notificationscontroller.*"),
-	of(ParamsName, Server, "acted on by the API server, which comes later", "server.*"),
+	of(ParamsName, Server, notServed+": the flags of plumb server say how it is served", "server.*"),
 )
 
 // keys reports the keys that are not acted on as upstream does.

@@ -4,17 +4,19 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
 	nodes "plumb.dev/plumb/internal/dialect/reader"
+	"plumb.dev/plumb/internal/policy"
 )
 
 // Role is a role of a project: what it may do, and who has it.
 type Role struct {
 	Name, Description string
 	// Policies are the rules that could be read, and that are the role's own.
-	Policies []Rule
+	Policies []policy.Rule
 	Groups   []string // of single sign-on
 	Tokens   []Token
 }
@@ -28,21 +30,6 @@ type Token struct {
 
 // Subject is the role's name in policies.
 func (r Role) Subject(project string) string { return "proj:" + project + ":" + r.Name }
-
-// Rules are all the rules of the project's roles, with what every role may do
-// and who has it (AppProject.ProjectPoliciesString).
-func (p *Project) Rules() []Rule {
-	var rules []Rule
-	for _, role := range p.Roles {
-		subject := role.Subject(p.Name)
-		rules = append(rules, Rule{Subject: subject, Resource: "projects", Action: "get", Object: p.Name})
-		rules = append(rules, role.Policies...)
-		for _, group := range role.Groups {
-			rules = append(rules, Rule{Subject: unquote(group), Role: subject})
-		}
-	}
-	return rules
-}
 
 var (
 	roleName       = regexp.MustCompile(`^[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?$`)
@@ -68,8 +55,8 @@ func (p *Project) readRoles(list, status node) {
 	}
 }
 
-func (p *Project) readRolePolicies(role string, list node) []Rule {
-	var rules []Rule
+func (p *Project) readRolePolicies(role string, list node) []policy.Rule {
+	var rules []policy.Rule
 	seen := map[string]bool{}
 	for _, item := range list.items() {
 		text := item.str()
@@ -130,13 +117,6 @@ func wrongGroup(name string) string {
 	return ""
 }
 
-func unquote(group string) string {
-	if len(group) > 1 && strings.HasPrefix(group, `"`) && strings.HasSuffix(group, `"`) {
-		return group[1 : len(group)-1]
-	}
-	return group
-}
-
 // readTokens joins the tokens of the spec and of the status, the newest first;
 // where both know one, the spec's account counts (jwtTokensCombine).
 func readTokens(spec, status node) []Token {
@@ -146,7 +126,7 @@ func readTokens(spec, status node) []Token {
 			item.fields("iat", "exp", "id")
 			token := Token{ID: item.at("id").str(), IssuedAt: item.at("iat").int(), ExpiresAt: item.at("exp").int()}
 			if token.ID == "" {
-				token.ID = number(token.IssuedAt)
+				token.ID = strconv.FormatInt(token.IssuedAt, 10)
 			}
 			tokens[token.ID] = token
 		}
@@ -168,15 +148,15 @@ var (
 
 // parseRolePolicy reads a policy of a project's role, which must be about the
 // role and within the project (validatePolicy); wrong says what is not so.
-func parseRolePolicy(project, role, text string) (rule Rule, wrong string) {
+func parseRolePolicy(project, role, text string) (rule policy.Rule, wrong string) {
 	parts := strings.Split(text, ",")
 	for i := range parts {
 		parts[i] = strings.Trim(parts[i], " ")
 	}
 	if len(parts) != 6 || parts[0] != "p" {
-		return Rule{}, "must be of the form: 'p, sub, res, act, obj, eft'"
+		return policy.Rule{}, "must be of the form: 'p, sub, res, act, obj, eft'"
 	}
-	rule = Rule{Subject: parts[1], Resource: parts[2], Action: parts[3], Object: parts[4], Deny: parts[5] == "deny"}
+	rule = policy.Rule{Subject: parts[1], Resource: parts[2], Action: parts[3], Object: parts[4], Deny: parts[5] == "deny"}
 	subject := Role{Name: role}.Subject(project)
 	switch {
 	case rule.Subject != subject:

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
+)
+
+func TestAnAdditiveExpressionDoesNotStandAlone(t *testing.T) {
+	e, _ := bookOf(t)
+	d, other := declare(e, "web"), declare(e, "base")
+	r := &run{e: e, d: d, spec: d.spec}
+	for name, c := range map[string]struct {
+		dep   model.Dependency
+		ready bool
+	}{
+		"no expression": {model.Dependency{On: other.spec.ID}, false},
+		"alone":         {model.Dependency{On: other.spec.ID, ReadyExpr: "true"}, true},
+		"additive":      {model.Dependency{On: other.spec.ID, ReadyExpr: "true", Additive: true}, false},
+	} {
+		e.mu.Lock()
+		ready, why := e.ready(r, &c.dep)
+		e.mu.Unlock()
+		if ready != c.ready {
+			t.Errorf("%s: %v %s", name, ready, why)
+		}
+	}
+}
+
+func TestAPatientWaitGoesOnUntilItsEnd(t *testing.T) {
+	e, _ := bookOf(t)
+	d := declare(e, "web", thing)
+	d.desired = []model.Desired{{ID: thing, Version: "v1"}}
+	e.mu.Lock()
+	e.own(key{id: thing}, d.spec.ID, "v1").health = model.Health{State: model.Unhealthy, Reason: "Failed", Message: "it has failed"}
+	e.mu.Unlock()
+	wait := func(patient bool, timeout time.Duration) (running bool, err error) {
+		d.health = nil
+		r := &run{e: e, d: d, spec: d.spec, seen: map[object.ID]observed{}, report: &model.Report{Delivery: d.spec.ID}}
+		r.spec.Policy.Wait, r.spec.Policy.Patient, r.spec.Policy.Timeout = true, patient, timeout
+		err = r.settle(context.Background())
+		return r.report.Running, err
+	}
+	var fault *model.Fault
+	if _, err := wait(false, time.Hour); !errors.As(err, &fault) || fault.Reason != "HealthCheckFailed" {
+		t.Errorf("what has failed is waited for: %v", err)
+	}
+	if running, err := wait(true, time.Hour); err != nil || !running {
+		t.Errorf("what has failed is not waited for: %v", err)
+	}
+	if _, err := wait(true, 0); !errors.As(err, &fault) || fault.Reason != "HealthCheckFailed" {
+		t.Errorf("it is waited for after the timeout: %v", err)
+	}
+}
