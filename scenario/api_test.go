@@ -475,7 +475,8 @@ func (w *apiWalk) walk(ctx context.Context) error {
 		"GetSignIn": nothing, "GetMe": nothing, "SignIn": {{"username": "admin", "password": "wrong"}, {"username": "nobody"}},
 		"GetOverview": nothing, "ListClusters": nothing, "ListProjects": nothing, "GetSettings": nothing,
 		"ListActivity": {{"query": map[string]any{"pageSize": 1000}}}, "Search": {{"text": "secret"}, {"text": "a", "limit": 1000}, {"text": "e", "limit": 1000}},
-		"WatchDeliveries": {{"facets": true}},
+		"WatchDeliveries": {{"facets": true}}, "ListDeclarations": declaredKinds(),
+		"WatchSources": {{"facets": true}}, "WatchClusters": nothing, "WatchProjects": nothing, "WatchActivity": nothing, "GetCluster": {{"name": "in-cluster"}},
 	})
 	if err != nil {
 		return err
@@ -495,7 +496,7 @@ func (w *apiWalk) walk(ctx context.Context) error {
 	}
 	for _, source := range list(sources, "sources") {
 		ref := source["ref"]
-		if err := w.each(ctx, map[string][]map[string]any{"GetSource": {{"ref": ref}}, "ActOnSource": {{"ref": ref, "action": "refresh"}}}); err != nil {
+		if err := w.each(ctx, map[string][]map[string]any{"GetSource": {{"ref": ref}}, "WatchSource": {{"ref": ref}}, "ActOnSource": {{"ref": ref, "action": "refresh"}}}); err != nil {
 			return err
 		}
 	}
@@ -503,6 +504,22 @@ func (w *apiWalk) walk(ctx context.Context) error {
 	_, err = anonymous.call(ctx, "SignOut", map[string]any{})
 	w.found = append(w.found, anonymous.found...)
 	return err
+}
+
+// declaredKinds asks for all objects of every kind that holds something.
+func declaredKinds() []map[string]any {
+	var requests []map[string]any
+	for group, kinds := range map[string][]string{
+		"argoproj.io":                 {"Application", "ApplicationSet", "AppProject"},
+		"kustomize.toolkit.fluxcd.io": {"Kustomization"},
+		"helm.toolkit.fluxcd.io":      {"HelmRelease"},
+		"source.toolkit.fluxcd.io":    {"GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket", "ExternalArtifact"},
+	} {
+		for _, kind := range kinds {
+			requests = append(requests, map[string]any{"group": group, "kind": kind, "pageSize": 500})
+		}
+	}
+	return requests
 }
 
 // delivery makes every call about one delivery and its objects.

@@ -33,10 +33,11 @@ const (
 // the state that a run without a crash has, and must not recreate an object
 // that was there before.
 //
-// Four clusters share the work, each taking what is next.
+// Eight clusters share the work, each taking what is next: most of the time they
+// wait for controllers.
 func TestCrashPoints(t *testing.T) {
 	forge := openForge(t)
-	const clusters = 4
+	const clusters = 8
 	work := crashWork()
 	for lane := range clusters {
 		t.Run(fmt.Sprintf("cluster%d", lane+1), func(t *testing.T) {

@@ -33,6 +33,12 @@
 //	delete [-orphan] KIND/NAME
 //	                       (-orphan: as "kubectl delete --cascade=orphan")
 //	plumb ARG...           runs the command line
+//	plumb-login USER [ARG...]
+//	                       signs in to the server with it: as admin, as a service account
+//	                       (serviceaccount/NAME, by its token) or as one of account; from
+//	                       then on plumb asks the server
+//	plumb-sso EMAIL [ARG...]
+//	                       signs in with it at dex, in a browser
 //	own-cluster [-audit]   the story plays on a cluster of its own, without a controller
 //	start-controller [FLAG...], stop-controller, kill-controller, restart-controller
 //	                       kill is kill -9; several can run, by -name NAME before the flags
@@ -41,6 +47,9 @@
 //	second-cluster         starts another cluster, with its kubeconfig in Secret "second";
 //	                       await, expect and patch reach it with "-on second"; a cluster
 //	                       Secret of Argo CD is written of $SECOND_SERVER and $SECOND_CONFIG
+//	describe-cluster NAME [KEY=VALUE...]
+//	                       writes a ConfigMap that describes the story's own cluster, for
+//	                       spec.kubeConfig.configMapRef
 //	web [-status CODE] [-token TOKEN] PATH [FILE]
 //	                       from now on a request for a path of $WEB_URL is answered with the
 //	                       file (-token: for those who have the token only); others get 404
@@ -65,6 +74,8 @@
 //	                       or: asked PATH, which prints how often
 //	download KIND/NAME     gets the artifact of a source, which has to be what the status
 //	                       says, and prints the files in it, or what it is
+//	helm-record RELEASE REVISION
+//	                       prints what Helm's storage tells of a revision, without its chart
 //	sops-encrypt NAME FILE...
 //	                       encrypts files of the story with an age key of that name (made
 //	                       when it is named first); $NAME is the key
@@ -90,6 +101,20 @@
 //	api-everything [as USER] TEXT...
 //	                       makes every call about everything, and prints those whose
 //	                       answer or refusal shows one of the texts
+//	argocd [as USER | -context] [-exit CODE] [-in FILE] ARG...
+//	                       runs Argo CD's own command line against the server, as USER
+//	                       (see api, or file:FILE for the token in it) by a token, or with
+//	                       what "argocd login" has written down before. login is told the
+//	                       address of the server, which is $SERVER from then on
+//	argocd-begin [as USER | -context] ARG..., await-argocd PATTERN..., argocd-ends [CODE]
+//	                       runs it while the story goes on; waits until it has printed
+//	                       something; waits for its end
+//	dex EMAIL=GROUP,...    starts a Dex at $DEX_URL where these people can sign in
+//	argocd-sso EMAIL ARG...
+//	                       runs "argocd login --sso" or "argocd relogin", and is the person
+//	                       in the browser
+//	certificate FILE KEYFILE
+//	                       makes a certificate for loopback that is signed by itself
 package scenario
 
 //go:generate go run ./index

@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"os"
+
 	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -25,6 +27,10 @@ func sopsEncrypt(ts *testscript.TestScript, s *story, args []string) error {
 		return err
 	}
 	for _, file := range args[1:] {
+		// What it says of the story is said before: nothing in it may change afterwards.
+		if err := os.WriteFile(ts.MkAbs(file), []byte(s.fill(ts.ReadFile(file))), 0o600); err != nil {
+			return err
+		}
 		if err := stage.Seal(ts.MkAbs(file), identity); err != nil {
 			return err
 		}

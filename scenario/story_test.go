@@ -65,8 +65,13 @@ type story struct {
 	tokens map[string]string // of the API, by address and account
 	stream *stage.Stream     // of open-stream
 
+	call     *stage.Process // of argocd-begin and argocd-sso
+	callSaid *stage.Log
+	dex      *stage.Dex
+
 	warehouse *stage.Warehouse // once something was put into it
 	cleanups  func(func())
+	failed    func(...any)      // ends the story, which has failed
 	known     map[string]string // what files may refer to by $NAME
 }
 
@@ -85,7 +90,7 @@ func raiseCurtain(env *testscript.Env, forge *stage.Forge) error {
 	if err != nil {
 		return err
 	}
-	s := &story{name: name, work: env.WorkDir, forge: forge, repo: repo, cleanups: env.Defer, known: map[string]string{
+	s := &story{name: name, work: env.WorkDir, forge: forge, repo: repo, cleanups: env.Defer, failed: env.T().Fatal, known: map[string]string{
 		"NS": namespace, "REPO_URL": forge.URL(repo.Name()),
 	}}
 	for key, value := range s.known {
@@ -166,7 +171,7 @@ func (s *story) openOwn(audit bool) error {
 	s.th, s.own = th, true
 	s.cleanups(func() {
 		if err := th.close(); err != nil {
-			panic(err)
+			s.failed(err)
 		}
 	})
 	return s.settle()

@@ -81,12 +81,13 @@ func (th *theatre) furnish(ctx context.Context) error {
 	if th.kube, err = stage.NewKube(cfg); err != nil {
 		return err
 	}
-	for _, crd := range kinds.CRDs() {
+	definitions := kinds.CRDs()
+	for _, crd := range definitions {
 		if err := th.kube.Apply(ctx, crd, storyManager); err != nil {
 			return fmt.Errorf("install %s: %w", crd.GetName(), err)
 		}
 	}
-	for _, crd := range kinds.CRDs() {
+	for _, crd := range definitions {
 		established, err := stage.ParseQuestion([]string{"Established=True"})
 		if err != nil {
 			return err
@@ -143,12 +144,12 @@ func (c *controller) start(kubeconfig string) error {
 	if c.api, err = freeAddress(); err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	plumb, err := program()
 	if err != nil {
 		return err
 	}
 	args := append([]string{
-		self, "controller", "--kubeconfig", kubeconfig,
+		plumb, "controller", "--kubeconfig", kubeconfig,
 		"--data-dir", c.dir, "--health-addr", address, "--metrics-addr", c.metrics,
 		"--api-addr", c.api, "--application-namespaces", "*",
 	}, c.flags...)
@@ -249,7 +250,7 @@ func (c *controller) stop() error {
 	c.ended = true
 	err := c.proc.Stop(stopGrace)
 	if err != nil {
-		err = fmt.Errorf("%w; it said:\n%s", err, c.log.Tail(60))
+		err = fmt.Errorf("%w; it said:\n%s", err, c.log.LastWords(400))
 	}
 	return err
 }
@@ -280,6 +281,20 @@ const (
 // programVariable makes the test binary play plumb itself, so that the
 // controllers run the code under test, with the race detector if the tests do.
 const programVariable = "PLUMB_SCENARIO_PLAYS_PLUMB"
+
+// racingVariable names a plumb with the race detector, which "make scenario" has
+// built of the same code. Then the tests around it need none, and take a third of
+// the time that they take with one.
+const racingVariable = "PLUMB_RACING"
+
+// program is what the stories run as plumb: the one that is named, or the test
+// binary.
+func program() (string, error) {
+	if racing := os.Getenv(racingVariable); racing != "" {
+		return racing, nil
+	}
+	return os.Executable()
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(programVariable) != "" {

@@ -40,6 +40,8 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"annotate":           plain(metadataWord("annotations")),
 		"delete":             plain(deleteWord),
 		"plumb":              plumbWord,
+		"plumb-login":        plumbLogin,
+		"plumb-sso":          plain(plumbSSO),
 		"own-cluster":        plain(ownCluster),
 		"start-controller":   plain(startController),
 		"stop-controller":    plain(stopController),
@@ -50,6 +52,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"audit-writes":       plain(auditWrites),
 		"search-everything":  plain(searchEverything),
 		"second-cluster":     plain(secondCluster),
+		"describe-cluster":   plain(describeCluster),
 		"web":                plain(webWord),
 		"webhook":            plain(webhookWord),
 		"pack":               plain(packFiles),
@@ -59,6 +62,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"fill-bucket":        plain(fillBucket),
 		"warehouse":          plain(warehouseWord),
 		"download":           plain(downloadWord),
+		"helm-record":        plain(helmRecord),
 		"sops-encrypt":       plain(sopsEncrypt),
 		"lose-state":         plain(loseState),
 		"metrics":            plain(metricsWord),
@@ -70,6 +74,13 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"open-stream":        plain(openStream),
 		"await-stream":       plain(awaitStream),
 		"api-everything":     plain(apiEverything),
+		"argocd":             argocdWord,
+		"argocd-begin":       plain(argocdBegin),
+		"await-argocd":       plain(awaitArgocd),
+		"argocd-ends":        plain(argocdEnds),
+		"argocd-sso":         plain(argocdSSO),
+		"dex":                plain(dexWord),
+		"certificate":        plain(certificateWord),
 	}
 }
 
@@ -489,19 +500,31 @@ func deleteWord(_ *testscript.TestScript, s *story, args []string) error {
 // plumbWord runs the command line in a process of its own, against the story's
 // cluster and namespace.
 func plumbWord(ts *testscript.TestScript, negated bool, args []string) {
+	runPlumb(ts, negated, "", args)
+}
+
+// plumbEnvironment is that of the command line. Where it signs in is kept with the
+// story.
+func plumbEnvironment(ts *testscript.TestScript, s *story, th *theatre) []string {
+	return []string{
+		programVariable + "=1", raceOptions, "XDG_CONFIG_HOME=" + ts.MkAbs(".config"), "KUBECONFIG=" + th.plane.Kubeconfig(), "FLUX_SYSTEM_NAMESPACE=" + s.known["NS"],
+		"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"),
+	}
+}
+
+// runPlumb runs the command line with a text as its input.
+func runPlumb(ts *testscript.TestScript, negated bool, input string, args []string) {
 	s := of(ts)
 	th, err := s.stage()
 	ts.Check(err)
-	self, err := os.Executable()
+	self, err := program()
 	ts.Check(err)
 	ctx, done := limit(awaitLimit)
 	defer done()
 	command := exec.CommandContext(ctx, self, args...)
 	command.Dir = ts.MkAbs(".")
-	command.Env = []string{
-		programVariable + "=1", raceOptions, "KUBECONFIG=" + th.plane.Kubeconfig(), "FLUX_SYSTEM_NAMESPACE=" + s.known["NS"],
-		"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"),
-	}
+	command.Stdin = strings.NewReader(input)
+	command.Env = plumbEnvironment(ts, s, th)
 	var out, complaint strings.Builder
 	command.Stdout, command.Stderr = &out, &complaint
 	err = command.Run()
@@ -648,7 +671,7 @@ func secondCluster(ts *testscript.TestScript, s *story, _ []string) error {
 	}
 	s.cleanups(func() {
 		if err := plane.Stop(); err != nil {
-			panic(err)
+			s.failed(err)
 		}
 	})
 	cfg, err := plane.Config()

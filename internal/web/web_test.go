@@ -10,6 +10,7 @@ func TestEveryPathIsThePageAndEveryFileItself(t *testing.T) {
 	handler := Handler()
 	for path, want := range map[string]int{
 		"/": http.StatusOK, "/deliveries/kustomization/flux-system/sample": http.StatusOK,
+		"/applications/argocd/shop": http.StatusOK, "/settings/clusters/https%3A%2F%2Fexample.org": http.StatusOK, // of Argo CD
 		"/assets/missing.js": http.StatusNotFound, "/api/v1/missing": http.StatusNotFound, "/../../etc/passwd": http.StatusOK,
 	} {
 		w := httptest.NewRecorder()

@@ -41,7 +41,7 @@ type Method struct {
 // Methods are all calls, in the order of the .proto files.
 func Methods() []Method {
 	var all []Method
-	for _, file := range []protoreflect.FileDescriptor{plumbv1.File_plumb_v1_session_proto, plumbv1.File_plumb_v1_deliveries_proto, plumbv1.File_plumb_v1_fleet_proto} {
+	for _, file := range []protoreflect.FileDescriptor{plumbv1.File_plumb_v1_session_proto, plumbv1.File_plumb_v1_deliveries_proto, plumbv1.File_plumb_v1_declarations_proto, plumbv1.File_plumb_v1_fleet_proto} {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {

@@ -79,13 +79,26 @@ func (p *Process) Killed() bool {
 // Signal sends a signal, such as SIGSTOP to a process that shall hang.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
+// ExitCode is what a process that has ended by itself ended with; -1 otherwise.
+func (p *Process) ExitCode() int {
+	if p.Running() {
+		return -1
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Kill ends the process as kill -9 does and waits until it is gone.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// Stop asks the process to end and waits; after the grace it is killed.
+// lastGrace is how long a process may take to say what it is doing instead of
+// ending.
+const lastGrace = 2 * time.Second
+
+// Stop asks the process to end and waits. After the grace it is asked what it is
+// doing, as Go's programs say at SIGQUIT, and killed.
 func (p *Process) Stop(grace time.Duration) error {
 	if !p.Running() {
 		return p.ended()
@@ -95,7 +108,12 @@ func (p *Process) Stop(grace time.Duration) error {
 	case <-p.done:
 		return p.ended()
 	case <-time.After(grace):
-		p.Kill()
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		select {
+		case <-p.done:
+		case <-time.After(lastGrace):
+			p.Kill()
+		}
 		return fmt.Errorf("%s did not end within %s of SIGTERM and was killed", p.name, grace)
 	}
 }
@@ -142,11 +160,11 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// LastWords is why a Go program has ended: the panic or race that it printed,
-// or else its last lines.
+// LastWords is why a Go program has ended: the panic, the race or the goroutines
+// that it printed, or else its last lines.
 func (l *Log) LastWords(lines int) string {
 	text := l.String()
-	for _, beginning := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+	for _, beginning := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "SIGQUIT: "} {
 		if at := strings.Index(text, beginning); at >= 0 {
 			words := strings.SplitN(text[at:], "\n", lines+1)
 			return strings.Join(words[:min(lines, len(words))], "\n")
