@@ -123,8 +123,8 @@ func (b *bench) measureConsole(ctx context.Context, f *figures) error {
 // measureViewers opens the whole list many times over, and changes the cluster
 // before everybody's eyes.
 func (b *bench) measureViewers(ctx context.Context, v *viewer, f *figures) error {
-	ctx, close := context.WithCancel(ctx)
-	defer close()
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
 	told := make(chan *plumbv1.Delivery, 1024)
 	for i := range consoleViewers {
 		var news chan<- *plumbv1.Delivery
@@ -164,7 +164,7 @@ func (v *viewer) watch(ctx context.Context, rows int, news chan<- *plumbv1.Deliv
 		seen += len(stream.Msg().GetChanged())
 	}
 	go func() {
-		defer stream.Close()
+		defer func() { _ = stream.Close() }() // it ends with the context
 		for stream.Receive() {
 			for _, row := range stream.Msg().GetChanged() {
 				if news != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/api/board"
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -32,6 +34,7 @@ func watching(t *testing.T, s *Server, who signin.Principal) (told func() string
 	if err != nil {
 		t.Fatal(err)
 	}
+	var mu sync.Mutex
 	var messages []string
 	stream := followed[*plumbv1.Delivery]{server: s, rows: f, target: targetOf, send: func(delta board.Delta[*plumbv1.Delivery], _ *access.Caller) error {
 		var names []string
@@ -48,6 +51,8 @@ func watching(t *testing.T, s *Server, who signin.Principal) (told func() string
 		for _, id := range delta.Removed {
 			text += " -" + id.Name
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		messages = append(messages, text)
 		return nil
 	}}
@@ -62,6 +67,8 @@ func watching(t *testing.T, s *Server, who signin.Principal) (told func() string
 	})
 	return func() string {
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		text := strings.Join(messages, "; ")
 		messages = nil
 		return text
@@ -92,23 +99,41 @@ func TestAStreamTellsOfWhatTheCallerSees(t *testing.T) {
 	})
 }
 
+// shiftingCluster changes its mind.
+type shiftingCluster struct {
+	mu  sync.Mutex
+	now testCluster
+}
+
+func (c *shiftingCluster) become(now testCluster) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
+func (c *shiftingCluster) AccessReview(ctx context.Context, a cluster.Access) (bool, string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now.AccessReview(ctx, a)
+}
+
 // TestAStreamFollowsRights: what somebody may see no more goes, and what they may
 // see now comes, whether a policy said so or the cluster.
 func TestAStreamFollowsRights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := matrixServer(t)
-		robot := testCluster{{"robot", "list", "kustomizations", "team"}}
-		s.guard = access.New(access.Options{Control: "argocd", Plural: s.plural, Reviewer: &robot})
+		robot := &shiftingCluster{now: testCluster{{"robot", "list", "kustomizations", "team"}}}
+		s.guard = access.New(access.Options{Control: "argocd", Plural: s.plural, Reviewer: robot})
 		told := watching(t, s, signin.Principal{Kind: signin.KindKubernetes, Name: "robot", Subject: "robot", KubernetesUser: "robot"})
 		if got := told(); got != "reset: apps of 1" {
 			t.Fatalf("at the beginning: %q", got)
 		}
-		robot = testCluster{{"robot", "list", "kustomizations", ""}}
+		robot.become(testCluster{{"robot", "list", "kustomizations", ""}})
 		time.Sleep(3 * rechecked)
 		if got := told(); got != "reset: 2 changed of 2" {
 			t.Errorf("the cluster lets it see more: %q", got)
 		}
-		robot = nil
+		robot.become(nil)
 		time.Sleep(3 * rechecked)
 		if got := told(); got != "reset: 0 changed of 0" {
 			t.Errorf("the cluster lets it see nothing: %q", got)

@@ -299,7 +299,7 @@ type graphWatch struct{ g *graph }
 
 // Event keeps what was told, and wakes the viewer if it is about what is shown.
 func (w graphWatch) Event(typ watch.EventType, o *unstructured.Unstructured) {
-	seen := false
+	var seen bool
 	if typ == watch.Deleted {
 		seen = w.g.forget(object.Of(o), o.GetUID())
 	} else {

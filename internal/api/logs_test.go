@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,7 @@ const podRuns = `{phase: Running, containerStatuses: [{name: app, state: {runnin
 type kubelet struct {
 	pods   []*unstructured.Unstructured
 	refuse error
+	mu     sync.Mutex
 	asked  []string
 	tails  map[string]io.ReadCloser // by Pod and container; others have one line
 }
@@ -61,6 +63,8 @@ func (k *kubelet) reading(m *plumbv1.StreamLogsRequest) *logReading {
 		ask: m, lines: make(chan *plumbv1.LogLine, logBatch), ended: make(chan logEnd, maxLogReaders), moved: make(chan struct{}, 1), started: map[logKey]bool{}, told: map[string]bool{},
 		list: func(context.Context) ([]*unstructured.Unstructured, error) { return k.pods, nil },
 		open: func(_ context.Context, pod string, opts cluster.LogOptions) (io.ReadCloser, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
 			k.asked = append(k.asked, fmt.Sprintf("%s/%s tail %d since %d previous %v follow %v", pod, opts.Container, opts.TailLines, opts.Since, opts.Previous, opts.Follow))
 			if k.refuse != nil {
 				return nil, k.refuse

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,41 +20,57 @@ import (
 // ever more seldom, so that nobody fills the journal by knocking.
 func TestRefusalsAreGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []string
-		r := newRefusals(func(what rejection, note string) { told = append(told, what.actor+": "+note) })
+		var mu sync.Mutex
+		var entries []string
+		r := newRefusals(func(what rejection, note string) {
+			mu.Lock()
+			defer mu.Unlock()
+			entries = append(entries, what.actor+": "+note)
+		})
+		since := func() (told []string) { // the last time
+			mu.Lock()
+			defer mu.Unlock()
+			told, entries = entries, nil
+			return told
+		}
+		remembered := func() (int, bool) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return len(r.knocks), r.ticking
+		}
 		dana := rejection{actor: "dana", known: true, address: "192.0.2.1", call: "Act"}
 		for range 3 {
 			r.tell(dana, "no")
 		}
 		r.tell(rejection{actor: "dana", known: true, address: "192.0.2.2", call: "Act"}, "no")
-		if want := []string{"dana: no", "dana: no"}; !slices.Equal(told, want) {
+		if told, want := since(), []string{"dana: no", "dana: no"}; !slices.Equal(told, want) {
 			t.Fatalf("at once: %q", told)
 		}
 		time.Sleep(firstQuiet + time.Second)
 		synctest.Wait()
-		if len(told) != 3 || !strings.Contains(told[2], "no; 2 times since") {
+		if told := since(); len(told) != 1 || !strings.Contains(told[0], "no; 2 times since") {
 			t.Fatalf("after a minute: %q", told)
 		}
-		told = nil
 		const day = 24 * 60 // minutes
 		for range day {
 			r.tell(dana, "no")
 			time.Sleep(time.Minute)
 		}
-		if len(told) > 30 {
+		if told := since(); len(told) > 30 {
 			t.Errorf("a day of knocking is %d entries", len(told))
 		}
 		time.Sleep(3 * longestQuiet)
 		synctest.Wait()
-		if len(r.knocks) != 0 || r.ticking {
-			t.Errorf("who has gone is remembered: %v", r.knocks)
+		if n, ticking := remembered(); n != 0 || ticking {
+			t.Errorf("%d who have gone are remembered", n)
 		}
-		told = nil
+		since()
 		for i := range 10 * maxRefusals {
 			r.tell(rejection{actor: fmt.Sprint("name-", i), address: "192.0.2.1", call: signInCall}, "no")
 		}
-		if len(told) != maxRefusals+1 || len(r.knocks) > maxRefusals+1 {
-			t.Errorf("ever new names are %d entries, and %d are remembered", len(told), len(r.knocks))
+		told := since()
+		if n, _ := remembered(); len(told) != maxRefusals+1 || n > maxRefusals+1 {
+			t.Errorf("ever new names are %d entries, and %d are remembered", len(told), n)
 		}
 		time.Sleep(3 * longestQuiet)
 		synctest.Wait()

@@ -118,7 +118,7 @@ func TestAdoptGivesUpWhenTheLeaseIsRenewed(t *testing.T) {
 			f.put(o)
 		}
 	}
-	if code, _, errs := f.plumb("adopt", "--yes", "--timeout", "100ms"); code != exitFailed || !strings.Contains(errs, "lease of flux-system/kustomize-controller") {
+	if code, _, errs := f.plumb("adopt", "--yes", "--timeout", "2s"); code != exitFailed || !strings.Contains(errs, "lease of flux-system/kustomize-controller") {
 		t.Errorf("exit %d\n%s", code, errs)
 	}
 }

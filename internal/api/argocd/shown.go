@@ -205,14 +205,14 @@ func (s *server) restored(sent, existing *unstructured.Unstructured) error {
 }
 
 func (s *server) restoredFrom(sent, existing *unstructured.Unstructured) error {
-	seen, real := s.told(existing), existing.DeepCopy()
+	seen, actual := s.told(existing), existing.DeepCopy()
 	if seen == existing {
 		return nil
 	}
 	annotations := sent.GetAnnotations()
 	for name, value := range annotations {
 		if seen.GetAnnotations()[name] == value {
-			annotations[name] = real.GetAnnotations()[name]
+			annotations[name] = actual.GetAnnotations()[name]
 		}
 	}
 	sent.SetAnnotations(annotations)
@@ -220,10 +220,10 @@ func (s *server) restoredFrom(sent, existing *unstructured.Unstructured) error {
 		if !sameAs(specOf(existing), object(sent.Object, "spec"), object(seen.Object, "spec")) {
 			return failed(connect.CodeFailedPrecondition, "%s %s was decrypted from Git by the delivery that brought it, and can be changed there alone", existing.GetKind(), existing.GetName())
 		}
-		sent.Object["spec"] = real.Object["spec"]
+		sent.Object["spec"] = actual.Object["spec"]
 		return nil
 	}
-	spec, err := unmasked(sent.Object["spec"], seen.Object["spec"], real.Object["spec"])
+	spec, err := unmasked(sent.Object["spec"], seen.Object["spec"], actual.Object["spec"])
 	if err != nil {
 		return err
 	}
@@ -253,14 +253,14 @@ func masksIn(value any) bool {
 
 // unmasked puts real values into what a caller sends: where it is what they were
 // shown, and else part by part.
-func unmasked(sent, seen, real any) (any, error) {
+func unmasked(sent, seen, actual any) (any, error) {
 	if reflect.DeepEqual(sent, seen) {
-		return real, nil
+		return actual, nil
 	}
 	switch v := sent.(type) {
 	case map[string]any:
 		seenFields, _ := seen.(map[string]any)
-		realFields, _ := real.(map[string]any)
+		realFields, _ := actual.(map[string]any)
 		for name, child := range v {
 			if _, there := seenFields[name]; !there {
 				continue
@@ -273,7 +273,7 @@ func unmasked(sent, seen, real any) (any, error) {
 		}
 	case []any:
 		seenItems, _ := seen.([]any)
-		realItems, _ := real.([]any)
+		realItems, _ := actual.([]any)
 		for i, child := range v {
 			j := counterpart(child, i, len(v), seenItems)
 			if j < 0 || j >= len(realItems) {
@@ -287,7 +287,7 @@ func unmasked(sent, seen, real any) (any, error) {
 		}
 	case string:
 		shown, _ := seen.(string)
-		if held, _ := real.(string); shown != held && strings.Contains(v, secrets.Mask) {
+		if held, _ := actual.(string); shown != held && strings.Contains(v, secrets.Mask) {
 			return nil, errMasked
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,19 +21,34 @@ import (
 // asked for.
 type turnstile struct {
 	Door
+	mu  sync.Mutex
 	out error
 }
 
+func (d *turnstile) put(out error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out = out
+}
+
 func (d *turnstile) Authenticate(context.Context, *http.Request) (signin.Principal, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return signin.Principal{Kind: signin.KindAccount, Subject: "ann"}, d.out
 }
 
-type rulebook struct{ policy *policy.Policy }
+type rulebook struct{ policy atomic.Pointer[policy.Policy] }
 
-func (r *rulebook) Policy() *policy.Policy { return r.policy }
+func withBook(p *policy.Policy) *rulebook {
+	r := &rulebook{}
+	r.policy.Store(p)
+	return r
+}
+
+func (r *rulebook) Policy() *policy.Policy { return r.policy.Load() }
 
 func (r *rulebook) Can(_ context.Context, who signin.Principal, request policy.Request) bool {
-	return r.policy.Can(policy.Subject{Name: who.Subject}, request).Allowed()
+	return r.policy.Load().Can(policy.Subject{Name: who.Subject}, request).Allowed()
 }
 
 func book(t *testing.T, csv string) *policy.Policy {
@@ -54,13 +71,13 @@ func TestAStreamEndsWithTheRight(t *testing.T) {
 		code   connect.Code  // 0: it ends well
 	}{
 		"nothing changes":                        {change: func(*turnstile, *rulebook) {}, speaks: true, lasts: streamTime, sent: 2},
-		"the session has ended":                  {change: func(d *turnstile, _ *rulebook) { d.out = signin.ErrInvalidSession }, lasts: rechecked, sent: 1, code: connect.CodeUnauthenticated},
-		"the right is lost, and a message comes": {change: func(_ *turnstile, r *rulebook) { r.policy = book(t, "") }, speaks: true, sent: 1, code: connect.CodePermissionDenied},
-		"the right is lost, and none comes":      {change: func(_ *turnstile, r *rulebook) { r.policy = book(t, "") }, lasts: rechecked, sent: 1, code: connect.CodePermissionDenied},
+		"the session has ended":                  {change: func(d *turnstile, _ *rulebook) { d.put(signin.ErrInvalidSession) }, lasts: rechecked, sent: 1, code: connect.CodeUnauthenticated},
+		"the right is lost, and a message comes": {change: func(_ *turnstile, r *rulebook) { r.policy.Store(book(t, "")) }, speaks: true, sent: 1, code: connect.CodePermissionDenied},
+		"the right is lost, and none comes":      {change: func(_ *turnstile, r *rulebook) { r.policy.Store(book(t, "")) }, lasts: rechecked, sent: 1, code: connect.CodePermissionDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				door, rules := &turnstile{}, &rulebook{policy: book(t, "p, ann, applications, get, shop/*, allow")}
+				door, rules := &turnstile{}, withBook(book(t, "p, ann, applications, get, shop/*, allow"))
 				open := 0
 				s := &server{Options: Options{Door: door, Guard: rules, Begin: func(signin.Principal) (func(), bool) { open++; return func() { open-- }, true }}}
 				h := handler{
@@ -97,7 +114,7 @@ func TestAStreamEndsWithTheRight(t *testing.T) {
 
 // TestStreamsAreCounted: one too many is refused before it does anything.
 func TestStreamsAreCounted(t *testing.T) {
-	s := &server{Options: Options{Guard: &rulebook{policy: book(t, "")}, Begin: func(signin.Principal) (func(), bool) { return nil, false }}}
+	s := &server{Options: Options{Guard: withBook(book(t, "")), Begin: func(signin.Principal) (func(), bool) { return nil, false }}}
 	h := handler{stream: func(context.Context, *call, func(map[string]any) error) error { t.Error("it has begun"); return nil }}
 	if err := s.lasting(t.Context(), h, &call{}, nil); err == nil || codeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("got %v", err)
@@ -108,7 +125,7 @@ func TestStreamsAreCounted(t *testing.T) {
 // minute.
 func TestAStreamEndsWithTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{Options: Options{Door: &turnstile{}, Guard: &rulebook{policy: book(t, "")}}}
+		s := &server{Options: Options{Door: &turnstile{}, Guard: withBook(book(t, ""))}}
 		h := handler{stream: func(ctx context.Context, _ *call, _ func(map[string]any) error) error { <-ctx.Done(); return nil }}
 		began := time.Now()
 		c := &call{who: signin.Principal{Kind: signin.KindAccount, Subject: "ann", Expires: began.Add(time.Minute)}, signedIn: true}
@@ -123,7 +140,7 @@ func TestAStreamEndsWithTheSession(t *testing.T) {
 // could not learns nothing.
 func TestTheEndIsToldToWhoCouldSee(t *testing.T) {
 	now := time.Now()
-	s := &server{Options: Options{Namespace: "argocd", Now: func() time.Time { return now }, Guard: &rulebook{policy: book(t, "p, ann, applications, *, shop/*, allow")}}}
+	s := &server{Options: Options{Namespace: "argocd", Now: func() time.Time { return now }, Guard: withBook(book(t, "p, ann, applications, *, shop/*, allow"))}}
 	o := &unstructured.Unstructured{Object: map[string]any{"kind": "Application", "spec": map[string]any{"project": "shop"}}}
 	o.SetNamespace("argocd")
 	o.SetName("web")

@@ -32,7 +32,7 @@ var fields = slices.Concat(
 		"sync.revision", "sync.revisions[]", "sync.prune", "sync.dryRun", "sync.syncOptions[]", "sync.autoHealAttemptsCount",
 		"sync.syncStrategy.apply.force", "sync.syncStrategy.hook.force",
 		"sync.resources[].group", "sync.resources[].kind", "sync.resources[].name", "sync.resources[].namespace"),
-	rows("operation", reader.Refused, "a sync of local manifests is taken by the API server, which comes later", "sync.manifests[]"),
+	rows("operation", reader.Refused, "what is delivered comes from a source: local manifests are not taken", "sync.manifests[]"),
 	sourceRows("operation.sync.source"),
 	sourceRows("operation.sync.sources[]"),
 )

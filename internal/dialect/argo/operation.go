@@ -92,7 +92,7 @@ func (c *compilation) operation(spec node, fields map[string]any, pinned []strin
 	case !sync.Present():
 		refuseOperation(root, "Invalid operation request: no operation specified", "set operation.sync")
 	case len(sync.At("manifests").Items()) > 0:
-		refuseOperation(root, "a sync of local manifests is taken by the API server only, which comes later", "commit the manifests, or render them with plumb build")
+		refuseOperation(root, "what is delivered comes from a source: local manifests are not taken", "commit the manifests, or render them with plumb build")
 	default:
 		c.operationInputs(r, spec, sync, out, pinned)
 	}

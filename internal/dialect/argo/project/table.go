@@ -15,7 +15,7 @@ func Fields() []Field { return slices.Clone(fields) }
 
 const (
 	globs    = "globs; one that begins with ! denies"
-	enforced = "read and checked; it is the API server that enforces it, which comes later"
+	enforced = "decides about calls of the API and the console, and about tokens"
 )
 
 var fields = []Field{
