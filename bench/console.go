@@ -112,7 +112,7 @@ func (b *bench) measureConsole(ctx context.Context, f *figures) error {
 			return fmt.Errorf("list: %w", err)
 		}
 		if len(answer.GetDeliveries()) == 0 {
-			return fmt.Errorf("list %d: no row in the answer", i%len(questions))
+			return fmt.Errorf("list %d: no row in the answer; facets: %v", i%len(questions), answer.GetFacets())
 		}
 		f.lists = append(f.lists, time.Since(began))
 	}
