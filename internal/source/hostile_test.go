@@ -63,7 +63,7 @@ func TestStallingSSHServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	_ = public
 	known := newSSHServer(t, public)
 	store := openStore(t, t.TempDir(), Limits{Stall: 50 * time.Millisecond})

@@ -301,7 +301,7 @@ func TestInsecureTLS(t *testing.T) {
 func TestInsecureSSH(t *testing.T) {
 	r := newRepository(t)
 	hash := r.commit("a.yaml", "1")
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	srv := newSSHServer(t, public)
 	store := openStore(t, t.TempDir(), Limits{})
 	address := "ssh://git@" + srv.address + r.dir
@@ -368,7 +368,7 @@ func TestTheFormOfSCP(t *testing.T) {
 	repo := newRepository(t)
 	hash := repo.commit("a.yaml", "1")
 	t.Chdir(filepath.Dir(repo.dir))
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	srv := newSSHServer(t, public)
 	store := openStore(t, t.TempDir(), Limits{})
 	remote, fault := newRemote("git@host:"+filepath.Base(repo.dir), model.GitAuth{SSHKey: model.NewSecret(private), KnownHosts: srv.knownHosts})

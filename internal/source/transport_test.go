@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -301,8 +302,27 @@ func runSSHCommand(channel ssh.Channel, command string) {
 	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
 
-// sshKey makes a key pair; with a phrase the private key is encrypted.
-func sshKey(t *testing.T, phrase string) (ssh.PublicKey, []byte) {
+// lockedSSHKey is a key pair whose private key is encrypted with the canary. It
+// is a file since making and reading one is slow on purpose, and many times so
+// under the race detector: this one has a single round (ssh-keygen -a 1).
+func lockedSSHKey(t *testing.T) (ssh.PublicKey, []byte) {
+	t.Helper()
+	private, err := os.ReadFile(filepath.Join("testdata", "ssh", "locked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := os.ReadFile(filepath.Join("testdata", "ssh", "locked.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+func sshKey(t *testing.T) (ssh.PublicKey, []byte) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -312,12 +332,7 @@ func sshKey(t *testing.T, phrase string) (ssh.PublicKey, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var block *pem.Block
-	if phrase == "" {
-		block, err = ssh.MarshalPrivateKey(private, "")
-	} else {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte(phrase))
-	}
+	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +342,7 @@ func sshKey(t *testing.T, phrase string) (ssh.PublicKey, []byte) {
 func TestSSH(t *testing.T) {
 	r := newRepository(t)
 	r.commit("a.yaml", "1", "b.yaml", "1")
-	public, private := sshKey(t, canary)
+	public, private := lockedSSHKey(t)
 	srv := newSSHServer(t, public)
 	store := openStore(t, t.TempDir(), Limits{})
 	spec := func(change func(*model.GitAuth)) model.Source {
@@ -354,7 +369,7 @@ func TestSSH(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 
-	_, other := sshKey(t, "")
+	_, other := sshKey(t)
 	stranger := newSSHServer(t, public)
 	for name, c := range map[string]struct {
 		auth   func(*model.GitAuth)
@@ -389,7 +404,7 @@ func TestSSH(t *testing.T) {
 func TestSSHThroughProxies(t *testing.T) {
 	r := newRepository(t)
 	r.commit("a.yaml", "1")
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	srv := newSSHServer(t, public)
 	for scheme, start := range map[string]func(*testing.T) string{"http": connectProxy, "socks5": socksProxy} {
 		t.Run(scheme, func(t *testing.T) {

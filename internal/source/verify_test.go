@@ -90,7 +90,7 @@ func pgpKey(t *testing.T) (model.VerifyKey, string, func([]byte) string) {
 
 func sshSigner(t *testing.T, namespace string) (model.VerifyKey, string, func([]byte) string) {
 	t.Helper()
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	signer, err := ssh.ParsePrivateKey(private)
 	if err != nil {
 		t.Fatal(err)
