@@ -24,6 +24,10 @@ const (
 	consolePage    = 100 // rows of a page
 )
 
+// consolePatience is how long the cluster's own controllers may take to make all
+// applications healthy.
+const consolePatience = 15 * time.Minute
+
 // plumbNamespace holds what belongs to Plumb itself.
 const plumbNamespace = "plumb-system"
 
@@ -104,6 +108,9 @@ func (b *bench) measureConsole(ctx context.Context, f *figures) error {
 	if err != nil {
 		return err
 	}
+	if err := b.awaitHealthy(ctx, v); err != nil {
+		return err
+	}
 	questions := b.questions()
 	for i := range consoleLists {
 		began := time.Now()
@@ -118,6 +125,35 @@ func (b *bench) measureConsole(ctx context.Context, f *figures) error {
 	}
 	b.step("a page of the list: p50 %s p95 %s", f.lists.at(50), f.lists.at(95))
 	return b.measureViewers(ctx, v, f)
+}
+
+// awaitHealthy waits until every delivery is told as healthy. That Kustomizations
+// are ready says nothing of their Deployments, which the controllers of the
+// cluster may only come to when they have done with those of the baseline.
+func (b *bench) awaitHealthy(ctx context.Context, v *viewer) error {
+	ctx, stop := context.WithTimeout(ctx, consolePatience)
+	defer stop()
+	stream, err := v.deliveries.WatchDeliveries(ctx, &plumbv1.WatchDeliveriesRequest{
+		ReadMask: &fieldmaskpb.FieldMask{Paths: []string{"ref", "health"}},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	healthy := map[string]bool{}
+	for len(healthy) < b.n {
+		if !stream.Receive() {
+			return errors.Join(fmt.Errorf("%d of %d deliveries are told as healthy after %s", len(healthy), b.n, consolePatience), stream.Err())
+		}
+		for _, row := range stream.Msg().GetChanged() {
+			if row.GetHealth().GetState() == "Healthy" {
+				healthy[row.GetRef().GetName()] = true
+			} else {
+				delete(healthy, row.GetRef().GetName())
+			}
+		}
+	}
+	return nil
 }
 
 // measureViewers opens the whole list many times over, and changes the cluster
