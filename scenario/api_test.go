@@ -475,7 +475,7 @@ func (w *apiWalk) walk(ctx context.Context) error {
 		"GetSignIn": nothing, "GetMe": nothing, "SignIn": {{"username": "admin", "password": "wrong"}, {"username": "nobody"}},
 		"GetOverview": nothing, "ListClusters": nothing, "ListProjects": nothing, "GetSettings": nothing,
 		"ListActivity": {{"query": map[string]any{"pageSize": 1000}}}, "Search": {{"text": "secret"}, {"text": "a", "limit": 1000}, {"text": "e", "limit": 1000}},
-		"WatchDeliveries": {{"facets": true}}, "ListDeclarations": declaredKinds(),
+		"WatchDeliveries": {{"facets": true}}, "ListDeclarations": declaredKinds(), "WatchDeclarations": declaredKinds(),
 		"WatchSources": {{"facets": true}}, "WatchClusters": nothing, "WatchProjects": nothing, "WatchActivity": nothing, "GetCluster": {{"name": "in-cluster"}},
 	})
 	if err != nil {

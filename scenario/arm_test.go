@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,8 +121,11 @@ func playCharged(ctx context.Context, args []string, file string) error {
 		return err
 	}
 	charged := &charge{file: file}
+	// The theatre has installed the kinds. One controller of a cluster looks
+	// whether they are current; to read them takes a tenth of a start.
+	_, unheard := os.Stat(filepath.Join(*dir, "journal.db"))
 	err = control.Run(ctx, control.Options{
-		Config: cfg, Dialects: []dialect.Dialect{flux.New(), argo.New()}, DataDir: *dir, InstallKinds: true,
+		Config: cfg, Dialects: []dialect.Dialect{flux.New(), argo.New()}, DataDir: *dir, InstallKinds: unheard != nil,
 		APIAddr: *api, Settings: dialect.Settings{ApplicationNamespaces: []string{*namespaces}},
 		HealthAddr: *health, MetricsAddr: *metrics, StorageAddr: *storage,
 		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -55,32 +55,47 @@ type controller struct {
 	ended   bool // it was stopped or killed by the story
 }
 
-// openTheatre starts a cluster and installs Plumb's kinds.
+// openTheatre starts a cluster that has Plumb's kinds.
 func openTheatre(dir string, audit bool) (*theatre, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	furnished, err := props.copyTo(dir)
+	if err != nil {
+		return nil, err
+	}
+	return raise(dir, audit, furnished)
+}
+
+// raise starts a cluster, and installs Plumb's kinds unless it is furnished.
+func raise(dir string, audit, furnished bool) (*theatre, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
 	plane, err := stage.StartPlane(ctx, dir, audit)
 	if err != nil {
 		return nil, err
 	}
 	th := &theatre{dir: dir, plane: plane, controllers: map[string]*controller{}}
-	if err := th.furnish(ctx); err != nil {
+	if err = th.connect(); err == nil && !furnished {
+		err = th.furnish(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, plane.Stop())
 	}
 	return th, nil
 }
 
-func (th *theatre) furnish(ctx context.Context) error {
+func (th *theatre) connect() error {
 	cfg, err := th.plane.Config()
 	if err != nil {
 		return err
 	}
-	if th.kube, err = stage.NewKube(cfg); err != nil {
-		return err
-	}
+	th.kube, err = stage.NewKube(cfg)
+	return err
+}
+
+// furnish installs Plumb's kinds.
+func (th *theatre) furnish(ctx context.Context) error {
 	definitions := kinds.CRDs()
 	for _, crd := range definitions {
 		if err := th.kube.Apply(ctx, crd, storyManager); err != nil {
@@ -304,7 +319,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	code := m.Run()
-	if err := shared.close(); err != nil {
+	if err := errors.Join(shared.close(), props.close()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

@@ -21,7 +21,8 @@ export default defineConfig({
   plugins: [react()],
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
-    outDir: process.env.CONSOLE_DIST ?? "../internal/web/dist",
+    // Empty is as good as unset: the output folder is emptied, and must never be this one.
+    outDir: process.env.CONSOLE_DIST || "../internal/web/dist",
     emptyOutDir: true,
     assetsDir: "assets",
     // The policy of the server allows no data: fonts or scripts.

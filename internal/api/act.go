@@ -196,8 +196,9 @@ func (a *acting) patch(o *unstructured.Unstructured) (request.Patch, string, err
 		p, err := a.sync(action.Sync).Operation(o)
 		return p, "asked to sync", err
 	case *plumbv1.ActRequest_Refresh:
-		p, err := request.Refresh(o, token, action.Refresh.GetHard())
-		return p, "asked to look again", err
+		look := request.Look{Token: token, Hard: action.Refresh.GetHard(), Force: action.Refresh.GetForce(), Reset: action.Refresh.GetResetFailures()}
+		p, err := look.Patch(o)
+		return p, lookedFor(look), err
 	case *plumbv1.ActRequest_Suspend:
 		p, err := request.Suspend(o)
 		return p, "suspended", err
@@ -216,8 +217,11 @@ func (a *acting) patch(o *unstructured.Unstructured) (request.Patch, string, err
 		if err != nil {
 			return nil, "", fmt.Errorf("%q is no ID of a sync", action.Rollback.GetId())
 		}
-		p, left, err := request.Rollback(o, id, action.Rollback.GetPrune(), false, a.by)
+		p, left, err := request.Rollback(o, id, action.Rollback.GetPrune(), action.Rollback.GetDryRun(), a.by)
 		message := fmt.Sprintf("asked to roll back to sync %d", id)
+		if action.Rollback.GetDryRun() {
+			message = fmt.Sprintf("asked to predict a rollback to sync %d", id)
+		}
 		if left != "" {
 			message += "; " + left + " is not synced automatically any more, until a newer revision arrives"
 		}
@@ -231,9 +235,21 @@ func (a *acting) patch(o *unstructured.Unstructured) (request.Patch, string, err
 	return nil, "", errors.New("no action is given")
 }
 
+// lookedFor says what a look was asked for.
+func lookedFor(look request.Look) string {
+	message := "asked to look again"
+	if look.Force {
+		message = "asked to install or upgrade once more"
+	}
+	if look.Reset {
+		message += ", with its failures counted from zero"
+	}
+	return message
+}
+
 // sync is the operation that a message asks for.
 func (a *acting) sync(m *plumbv1.Sync) request.Sync {
-	out := request.Sync{Revision: m.GetRevision(), Prune: m.GetPrune(), DryRun: m.GetDryRun(), Force: m.GetForce(), Options: m.GetOptions(), By: a.by}
+	out := request.Sync{Revision: m.GetRevision(), Prune: m.GetPrune(), DryRun: m.GetDryRun(), Force: m.GetForce(), Options: m.GetOptions(), By: a.by, Fresh: true}
 	for _, r := range m.GetResources() {
 		out.Resources = append(out.Resources, model.ObjectFilter{Group: r.GetGroup(), Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()})
 	}
@@ -382,6 +398,11 @@ func (a *acting) previewSync(ctx context.Context, m *plumbv1.Sync) (*plumbv1.Act
 		return nil, err
 	}
 	out := &plumbv1.ActResponse{}
+	if k, ok := a.world.Engine.Known(a.id); ok {
+		if why := blockedNow(k.Delivery.Sync.Windows, time.Now()); why != "" {
+			out.Warnings = append(out.Warnings, why)
+		}
+	}
 	if m.GetRevision() != "" {
 		out.Warnings = append(out.Warnings, "the changes are those of the revision that is known now, not of "+m.GetRevision())
 	}

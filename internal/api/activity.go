@@ -16,6 +16,7 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/journal"
+	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 )
 
@@ -75,11 +76,21 @@ func (s fleetService) ListActivity(ctx context.Context, m *plumbv1.ListActivityR
 // nothing or not wanted.
 func (s *Server) entriesFor(ctx context.Context, caller *access.Caller) func(number int64, h *journal.History, wanted func(*plumbv1.Activity) bool) *plumbv1.Activity {
 	everything := caller.MayUse(policy.Plumb, policy.Get, policy.Activity).Allowed
+	gone := map[object.ID]bool{} // whether the caller sees what is told of objects that are not there any more
 	sees := func(h *journal.History) bool {
-		if _, declared := s.kinds[h.Delivery.GroupKind()]; !declared {
+		kind, declared := s.kinds[h.Delivery.GroupKind()]
+		if !declared {
 			return everything
 		}
-		return caller.Look(ctx, s.target(rows.Ref(h.Delivery, ""))) // as in lists: by its kind and namespace, not one by one
+		if !kind.delivery || s.declared(h.Delivery) {
+			return caller.Look(ctx, s.target(rows.Ref(h.Delivery, ""))) // as in lists: by its kind and namespace, not one by one
+		}
+		seen, known := gone[h.Delivery]
+		if !known {
+			seen = s.looksBack(ctx, caller, h.Delivery)
+			gone[h.Delivery] = seen
+		}
+		return seen
 	}
 	return func(number int64, h *journal.History, wanted func(*plumbv1.Activity) bool) *plumbv1.Activity {
 		a := activityOf(number, h)
@@ -91,6 +102,14 @@ func (s *Server) entriesFor(ctx context.Context, caller *access.Caller) func(num
 		}
 		return a
 	}
+}
+
+// looksBack reports whether a caller sees what is told of a delivery that is not
+// there any more. Its project went with it, and any may have been it.
+func (s *Server) looksBack(ctx context.Context, caller *access.Caller, id object.ID) bool {
+	return !slices.ContainsFunc(s.projectsOf(id), func(project string) bool {
+		return !caller.Look(ctx, access.Target{ID: id, Project: project})
+	})
 }
 
 // activityBurst bounds the entries that a stream sends at once; behind that the

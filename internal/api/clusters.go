@@ -277,7 +277,6 @@ func (s *Server) describeCluster(ctx context.Context, c *plumbv1.Cluster, at eng
 		server = inClusterServer
 	}
 	details := mayGetCluster(caller, r.project, server)
-	c.Project = r.project
 	if at.Cluster != nil {
 		contact := at.Cluster.Contact()
 		if !contact.Asked || contact.Reachable || at.Kinds == 0 { // else watches find out when it is back
@@ -292,7 +291,7 @@ func (s *Server) describeCluster(ctx context.Context, c *plumbv1.Cluster, at eng
 	if !details {
 		return
 	}
-	c.Server, c.Labels, c.Annotations, c.Namespaces, c.Secret = server, r.labels, r.annotations, r.namespaces, r.secret
+	c.Project, c.Server, c.Labels, c.Annotations, c.Namespaces, c.Secret = r.project, server, r.labels, r.annotations, r.namespaces, r.secret
 	if at.Cluster != nil && c.GetName() == rows.InCluster {
 		c.Server = at.Cluster.Host()
 	}

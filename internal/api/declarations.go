@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -33,14 +34,24 @@ const (
 	declarationSeparator = "/"     // of a page token; no namespace has one in its name
 )
 
+// choosing is a message that says which declared objects are meant.
+type choosing interface {
+	GetGroup() string
+	GetKind() string
+	GetNamespace() string
+	GetName() string
+	GetLabelSelector() string
+}
+
 // declarationsRule asks about the object, where one is named; a list shows to
 // each only what they may see.
 func declarationsRule(ctx context.Context, s *Server, caller *access.Caller, message any) error {
-	m, ok := message.(*plumbv1.ListDeclarationsRequest)
+	m, ok := message.(choosing)
+	if !ok || m.GetKind() == "" {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New("kind is missing: name the group and the kind of what is listed"))
+	}
 	kind := schema.GroupKind{Group: m.GetGroup(), Kind: m.GetKind()}
 	switch {
-	case !ok || m.GetKind() == "":
-		return connect.NewError(connect.CodeInvalidArgument, errors.New("kind is missing: name the group and the kind of what is listed"))
 	case m.GetName() != "" && m.GetNamespace() == "":
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("namespace is missing: a name goes with one"))
 	case s.kinds[kind].Plural == "":
@@ -58,10 +69,6 @@ func (s declarationService) ListDeclarations(ctx context.Context, m *plumbv1.Lis
 	if err != nil {
 		return nil, err
 	}
-	selector, err := labels.Parse(m.GetLabelSelector())
-	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("label_selector: %w", err))
-	}
 	after, err := afterToken(m.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -71,7 +78,7 @@ func (s declarationService) ListDeclarations(ctx context.Context, m *plumbv1.Lis
 		limit = declarationsPage
 	}
 	limit = min(limit, maxDeclarationsPage)
-	visible, err := s.visibleDeclarations(ctx, w, m)
+	visible, err := s.visibleDeclarations(ctx, callerOf(ctx), w, m)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +86,7 @@ func (s declarationService) ListDeclarations(ctx context.Context, m *plumbv1.Lis
 	var last object.ID
 	for _, o := range visible {
 		id := object.Of(o)
-		if byPlace(id, after) <= 0 || !selector.Matches(labels.Set(o.GetLabels())) {
+		if byPlace(id, after) <= 0 {
 			continue
 		}
 		if len(out.Manifests) == limit || size > declarationsBytes {
@@ -92,9 +99,94 @@ func (s declarationService) ListDeclarations(ctx context.Context, m *plumbv1.Lis
 	return out, nil
 }
 
+// WatchDeclarations sends the objects of a kind that the caller may see, and then
+// those that have become others.
+func (s declarationService) WatchDeclarations(ctx context.Context, m *plumbv1.WatchDeclarationsRequest, out *connect.ServerStream[plumbv1.WatchDeclarationsResponse]) error {
+	return s.watchDeclarations(ctx, m, out.Send)
+}
+
+// watchDeclarations sends until the caller has had enough.
+func (s *Server) watchDeclarations(ctx context.Context, m *plumbv1.WatchDeclarationsRequest, send func(*plumbv1.WatchDeclarationsResponse) error) error {
+	looker := s.onlookers.join()
+	defer looker.leave()
+	looker.look(everyOne(object.ID{Group: m.GetGroup(), Kind: m.GetKind()}))
+	sent := map[object.ID]string{} // resourceVersions
+	for first := true; ; first = false {
+		projects := s.fleetNews() // taken before the look, so that nothing is missed
+		w, err := s.leads()
+		if err != nil {
+			return err
+		}
+		visible, err := s.visibleDeclarations(ctx, s.guard.Caller(callerOf(ctx).Principal), w, m)
+		if err != nil {
+			return err
+		}
+		if err := tellDeclarations(w, visible, sent, first, send); err != nil {
+			return err
+		}
+		audit := time.NewTimer(rechecked)
+		select {
+		case <-ctx.Done():
+			audit.Stop()
+			return nil
+		case <-looker.woken:
+		case <-projects:
+		case <-audit.C:
+		}
+		audit.Stop()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(gathered):
+		}
+	}
+}
+
+// tellDeclarations sends what differs from what was sent before, and keeps that.
+// The first time it sends something in any case: that there is nothing, too, is
+// news.
+func tellDeclarations(w *World, visible []*unstructured.Unstructured, sent map[object.ID]string, first bool, send func(*plumbv1.WatchDeclarationsResponse) error) error {
+	message, size := &plumbv1.WatchDeclarationsResponse{}, 0
+	there := make(map[object.ID]bool, len(visible))
+	for _, o := range visible {
+		id := object.Of(o)
+		there[id] = true
+		if was, known := sent[id]; known && was == o.GetResourceVersion() {
+			continue
+		}
+		if len(message.Manifests) == maxDeclarationsPage || size > declarationsBytes {
+			if err := send(message); err != nil {
+				return err
+			}
+			message, size = &plumbv1.WatchDeclarationsResponse{}, 0
+		}
+		text := declaration(w, o)
+		message.Manifests, size = append(message.Manifests, text), size+len(text)
+		sent[id] = o.GetResourceVersion()
+	}
+	for id := range sent {
+		if !there[id] {
+			message.Removed = append(message.Removed, rows.Ref(id, ""))
+			delete(sent, id)
+		}
+	}
+	if !first && len(message.GetManifests())+len(message.GetRemoved()) == 0 {
+		return nil
+	}
+	message.Whole = true
+	return send(message)
+}
+
 // visibleDeclarations are the objects that are asked for and the caller may see,
 // by namespace and name.
-func (s *Server) visibleDeclarations(ctx context.Context, w *World, m *plumbv1.ListDeclarationsRequest) ([]*unstructured.Unstructured, error) {
+func (s *Server) visibleDeclarations(ctx context.Context, caller *access.Caller, w *World, m choosing) ([]*unstructured.Unstructured, error) {
+	if err := tooLong(&plumbv1.Query{LabelSelector: m.GetLabelSelector()}); err != nil {
+		return nil, err
+	}
+	selector, err := labels.Parse(m.GetLabelSelector())
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("label_selector: %w", err))
+	}
 	all, err := s.declarationsOf(w, schema.GroupKind{Group: m.GetGroup(), Kind: m.GetKind()})
 	if err != nil {
 		return nil, err
@@ -103,11 +195,11 @@ func (s *Server) visibleDeclarations(ctx context.Context, w *World, m *plumbv1.L
 	var targets []access.Target
 	for _, o := range all {
 		id := object.Of(o)
-		if m.GetNamespace() == "" || id.Namespace == m.GetNamespace() && (m.GetName() == "" || id.Name == m.GetName()) {
+		meant := m.GetNamespace() == "" || id.Namespace == m.GetNamespace() && (m.GetName() == "" || id.Name == m.GetName())
+		if meant && selector.Matches(labels.Set(o.GetLabels())) {
 			found, targets = append(found, o), append(targets, access.Target{ID: id, Project: rows.Project(o)})
 		}
 	}
-	caller := callerOf(ctx)
 	if m.GetName() == "" { // else the rule has asked already
 		caller.Prepare(ctx, targets)
 	}

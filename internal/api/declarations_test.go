@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"connectrpc.com/connect"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,6 +16,7 @@ import (
 	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/object"
+	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
 
@@ -154,4 +157,80 @@ func TestDeclarationsComeInPages(t *testing.T) {
 	if !slices.Equal(all, []string{"root", "apps", "more"}) {
 		t.Errorf("got %v", all)
 	}
+}
+
+// TestWatchDeclarations: first all that the caller may see, then what changes of
+// it, and what is gone or is theirs no more; nothing of others.
+func TestWatchDeclarations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := declarationsServer(t)
+		world := s.world.Load().Declared.(declaredObjects) //nolint:forcetypeassert // as it was made
+		var fritz signin.Principal
+		for _, c := range callers {
+			if strings.HasPrefix(c.name, "fritz") {
+				fritz = c.who
+			}
+		}
+		ctx, stop := context.WithCancel(context.WithValue(t.Context(), callerKey{}, s.guard.Caller(fritz)))
+		told := make(chan string, 10)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.watchDeclarations(ctx, &plumbv1.WatchDeclarationsRequest{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", LabelSelector: "team!=resting"}, func(m *plumbv1.WatchDeclarationsResponse) error {
+				var words []string
+				for _, manifest := range m.GetManifests() {
+					if strings.Contains(manifest, "canary") {
+						t.Errorf("a secret is shown:\n%s", manifest)
+					}
+					_, after, _ := strings.Cut(manifest, "\n  name: ")
+					name, _, _ := strings.Cut(after, "\n")
+					words = append(words, name)
+				}
+				for _, ref := range m.GetRemoved() {
+					words = append(words, "-"+ref.GetName())
+				}
+				told <- fmt.Sprint(words, m.GetWhole())
+				return nil
+			})
+		}()
+		expect := func(want string) {
+			t.Helper()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			got := "nothing"
+			select {
+			case got = <-told:
+			default:
+			}
+			if got != want {
+				t.Errorf("told %s, not %s", got, want)
+			}
+		}
+		put := func(namespace, name, version, team string) {
+			o := declaredObject("kustomize.toolkit.fluxcd.io", "Kustomization", namespace, name, nil)
+			o.SetResourceVersion(version)
+			o.SetLabels(map[string]string{"team": team})
+			world[object.Of(o)] = o
+			s.onlookers.wake(object.Of(o))
+		}
+		expect("[apps more] true")
+		put("team", "more", "2", "team")
+		expect("[more] true")
+		put("flux-system", "root", "2", "team") // is not for fritz
+		expect("nothing")
+		put("team", "more", "3", "resting")
+		expect("[-more] true")
+		apps := object.ID{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "team", Name: "apps"}
+		delete(world, apps)
+		s.onlookers.wake(apps)
+		expect("[-apps] true")
+		put("team", "new", "4", "team")
+		expect("[new] true")
+		s.guard.SetPolicy(policy.Compile(nil, nil)) // by which fritz may see nothing
+		time.Sleep(2 * rechecked)
+		expect("[-new] true")
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -57,6 +58,7 @@ func (s deliveryService) ListDeliveries(ctx context.Context, m *plumbv1.ListDeli
 // row.
 const (
 	maxSearch   = 1 << 10 // bytes
+	maxWords    = 32
 	maxSelector = 4 << 10 // bytes
 	maxWhere    = 1000    // values of all fields
 )
@@ -70,6 +72,8 @@ func tooLong(m *plumbv1.Query) error {
 	switch {
 	case len(m.GetSearch()) > maxSearch:
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the text to search for is longer than %d bytes", maxSearch))
+	case len(strings.Fields(m.GetSearch())) > maxWords:
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the text to search for has more than %d words", maxWords))
 	case len(m.GetLabelSelector()) > maxSelector:
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("label_selector is longer than %d bytes", maxSelector))
 	case values > maxWhere:
@@ -216,10 +220,13 @@ func (s deliveryService) GetDelivery(ctx context.Context, m *plumbv1.GetDelivery
 // permissions says what the caller may do with a delivery, and why not.
 func (s *Server) permissions(ctx context.Context, caller *access.Caller, row *plumbv1.Delivery) map[string]*plumbv1.Permission {
 	target := s.target(row.GetRef())
+	onObject := actionOf(&plumbv1.ActRequest{Ref: row.GetRef(), Action: &plumbv1.ActRequest_ObjectAction{
+		ObjectAction: &plumbv1.ObjectAction{Name: restart, Object: &plumbv1.ObjectRef{Group: "apps", Kind: "Deployment"}}, // the most common one
+	}})
 	out := map[string]*plumbv1.Permission{}
 	for name, action := range map[string]string{
 		"sync": policy.Sync, "refresh": policy.Refresh, "suspend": policy.Suspend, "resume": policy.Resume, "approve": policy.Approve,
-		"rollback": policy.Rollback, "terminate": policy.Terminate, "delete": policy.Delete, "lift": policy.Rollback, "object_action": policy.Update,
+		"rollback": policy.Rollback, "terminate": policy.Terminate, "delete": policy.Delete, "lift": policy.Rollback, "object_action": onObject,
 		"logs": policy.ReadLogs,
 	} {
 		p := caller.May(ctx, action, target)

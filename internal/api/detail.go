@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -62,7 +61,7 @@ func (s *Server) detail(ctx context.Context, w *World, out *plumbv1.GetDeliveryR
 			out.Children = append(out.Children, s.related(ctx, caller, o.ID, false))
 		}
 	}
-	out.Parameters = parameters(&k.Delivery)
+	out.Parameters = append(s.given(ctx, w, caller, k.Delivery.ID), parameters(&k.Delivery, out.GetManifest())...)
 	if w.Engine.Sealed(k.Delivery.ID) {
 		for _, p := range out.Parameters {
 			p.Value = object.Mask
@@ -86,6 +85,16 @@ func windowsOf(windows []model.Window, now time.Time) *plumbv1.SyncWindows {
 		})
 	}
 	return out
+}
+
+// blockedNow says that sync windows let nobody sync at a moment, and what becomes
+// of who tries; "" where they do.
+func blockedNow(windows []model.Window, now time.Time) string {
+	verdict := gate.Windows(windows, now)
+	if verdict.Manual {
+		return ""
+	}
+	return "a sync window blocks it now, and it waits until it may begin: " + verdict.Why
 }
 
 // orphansOf are the objects beside those of a delivery that nobody owns.
@@ -157,47 +166,6 @@ func sourceStates(w *World, k *engine.Known) []*plumbv1.SourceState {
 			state.ShortRevision, state.RevisionUrl = rows.ShortRevision(known.Revision), rows.CommitURL(state.Source.GetUrl(), known.Revision)
 		}
 		out = append(out, state)
-	}
-	return out
-}
-
-// parameters are what a render is given, without secrets.
-func parameters(d *model.Delivery) []*plumbv1.Parameter {
-	var out []*plumbv1.Parameter
-	add := func(name, value string) {
-		if value != "" && sensitive(name) {
-			value = object.Mask
-		}
-		if value != "" {
-			out = append(out, &plumbv1.Parameter{Name: name, Value: value})
-		}
-	}
-	for i := range d.Inputs {
-		in, prefix := &d.Inputs[i], ""
-		if len(d.Inputs) > 1 {
-			prefix = in.Field + ": "
-		}
-		add(prefix+"path", in.Path)
-		add(prefix+"helm.releaseName", in.Render.Helm.ReleaseName)
-		if sub := in.Render.Substitution; sub != nil {
-			for _, name := range sortedKeys(sub.Inline) {
-				add(prefix+"postBuild.substitute."+name, sub.Inline[name])
-			}
-			for _, from := range sub.From {
-				add(prefix+"postBuild.substituteFrom", from.Need.String())
-			}
-		}
-		kustomize := &in.Render.Kustomize
-		add(prefix+"kustomize.namespace", kustomize.Namespace)
-		add(prefix+"kustomize.namePrefix", kustomize.NamePrefix)
-		add(prefix+"kustomize.nameSuffix", kustomize.NameSuffix)
-		add(prefix+"kustomize.components", strings.Join(kustomize.Components, ", "))
-		for _, image := range kustomize.Images {
-			add(prefix+"kustomize.images."+image.Name, strings.Trim(cmp.Or(image.NewName, image.Name)+":"+image.NewTag+image.Digest, ":"))
-		}
-		for _, image := range kustomize.ImageLines {
-			add(prefix+"kustomize.images", image)
-		}
 	}
 	return out
 }

@@ -29,6 +29,20 @@ func TestSyncWindowsSayWhetherSyncsMayBegin(t *testing.T) {
 	}
 }
 
+func TestASyncThatAWindowBlocksSaysSoBeforehand(t *testing.T) {
+	noon := time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+	lunch := model.Window{Deny: true, Schedule: "0 11 * * *", Duration: 90 * time.Minute}
+	if got := blockedNow([]model.Window{lunch}, noon); !strings.Contains(got, "0 11 * * *") {
+		t.Errorf("at noon it is %q", got)
+	}
+	lunch.Manual = true
+	for name, windows := range map[string][]model.Window{"nothing": nil, "a window that lets people sync": {lunch}} {
+		if got := blockedNow(windows, noon); got != "" {
+			t.Errorf("%s blocks: %q", name, got)
+		}
+	}
+}
+
 func TestOrphansAreToldByTheirNames(t *testing.T) {
 	if got := orphansOf(nil); got != nil {
 		t.Errorf("before a run there are %v", got)

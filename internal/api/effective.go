@@ -59,13 +59,13 @@ func (s fleetService) GetSettings(ctx context.Context, _ *plumbv1.GetSettingsReq
 	out := &plumbv1.GetSettingsResponse{Version: s.opts.Version}
 	out.Groups = append(out.Groups, flagGroup(s.opts.Flags))
 	s.mu.Lock()
-	home := s.settings.home
 	findings := slices.Clone(s.settings.findings)
 	for _, part := range []struct {
 		name     string
 		standard []standard
 	}{{policyMap, rbacStandards()}, {signin.ConfigMapName, argoStandards(s.opts.URL)}} {
-		out.Groups = append(out.Groups, configGroup(home+"/"+part.name, s.settings.configs[part.name], part.standard))
+		namespace, data := s.settings.config(part.name, s.control())
+		out.Groups = append(out.Groups, configGroup(namespace+"/"+part.name, data, part.standard))
 	}
 	s.mu.Unlock()
 	door, err := s.door.Findings(ctx)

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"connectrpc.com/connect"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/roots"
 	"plumb.dev/plumb/internal/api/rows"
+	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
@@ -184,28 +190,71 @@ func (e *explanation) unwell() {
 			Text: strings.TrimSuffix(fmt.Sprintf("%s is %s: %s", o.ID, h.GetState(), cmp.Or(h.GetMessage(), h.GetReason())), ": "), Object: rows.Ref(o.ID, o.Version), Health: h,
 			File: o.Origin.File, Line: int32(o.Origin.Line),
 		})
+		if i < followedObjects && o.Foreign.IsZero() && h.GetState() != rows.Missing {
+			e.followKnown(o)
+		}
 		e.advise(healthAdvice(h))
 	}
 }
 
-// shownReasons bounds the objects that an explanation names.
-const shownReasons = 5
+// shownReasons bounds the objects that an explanation names, and followedObjects
+// those of them that it follows down to the root.
+const (
+	shownReasons    = 5
+	followedObjects = 3
+)
 
-// healthAdvice says what to do about common illnesses.
+// followKnown is follow for an object that has not been read yet. What cannot be
+// read now is left out.
+func (e *explanation) followKnown(o *engine.KnownObject) {
+	kind := schema.GroupVersionKind{Group: o.ID.Group, Version: o.Version, Kind: o.ID.Kind}
+	live, err := e.world.Engine.Live(e.ctx, rows.ID(e.row.GetRef()), kind, o.ID.Namespace, o.ID.Name)
+	if err == nil && live != nil {
+		e.follow(live)
+	}
+}
+
+// follow goes from an object of the delivery that is not well down to what the
+// cluster has made of it, to the Pod that is worst and to the warnings about
+// them, as the delivery may read them.
+func (e *explanation) follow(live *unstructured.Unstructured) {
+	session, err := e.world.Engine.Session(rows.ID(e.row.GetRef()))
+	if err != nil {
+		return // its target cannot be looked at, and its fault says why
+	}
+	root, err := roots.Follow(e.ctx, listing(session), live)
+	if err != nil {
+		e.because(&plumbv1.Because{Text: "what the cluster made of it cannot be looked at now: " + object.WithoutCredentials(err.Error())})
+		return
+	}
+	for _, step := range root.Steps {
+		e.because(&plumbv1.Because{Text: object.WithoutCredentials(step.Text), Object: rows.Ref(step.Object, "")})
+	}
+	advice, _ := health.RemedyOf(root.Steps)
+	e.advise(advice)
+}
+
+// listing lists as a delivery.
+func listing(session *cluster.Session) roots.List {
+	return func(ctx context.Context, q roots.Query, each func(*unstructured.Unstructured) error) error {
+		kind, err := session.Cluster().Resolve(ctx, q.Kind)
+		if err != nil {
+			return err
+		}
+		_, err = session.List(ctx, kind, cluster.ListOptions{Namespace: q.Namespace, LabelSelector: q.LabelSelector, FieldSelector: q.FieldSelector}, each)
+		return err
+	}
+}
+
+// healthAdvice says what to do about common illnesses: by the reason, or by the
+// first word of the message that is one.
 func healthAdvice(h *plumbv1.Health) string {
-	text := h.GetReason() + " " + h.GetMessage()
-	for _, known := range []struct{ word, advice string }{
-		{"ImagePullBackOff", "check the image's name and tag, and that the registry can be reached with the pull secret"},
-		{"ErrImagePull", "check the image's name and tag, and that the registry can be reached with the pull secret"},
-		{"InvalidImageName", "correct the image's name"},
-		{"CrashLoopBackOff", "read its log of the previous instance"},
-		{"OOMKilled", "raise its memory limit, or find out what it uses it for"},
-		{"CreateContainerConfigError", "a ConfigMap or Secret that it refers to is missing: see its events"},
-		{"Unschedulable", "no node has room for it, or its affinity or tolerations fit none: see its events"},
-		{"ProgressDeadlineExceeded", "its new Pods do not become ready: read their events and logs"},
-	} {
-		if strings.Contains(text, known.word) {
-			return known.advice
+	if advice := health.Remedy(h.GetReason()); advice != "" {
+		return advice
+	}
+	for word := range strings.FieldsFuncSeq(h.GetMessage(), func(r rune) bool { return !unicode.IsLetter(r) }) {
+		if advice := health.Remedy(word); advice != "" && word != "Error" {
+			return advice
 		}
 	}
 	return ""
@@ -263,6 +312,9 @@ func (e *explanation) object(ctx context.Context, ref *plumbv1.ObjectRef) error 
 		h := rows.HealthOf(e.world.Engine.HealthOf(rows.ID(e.row.GetRef()), f.live))
 		e.say(fmt.Sprintf("%s was made by the cluster of what %s delivered, and is %s", f.id, e.row.GetRef().GetName(), h.GetState()), stateOf(h))
 		e.because(&plumbv1.Because{Text: cmp.Or(h.GetMessage(), h.GetReason(), "nothing is wrong with it"), Object: e.out.Object, Health: h})
+		if h.GetState() != rows.Healthy {
+			e.follow(f.live)
+		}
 		e.advise(healthAdvice(h))
 		return nil
 	}
@@ -287,6 +339,9 @@ func (e *explanation) object(ctx context.Context, ref *plumbv1.ObjectRef) error 
 	}
 	if h.GetState() != rows.Healthy {
 		e.because(&plumbv1.Because{Text: cmp.Or(h.GetMessage(), h.GetReason()), Object: e.out.Object, Health: h})
+		if f.live != nil {
+			e.follow(f.live)
+		}
 		e.advise(healthAdvice(h))
 	}
 	if f.live != nil && o.Sync != model.Synced {

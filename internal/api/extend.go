@@ -12,7 +12,7 @@ import (
 // Begin counts a stream of somebody until end, together with those of this API;
 // false when too many go on.
 func (s *Server) Begin(who signin.Principal) (end func(), ok bool) {
-	return s.streams.begin(streamer(who))
+	return s.streams.begin(streamer(who), 1)
 }
 
 // streamer is by whom streams are counted.
@@ -41,7 +41,7 @@ func inlines(value any) bool {
 	case map[string]any:
 		for name, child := range v {
 			switch name {
-			case "helm", "plugin", "values", "substitute", lastApplied:
+			case "helm", "plugin", "values", "substitute", "elements", "elementsYaml", lastApplied:
 				return true
 			case "resources", "conditions": // of a status: long, and without values
 			default:

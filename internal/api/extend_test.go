@@ -13,10 +13,10 @@ import (
 // TestStreamsOfAllProtocolsCountTogether: whoever has as many streams of one
 // protocol as they may has none of another.
 func TestStreamsOfAllProtocolsCountTogether(t *testing.T) {
-	s := &Server{}
+	s := &Server{streams: newGoing(maxStreams, callerStreams)}
 	ann := signin.Principal{Kind: signin.KindAccount, Issuer: signin.Issuer, Subject: "ann"}
 	for range callerStreams {
-		if _, ok := s.streams.begin(streamer(ann)); !ok {
+		if _, ok := s.streams.begin(streamer(ann), 1); !ok {
 			t.Fatal("too few streams")
 		}
 	}

@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
+
+	"plumb.dev/plumb/internal/api/plumbv1/plumbv1connect"
 )
 
 var errNotLeading = errors.New("this replica does not lead, or is just starting; try again in a moment")
@@ -37,36 +40,51 @@ func hardened(next http.Handler) http.Handler {
 	})
 }
 
-// Bounds of streams that go on at a time: each of them may watch a lot.
+// Bounds of streams that go on at a time, by what they weigh: a graph holds the
+// Pods of whole namespaces, and counts for several others. And of all calls of
+// those who are let in, each of which may hold an answer that is read slowly.
 const (
 	callerStreams = 64
 	maxStreams    = 1024
+	graphWeight   = 4
+
+	callerCalls = callerStreams + 64
+	maxCalls    = maxStreams + 1024
 )
 
-// streams counts those that go on.
-type streams struct {
+// weightOf is for how many streams one of a call counts.
+func weightOf(procedure string) int {
+	if procedure == plumbv1connect.DeliveryServiceWatchGraphProcedure {
+		return graphWeight
+	}
+	return 1
+}
+
+// going counts what goes on at a time: most of all, and each of one caller.
+type going struct {
+	most, each int
+
 	mu  sync.Mutex
 	all int
 	of  map[string]int // by caller
 }
 
-// begin counts a stream until end; false when there are too many.
-func (s *streams) begin(caller string) (end func(), ok bool) {
+func newGoing(most, each int) *going { return &going{most: most, each: each, of: map[string]int{}} }
+
+// begin counts one until end; false when there are too many.
+func (s *going) begin(caller string, weight int) (end func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= maxStreams || s.of[caller] >= callerStreams {
+	if s.all+weight > s.most || s.of[caller]+weight > s.each {
 		return nil, false
 	}
-	if s.of == nil {
-		s.of = map[string]int{}
-	}
-	s.all++
-	s.of[caller]++
+	s.all += weight
+	s.of[caller] += weight
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.all--
-		if s.of[caller]--; s.of[caller] == 0 {
+		s.all -= weight
+		if s.of[caller] -= weight; s.of[caller] == 0 {
 			delete(s.of, caller)
 		}
 	}, true
@@ -84,6 +102,56 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// Bounds of writing an answer over HTTP/1: how long no more of it than a piece may
+// take. HTTP/2 has such a bound of its own.
+const (
+	stuckWrite = 30 * time.Second
+	writePiece = 64 << 10 // bytes
+)
+
+// unstuck writes an answer in pieces, each of which must go out in time: whoever
+// takes nothing must not hold what the answer is made of, or a place in a line.
+type unstuck struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// hurried lets answers over HTTP/1 go out in time.
+func hurried(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		u := unstuck{w, http.NewResponseController(w)}
+		defer func() { _ = u.control.SetWriteDeadline(time.Time{}) }() // the next answer has a time of its own
+		next.ServeHTTP(u, r)
+	})
+}
+
+// soon gives the next piece its time. What is no connection has none.
+func (u unstuck) soon() { _ = u.control.SetWriteDeadline(time.Now().Add(stuckWrite)) }
+
+// Write writes p piece by piece.
+func (u unstuck) Write(p []byte) (written int, err error) {
+	for {
+		u.soon()
+		n, err := u.ResponseWriter.Write(p[:min(len(p), writePiece)])
+		if written, p = written+n, p[n:]; err != nil || len(p) == 0 {
+			return written, err
+		}
+	}
+}
+
+// Flush sends what has been written.
+func (u unstuck) Flush() {
+	u.soon()
+	_ = u.control.Flush() // what cannot be sent is told by the next write
+}
+
+// Unwrap is for http.ResponseController.
+func (u unstuck) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
 // typed refuses what a page of another site can have a browser send without
 // asking first: a form, or a text that only looks like JSON. What changes

@@ -272,6 +272,7 @@ func TestShownSetting(t *testing.T) {
 	for _, c := range []struct{ name, value, hidden, shown string }{
 		{"webhook.github.secret", "hunter2", "hunter2", object.Mask},
 		{"webhook.github.secret", "$story:key", "", "$story:key"},
+		{"webhook.github.secret", "$ecret of mine", "ecret", object.Mask},
 		{"webhook.github.secret", "4711", "4711", object.Mask},
 		{"door.password", "12345678", "12345678", object.Mask},
 		{"token.expiration", "24h", "", "24h"},
@@ -281,6 +282,7 @@ func TestShownSetting(t *testing.T) {
 		{"oidc.config", `{"name":"Corp","clientSecret":"hunter2"}`, "hunter2", "Corp"},
 		{"oidc.config", "name: Corp\nclientSecret: |\n  hunter2\n", "hunter2", "Corp"},
 		{"oidc.config", "name: Corp\nclientSecret: $oidc.secret\n", "", "$oidc.secret"},
+		{"oidc.config", "name: Corp\nclientSecret: $ecret/of+mine\n", "ecret/of", "Corp"},
 		{"dex.config", "connectors:\n- config:\n    bindPW: hunter2\n    host: ldap\n", "hunter2", "ldap"},
 		{"dex.config", "staticClients:\n- id: a\n  tokens: [hunter2]\n", "hunter2", "id: a"},
 		{"dex.config", "broken: [\nclientSecret: hunter2\n", "hunter2", "broken"},

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"plumb.dev/plumb/internal/api/plumbv1"
 	"plumb.dev/plumb/internal/api/rows"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -31,13 +32,22 @@ func (s *Server) Noticed(id object.ID) {
 func (s *Server) Lead(ctx context.Context, w *World) {
 	s.world.Store(w)
 	defer s.world.Store(nil)
-	for _, id := range w.Declared.IDs() {
-		s.Noticed(id)
-	}
+	s.noticeAll(w)
 	var all sync.WaitGroup
 	all.Go(func() { s.followSettings(ctx, w) })
 	all.Go(func() { s.keepRows(ctx, w) })
 	all.Wait()
+}
+
+// noticeAll has every row worked out anew, also those of what is not there any
+// more: another replica may have led meanwhile.
+func (s *Server) noticeAll(w *World) {
+	ids := w.Declared.IDs()
+	s.deliveries.Each(func(d *plumbv1.Delivery) { ids = append(ids, rows.ID(d.GetRef())) })
+	s.sources.Each(func(r *plumbv1.Source) { ids = append(ids, rows.ID(r.GetRef())) })
+	for _, id := range ids {
+		s.Noticed(id)
+	}
 }
 
 // keepRows works out anew the rows of what was noticed.

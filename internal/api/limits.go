@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -180,14 +182,27 @@ func (s *Server) metered(next http.Handler) http.Handler {
 			tooMany(w, r, "too many requests")
 			return
 		}
-		line := s.lineOf(r)
+		if err == nil {
+			end, ok := s.calls.begin(who, 1)
+			if !ok {
+				tooMany(w, r, "too many requests at a time")
+				return
+			}
+			defer end()
+		}
+		line, patience := s.lineOf(r), callTime
+		switch {
+		case line == s.signing:
+			who, patience = countedFor(signin.Principal{}, r), signInTime
+			if !arrived(w, r) {
+				return
+			}
+		case err != nil: // a stranger is refused before anything is done, and takes no place
+			line = nil
+		}
 		if line == nil {
 			next.ServeHTTP(w, r)
 			return
-		}
-		patience := callTime
-		if line == s.signing {
-			who, patience = countedFor(signin.Principal{}, r), signInTime
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		give, err := line.take(ctx, who)
@@ -199,6 +214,26 @@ func (s *Server) metered(next http.Handler) http.Handler {
 		defer give()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// maxSignIn bounds a name and a password, as they are sent.
+const maxSignIn = 16 << 10
+
+// arrived reads the whole of a request to sign in: whoever trickles it must not
+// have a place meanwhile. It is false where that came to nothing, and answered.
+func arrived(w http.ResponseWriter, r *http.Request) bool {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSignIn))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		refuse(w, r, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, "no name and password are as long")
+		return false
+	case err != nil:
+		refuse(w, r, http.StatusBadRequest, connect.CodeInvalidArgument, "the request has not arrived whole")
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return true
 }
 
 // forStrangers is metered where nobody has signed in yet.

@@ -149,7 +149,7 @@ func TestQueriesAreBounded(t *testing.T) {
 	long := strings.Repeat("a ", maxSearch)
 	many := &plumbv1.Values{Values: make([]string, maxWhere+1)}
 	for name, q := range map[string]*plumbv1.Query{
-		"search": {Search: long}, "selector": {LabelSelector: "a in (" + strings.Repeat("b,", maxSelector) + "c)"}, "where": {Where: map[string]*plumbv1.Values{"health": many}},
+		"search": {Search: long}, "words": {Search: strings.Repeat("a ", maxWords+1)}, "selector": {LabelSelector: "a in (" + strings.Repeat("b,", maxSelector) + "c)"}, "where": {Where: map[string]*plumbv1.Values{"health": many}},
 	} {
 		if _, err := queryOf(q, false); err == nil {
 			t.Errorf("%s has no bound", name)

@@ -66,7 +66,7 @@ func (s deliveryService) StreamLogs(ctx context.Context, m *plumbv1.StreamLogsRe
 	defer stop()
 	r := &logReading{
 		of: f.live, ask: m, session: session, lines: make(chan *plumbv1.LogLine, logBatch), ended: make(chan logEnd, maxLogReaders),
-		moved: make(chan struct{}, 1), started: map[logKey]bool{}, told: map[string]bool{},
+		moved: make(chan struct{}, 1), started: map[logKey]bool{}, broken: map[logKey]time.Time{}, told: map[string]bool{},
 		list: func(ctx context.Context) ([]*unstructured.Unstructured, error) { return podsOf(ctx, session, f.live) },
 		open: func(ctx context.Context, pod string, opts cluster.LogOptions) (io.ReadCloser, error) {
 			return session.Logs(ctx, f.live.GetNamespace(), pod, opts)
@@ -152,12 +152,13 @@ type logReading struct {
 	moved   chan struct{} // Pods may be others
 	readers sync.WaitGroup
 
-	started map[logKey]bool // containers that are or were read
-	told    map[string]bool // troubles that were told, by their message
-	pods    []string        // that are read
-	going   int             // readers
-	worked  int             // readers that began well
-	failed  *plumbv1.Fault  // the first trouble that will not pass
+	started map[logKey]bool      // containers that are or were read
+	broken  map[logKey]time.Time // of which a following reader has ended, with the time of its last line
+	told    map[string]bool      // troubles that were told, by their message
+	pods    []string             // that are read
+	going   int                  // readers
+	worked  int                  // readers that began well
+	failed  *plumbv1.Fault       // the first trouble that will not pass
 }
 
 // logKey is one instance of a container: each is read once.
@@ -168,7 +169,11 @@ type logKey struct {
 }
 
 // logEnd tells that a reader has ended, and why it could not begin.
-type logEnd struct{ trouble *plumbv1.Fault }
+type logEnd struct {
+	of      logKey
+	last    time.Time // of the lines that were read of it; zero: there was none
+	trouble *plumbv1.Fault
+}
 
 // run sends what is read until all of it was, or as long as somebody follows.
 func (r *logReading) run(ctx context.Context, send func(*plumbv1.StreamLogsResponse) error) error {
@@ -199,9 +204,7 @@ func (r *logReading) run(ctx context.Context, send func(*plumbv1.StreamLogsRespo
 		case end := <-r.ended:
 			r.going--
 			r.tell(message, end.trouble)
-			if end.trouble == nil {
-				moved = r.moved // a container that has ended may begin again
-			}
+			r.mend(end)
 		case <-again.C: // looks are not closer together than this
 			moved = r.moved
 			continue
@@ -222,6 +225,19 @@ func (r *logReading) run(ctx context.Context, send func(*plumbv1.StreamLogsRespo
 		if over {
 			return err
 		}
+	}
+}
+
+// mend lets the next look go on with a container that is followed. Its log may have
+// ended with it, or only the connection, as it does when an API server restarts.
+func (r *logReading) mend(end logEnd) {
+	if !r.ask.GetFollow() || r.ask.GetPrevious() || end.trouble != nil && end.last.IsZero() {
+		return
+	}
+	r.broken[end.of] = end.last
+	select {
+	case r.moved <- struct{}{}:
+	default:
 	}
 }
 
@@ -321,8 +337,9 @@ func (r *logReading) begin(ctx context.Context, pod *unstructured.Unstructured, 
 	}
 	for _, c := range chosen {
 		key := logKey{pod.GetUID(), c.Name, c.Restarts}
+		last, broken := r.broken[key]
 		switch {
-		case r.started[key]:
+		case r.started[key] && (!broken || c.State != "Running"):
 		case r.ask.GetPrevious() && !c.Previous:
 			r.tell(message, &plumbv1.Fault{
 				Reason: "NoPrevious", Severity: "info", Message: "container " + c.Name + " of " + name + " has not ended before: there is no earlier log",
@@ -345,8 +362,13 @@ func (r *logReading) begin(ctx context.Context, pod *unstructured.Unstructured, 
 			})
 		default:
 			r.started[key] = true
+			delete(r.broken, key)
 			r.going++
-			r.readers.Go(func() { r.ended <- logEnd{r.read(ctx, pod.GetName(), c, known.Node)} })
+			r.readers.Go(func() {
+				end := logEnd{of: key, last: last}
+				end.trouble = r.read(ctx, pod.GetName(), c, known.Node, &end.last)
+				r.ended <- end
+			})
 		}
 	}
 }
@@ -379,8 +401,9 @@ func (r *logReading) tell(message *plumbv1.StreamLogsResponse, trouble *plumbv1.
 	}
 }
 
-// read hands over the lines of one container, and says why there are none.
-func (r *logReading) read(ctx context.Context, pod string, c pods.Container, node string) *plumbv1.Fault {
+// read hands over the lines of one container that come behind last, which it moves
+// on, and says why there are none.
+func (r *logReading) read(ctx context.Context, pod string, c pods.Container, node string, last *time.Time) *plumbv1.Fault {
 	opts := cluster.LogOptions{
 		Container: c.Name, Previous: r.ask.GetPrevious(), Follow: r.ask.GetFollow(), TailLines: logLines, Since: min(int(max(r.ask.GetSinceSeconds(), 0)), maxSince),
 	}
@@ -390,6 +413,10 @@ func (r *logReading) read(ctx context.Context, pod string, c pods.Container, nod
 	if !opts.Follow {
 		opts.MaxBytes = maxLogBytes
 	}
+	if !last.IsZero() {
+		opts.From, opts.Since, opts.TailLines = *last, 0, maxLogLines
+	}
+	after := *last // what is not younger was read before
 	log, err := r.open(ctx, pod, opts)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -401,11 +428,14 @@ func (r *logReading) read(ctx context.Context, pod string, c pods.Container, nod
 	read := bufio.NewReaderSize(log, maxLogLine)
 	for {
 		text, err := read.ReadSlice('\n')
-		if len(text) > 0 {
+		if line := logLine(pod, c.Name, string(text)); len(text) > 0 && (line.Time == nil || line.Time.AsTime().After(after)) {
 			select {
-			case r.lines <- logLine(pod, c.Name, string(text)):
+			case r.lines <- line:
 			case <-ctx.Done():
 				return nil
+			}
+			if line.Time != nil {
+				*last = line.Time.AsTime()
 			}
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a line that is too long

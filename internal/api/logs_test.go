@@ -60,7 +60,7 @@ type kubelet struct {
 func (k *kubelet) reading(m *plumbv1.StreamLogsRequest) *logReading {
 	return &logReading{
 		of:  &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"namespace": "team", "name": "web"}}},
-		ask: m, lines: make(chan *plumbv1.LogLine, logBatch), ended: make(chan logEnd, maxLogReaders), moved: make(chan struct{}, 1), started: map[logKey]bool{}, told: map[string]bool{},
+		ask: m, lines: make(chan *plumbv1.LogLine, logBatch), ended: make(chan logEnd, maxLogReaders), moved: make(chan struct{}, 1), started: map[logKey]bool{}, broken: map[logKey]time.Time{}, told: map[string]bool{},
 		list: func(context.Context) ([]*unstructured.Unstructured, error) { return k.pods, nil },
 		open: func(_ context.Context, pod string, opts cluster.LogOptions) (io.ReadCloser, error) {
 			k.mu.Lock()
@@ -247,6 +247,73 @@ func TestFollowedLogsGoOn(t *testing.T) {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestBrokenLogsGoOn: a connection that breaks ends nothing, and nothing is told
+// twice; a container that has ended is left.
+func TestBrokenLogsGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := podOf(t, "a", podRuns)
+		log := []string{"2026-01-01T00:00:00.5Z one", "2026-01-01T00:00:01.25Z two"}
+		opened := 0
+		k := &kubelet{}
+		r := k.reading(&plumbv1.StreamLogsRequest{Follow: true, SinceSeconds: 60})
+		r.list = func(context.Context) ([]*unstructured.Unstructured, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return []*unstructured.Unstructured{pod}, nil
+		}
+		r.open = func(_ context.Context, _ string, opts cluster.LogOptions) (io.ReadCloser, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			opened++
+			switch {
+			case opened == 2:
+				return nil, errors.New("dial tcp")
+			case opened == 3 && (!opts.From.Equal(time.Date(2026, 1, 1, 0, 0, 1, 250e6, time.UTC)) || opts.Since != 0):
+				t.Errorf("asked for %+v", opts)
+			}
+			return io.NopCloser(strings.NewReader(strings.Join(log, "\n") + "\n")), nil // and breaks
+		}
+		change := func(do func()) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			do()
+		}
+		var lines []string
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() {
+			over <- r.run(ctx, func(message *plumbv1.StreamLogsResponse) error {
+				for _, line := range message.GetLines() {
+					lines = append(lines, line.GetText())
+				}
+				return nil
+			})
+		}()
+		time.Sleep(3 * logLook)
+		change(func() { log = append(log, "2026-01-01T00:00:01.75Z three") })
+		time.Sleep(2 * logLook)
+		before := 0
+		change(func() {
+			pod = podOf(t, "a", strings.Replace(podRuns, "{name: app, state: {running: {}}}", "{name: app, state: {terminated: {exitCode: 0}}}", 1))
+		})
+		time.Sleep(2 * logLook)
+		change(func() { before = opened })
+		time.Sleep(10 * logLook)
+		change(func() {
+			if opened != before || before < 4 {
+				t.Errorf("the log of a container that has ended was opened %d times more, of %d", opened-before, opened)
+			}
+		})
+		stop()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		if got := strings.Join(lines, ", "); got != "one, two, three" {
+			t.Errorf("read %s", got)
 		}
 	})
 }

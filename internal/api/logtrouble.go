@@ -10,14 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/pods"
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/model"
-)
-
-// The marks of nodes that run nothing: those of plumb up, and those of kwok.
-const (
-	simulatedLabel = "simulate.plumb.dev/node"
-	kwokAnnotation = "kwok.x-k8s.io/node"
 )
 
 // simulatedNode reports whether nothing is really run on a node. It is Plumb that
@@ -31,11 +26,7 @@ func simulatedNode(ctx context.Context, session *cluster.Session, node string) b
 		return false
 	}
 	o, err := session.Cluster().As(model.Identity{}).Get(ctx, kind, "", node)
-	if err != nil {
-		return false
-	}
-	_, kwok := o.GetAnnotations()[kwokAnnotation]
-	return kwok || o.GetLabels()[simulatedLabel] != ""
+	return err == nil && pods.Simulated(o)
 }
 
 // logTrouble says why a log cannot be read, and what to do about it. What a

@@ -61,11 +61,17 @@ func (l *onlooker) wake() {
 	}
 }
 
-// wake tells those who look at an object.
+// wake tells those who look at an object, or at every one of its kind.
 func (o *onlookers) wake(id object.ID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for l := range o.of[id] {
 		l.wake()
 	}
+	for l := range o.of[everyOne(id)] {
+		l.wake()
+	}
 }
+
+// everyOne stands for all objects of the kind of one.
+func everyOne(id object.ID) object.ID { return object.ID{Group: id.Group, Kind: id.Kind} }

@@ -45,7 +45,8 @@ var rules = map[string]rule{
 	plumbv1connect.DeliveryServiceStreamLogsProcedure:      onRef(policy.ReadLogs),
 	plumbv1connect.DeliveryServiceActProcedure:             actRule,
 
-	plumbv1connect.DeclarationServiceListDeclarationsProcedure: declarationsRule,
+	plumbv1connect.DeclarationServiceListDeclarationsProcedure:  declarationsRule,
+	plumbv1connect.DeclarationServiceWatchDeclarationsProcedure: declarationsRule,
 
 	plumbv1connect.FleetServiceGetOverviewProcedure:   signedIn,
 	plumbv1connect.FleetServiceListSourcesProcedure:   signedIn,
@@ -96,15 +97,23 @@ func explainRule(ctx context.Context, s *Server, caller *access.Caller, message 
 	return onRef(policy.Get)(ctx, s, caller, message)
 }
 
-// actRule asks for what the action needs. A preview of it needs as much: it
-// tells what would happen.
+// actRule asks for what the action needs. A preview needs as much, since it tells
+// what would happen, and a right to see the delivery, since it shows objects.
 func actRule(ctx context.Context, s *Server, caller *access.Caller, message any) error {
 	m, ok := message.(*plumbv1.ActRequest)
 	if !ok || actionOf(m) == "" {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("no action is given: set one of sync, refresh, suspend, resume, approve, rollback, terminate, delete, lift and object_action"))
 	}
+	if refresh := m.GetRefresh(); (refresh.GetForce() || refresh.GetResetFailures()) && m.GetRef().GetKind() != "HelmRelease" {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New("refresh.force and refresh.reset_failures are for a HelmRelease"))
+	}
 	if err := onRef(actionOf(m))(ctx, s, caller, message); err != nil {
 		return err
+	}
+	if m.GetPreview() {
+		if err := onRef(policy.Get)(ctx, s, caller, message); err != nil {
+			return err
+		}
 	}
 	if m.GetSync().GetRevision() != "" && s.guard.Policy().OverrideForRevision() {
 		return onRef(policy.Override)(ctx, s, caller, message) // upstream asks where it is not the declared one
@@ -115,10 +124,13 @@ func actRule(ctx context.Context, s *Server, caller *access.Caller, message any)
 // actionOf is the action of a policy that a request asks for; "" when it asks
 // for none.
 func actionOf(m *plumbv1.ActRequest) string {
-	switch m.GetAction().(type) {
+	switch action := m.GetAction().(type) {
 	case *plumbv1.ActRequest_Sync:
 		return policy.Sync
 	case *plumbv1.ActRequest_Refresh:
+		if action.Refresh.GetForce() || action.Refresh.GetResetFailures() {
+			return policy.Sync // it changes the cluster although nothing has changed in Git
+		}
 		return policy.Refresh
 	case *plumbv1.ActRequest_Suspend:
 		return policy.Suspend
@@ -292,11 +304,7 @@ func (g gatekeeper) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 		}
 		ctx, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
-		who := ""
-		if caller := callerOf(ctx); caller != nil {
-			who = streamer(caller.Principal)
-		}
-		end, ok := g.s.streams.begin(who)
+		end, ok := g.s.streams.begin(payer(ctx), weightOf(conn.Spec().Procedure))
 		if !ok {
 			return exhausted("too many streams go on: close some pages")
 		}
@@ -360,7 +368,7 @@ func (c *checkedStream) still() error {
 	if !ok || callerOf(c.ctx) == nil {
 		return nil
 	}
-	switch err := c.server.door.Holds(c.ctx, x.r); {
+	switch err := c.server.door.Holds(c.ctx, x.r, callerOf(c.ctx).Principal); {
 	case err == nil:
 		return nil
 	case errors.Is(err, signin.ErrExpired): // which a stream cannot renew, and the next request may

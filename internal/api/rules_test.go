@@ -188,6 +188,13 @@ func questions() []struct {
 			} {
 				all = append(all, question{procedure, strings.TrimRight(m.GetKind()+"/"+m.GetNamespace()+"/"+m.GetName(), "/"), m})
 			}
+		case name == "WatchDeclarations":
+			for _, m := range []*plumbv1.WatchDeclarationsRequest{
+				{Group: "argoproj.io", Kind: "Application"}, {Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "web"},
+				{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "team", Name: "apps"}, {Kind: "Secret"},
+			} {
+				all = append(all, question{procedure, strings.TrimRight(m.GetKind()+"/"+m.GetNamespace()+"/"+m.GetName(), "/"), m})
+			}
 		case name == "ActOnSource":
 			for _, action := range []string{"refresh", "suspend", "explode"} {
 				all = append(all, question{procedure, action + " GitRepository/team/apps", &plumbv1.ActOnSourceRequest{Ref: ref("GitRepository", "team", "apps"), Action: action}})
@@ -293,6 +300,42 @@ func TestSourcesAreActedOnAsSources(t *testing.T) {
 		err := rules[plumbv1connect.FleetServiceActOnSourceProcedure](t.Context(), s, s.guard.Caller(callers[0].who), &plumbv1.ActOnSourceRequest{Ref: r, Action: "refresh"})
 		if connect.CodeOf(err) != connect.CodeInvalidArgument {
 			t.Errorf("%s: %v", r.GetKind(), err)
+		}
+	}
+}
+
+// TestForceNeedsMoreThanALook: to install or upgrade once more changes the
+// cluster though nothing has changed in Git.
+func TestForceNeedsMoreThanALook(t *testing.T) {
+	s := matrixServer(t)
+	config, findings := policy.FromConfigMap(map[string]string{"policy.csv": `
+p, looker, helmreleases, get, team/*, allow
+p, looker, helmreleases, refresh, team/*, allow
+p, syncer, helmreleases, get, team/*, allow
+p, syncer, helmreleases, sync, team/*, allow
+`})
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	s.guard.SetPolicy(policy.Compile(config, nil))
+	release := &plumbv1.ObjectRef{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease", Namespace: "team", Name: "web"}
+	s.deliveries.Put(rows.ID(release), &plumbv1.Delivery{Ref: release})
+	for _, c := range []struct {
+		who  string
+		ref  *plumbv1.ObjectRef
+		how  *plumbv1.Refresh
+		want connect.Code // 0: it is allowed
+	}{
+		{"looker", release, &plumbv1.Refresh{}, 0},
+		{"looker", release, &plumbv1.Refresh{Force: true}, connect.CodePermissionDenied},
+		{"looker", release, &plumbv1.Refresh{ResetFailures: true}, connect.CodePermissionDenied},
+		{"syncer", release, &plumbv1.Refresh{Force: true, ResetFailures: true}, 0},
+		{"syncer", ref("Kustomization", "team", "apps"), &plumbv1.Refresh{Force: true}, connect.CodeInvalidArgument},
+	} {
+		caller := s.guard.Caller(signin.Principal{Kind: signin.KindAccount, Name: c.who, Subject: c.who})
+		err := actRule(t.Context(), s, caller, &plumbv1.ActRequest{Ref: c.ref, Action: &plumbv1.ActRequest_Refresh{Refresh: c.how}})
+		if (err == nil) != (c.want == 0) || err != nil && connect.CodeOf(err) != c.want {
+			t.Errorf("%s, %v of %s: %v", c.who, c.how, c.ref.GetKind(), err)
 		}
 	}
 }

@@ -109,7 +109,8 @@ type Server struct {
 
 	addresses limiter // of all requests
 	callers   limiter // of those who are signed in, and of addresses of those who are not
-	streams   streams
+	streams   *going
+	calls     *going
 	comparing *turns
 	reading   *turns
 	signing   *turns
@@ -141,6 +142,7 @@ func New(opts Options) *Server {
 		feed: signin.NewFeed(), known: make(chan struct{}), started: make(chan struct{}),
 		addresses: newLimiter(addressRate, addressBurst), callers: newLimiter(requestRate, requestBurst),
 		comparing: newTurns(comparisons, callerComparisons, waitingComparisons), reading: newTurns(readings, callerReadings, waitingReadings),
+		streams: newGoing(maxStreams, callerStreams), calls: newGoing(maxCalls, callerCalls),
 		signing: newTurns(signIns, addressSignIns, waitingSignIns),
 	}
 	s.refusals = newRefusals(s.keepRefusal)
@@ -223,7 +225,7 @@ func (s *Server) handlers() http.Handler {
 	front := http.NewServeMux()
 	front.Handle("/auth/", s.forStrangers(s.door.Handler())) // which guards itself: command lines sign out with the cookie alone
 	front.Handle("/", s.door.RefuseForgery(typed(s.door.Identify(exchanged(s.metered(mux))))))
-	return s.bounded(hardened(front))
+	return s.bounded(hurried(hardened(front)))
 }
 
 // Bounds of requests and answers.

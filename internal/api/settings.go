@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,8 +36,9 @@ var projectKind = schema.GroupKind{Group: "argoproj.io", Kind: "AppProject"}
 
 // settings is what is read of the cluster besides declared objects.
 type settings struct {
-	home     string // namespace of the ConfigMaps and Secrets below
-	configs  map[string]map[string]string
+	home     string                       // namespace of the Secrets below, and of configs
+	configs  map[string]map[string]string // ConfigMaps, by name
+	argo     map[string]map[string]string // the same of Argo CD's namespace, where that is another one: they go before
 	secrets  map[string]map[string][]byte
 	labelled map[string]bool // Secrets that settings may refer to
 	initial  bool            // admin's first password lies in its Secret
@@ -47,6 +47,22 @@ type settings struct {
 	unread   map[string]bool            // watches that have not told everything yet
 	again    map[string]map[string]bool // of watches that tell everything anew: what they have told, by name
 	findings []model.Finding            // of the policy
+}
+
+// config is what a ConfigMap says, and the namespace of it. Those of Argo CD's
+// namespace count from when they are there, also where sign-in keeps its Secrets
+// with Plumb's own since nothing was there at first.
+func (st *settings) config(name, control string) (namespace string, data map[string]string) {
+	if data, there := st.argo[name]; there {
+		return control, data
+	}
+	return st.home, st.configs[name]
+}
+
+// configsOf is where what a watch tells of ConfigMaps is kept; nil for other
+// watches.
+func (st *settings) configsOf(what string) map[string]map[string]string {
+	return map[string]map[string]map[string]string{"configs": st.configs, "argo": st.argo}[what]
 }
 
 // followSettings keeps sign-in and policy as the cluster has them, until ctx
@@ -62,11 +78,14 @@ func (s *Server) followSettings(ctx context.Context, w *World) {
 	projects := projectKind
 	s.mu.Lock()
 	s.settings = settings{
-		home: home, configs: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, labelled: map[string]bool{},
+		home: home, configs: map[string]map[string]string{}, argo: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, labelled: map[string]bool{},
 		projects: map[object.ID]*unstructured.Unstructured{}, clusters: map[object.ID]registeredCluster{}, unread: map[string]bool{"configs": true, "secret": true, "labelled": true, "signedOut": true},
 	}
 	if s.kinds[projects].Versions != nil {
 		s.settings.unread["projects"] = true // what they deny is in force from the beginning
+	}
+	if home != s.control() {
+		s.settings.unread["argo"] = true
 	}
 	s.mu.Unlock()
 	named := func(name string) string { return "metadata.name=" + name }
@@ -81,6 +100,9 @@ func (s *Server) followSettings(ctx context.Context, w *World) {
 		{"labelled", cluster.WatchSpec{GVK: secretGVK, Namespace: home, LabelSelector: signin.ReferenceLabel + "=" + signin.ReferenceValue}},
 	} {
 		w.Local.Watch(ctx, spec.WatchSpec, settingsWatch{s, spec.what})
+	}
+	if home != s.control() {
+		w.Local.Watch(ctx, cluster.WatchSpec{GVK: configGVK, Namespace: s.control()}, settingsWatch{s, "argo"})
 	}
 	if s.kinds[projects].Versions != nil {
 		w.Local.Watch(ctx, cluster.WatchSpec{GVK: projects.WithVersion(s.kinds[projects].Versions[0]), Namespace: s.control()}, settingsWatch{s, "projects"})
@@ -151,6 +173,7 @@ func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) 
 	if told := st.again[w.what]; told != nil && !gone {
 		told[name] = true
 	}
+	configs := st.configsOf(w.what)
 	switch {
 	case w.what == "projects" && gone:
 		delete(st.projects, object.Of(o))
@@ -165,14 +188,14 @@ func (w settingsWatch) Event(typ watch.EventType, o *unstructured.Unstructured) 
 		return
 	case w.what == "initial":
 		st.initial = !gone
-	case w.what == "configs" && name != signin.ConfigMapName && name != policyMap:
+	case configs != nil && name != signin.ConfigMapName && name != policyMap:
 		w.s.mu.Unlock()
 		return
-	case w.what == "configs" && gone:
-		delete(st.configs, name)
-	case w.what == "configs":
+	case configs != nil && gone:
+		delete(configs, name)
+	case configs != nil:
 		data, _, _ := unstructured.NestedStringMap(o.Object, "data")
-		st.configs[name] = data
+		configs[name] = data
 	case gone && w.what == "labelled" && (name == signin.SecretName || name == signin.SignedOutSecretName):
 		st.labelled[name] = false // it may have lost its label only; its own watch knows
 	case gone:
@@ -208,8 +231,8 @@ func (w settingsWatch) drop(st *settings, gone func(name string) bool) {
 	switch w.what {
 	case "projects":
 		maps.DeleteFunc(st.projects, func(id object.ID, _ *unstructured.Unstructured) bool { return gone(id.Name) })
-	case "configs":
-		maps.DeleteFunc(st.configs, func(name string, _ map[string]string) bool { return gone(name) })
+	case "configs", "argo":
+		maps.DeleteFunc(st.configsOf(w.what), func(name string, _ map[string]string) bool { return gone(name) })
 	case "clusters":
 		maps.DeleteFunc(st.clusters, func(id object.ID, _ registeredCluster) bool { return gone(id.Name) })
 	case "initial":
@@ -265,8 +288,10 @@ func (s *Server) settle() {
 		s.mu.Unlock()
 		return
 	}
-	config, findings := policy.FromConfigMap(st.configs[policyMap])
-	findings = append(findings, config.Server(st.configs[signin.ConfigMapName])...)
+	_, rules := st.config(policyMap, s.control())
+	_, server := st.config(signin.ConfigMapName, s.control())
+	config, findings := policy.FromConfigMap(rules)
+	findings = append(findings, config.Server(server)...)
 	var projects []policy.Project
 	for id, o := range st.projects {
 		p, err := policy.ReadProject(o)
@@ -280,7 +305,7 @@ func (s *Server) settle() {
 	compiled := policy.Compile(config, projects)
 	st.findings = append(findings, compiled.Findings()...)
 	data := signin.Data{
-		Config: maps.Clone(st.configs[signin.ConfigMapName]), Secret: st.secrets[signin.SecretName],
+		Config: maps.Clone(server), Secret: st.secrets[signin.SecretName],
 		SignedOut: st.secrets[signin.SignedOutSecretName], Others: map[string]map[string][]byte{},
 	}
 	for name := range st.labelled {
@@ -453,20 +478,17 @@ func (p projectTokens) Tokens(_ context.Context, project, role string) ([]signin
 	if o == nil {
 		return nil, nil
 	}
-	read := func(from map[string]any, path ...string) []signin.IssuedToken {
-		items, _, _ := unstructured.NestedSlice(from, path...)
-		text, err := json.Marshal(items)
-		var tokens []signin.IssuedToken
-		if err != nil || json.Unmarshal(text, &tokens) != nil {
-			return nil
-		}
-		return tokens
+	read, err := policy.ReadProject(o)
+	if err != nil {
+		return nil, nil //nolint:nilerr // none of them is valid, and the findings tell why
 	}
-	tokens := read(o.Object, "status", "jwtTokensByRole", role, "items")
-	roles, _, _ := unstructured.NestedSlice(o.Object, "spec", "roles")
-	for _, item := range roles {
-		if r, ok := item.(map[string]any); ok && r["name"] == role {
-			tokens = append(tokens, read(r, "jwtTokens")...)
+	var tokens []signin.IssuedToken
+	for _, r := range read.Roles {
+		if r.Name != role {
+			continue
+		}
+		for _, token := range r.Tokens {
+			tokens = append(tokens, signin.IssuedToken(token))
 		}
 	}
 	return tokens, nil

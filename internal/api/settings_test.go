@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -105,6 +106,37 @@ func TestSettingsThatCannotBeReadStayInForce(t *testing.T) {
 	}
 }
 
+// TestSettingsOfArgoCDThatComeLater: sign-in has begun with Plumb's own namespace,
+// and then somebody applies Argo CD's ConfigMaps where they belong.
+func TestSettingsOfArgoCDThatComeLater(t *testing.T) {
+	w := newWatched(t)
+	w.settings.home, w.settings.argo, w.settings.unread["argo"] = "plumb-system", map[string]map[string]string{}, true
+	w.told("configs", watch.Added, configMap("argocd-rbac-cm", map[string]any{"policy.csv": "p, role:all, applications, get, */*, allow\ng, dana, role:all\n"}))
+	w.told("configs", watch.Added, configMap("argocd-cm", map[string]any{"admin.enabled": "false"}))
+	w.synced("configs", "secret", "labelled", "signedOut", "projects")
+	if w.may("get", "shop/web") {
+		t.Fatal("a policy is in force before all is known")
+	}
+	w.synced("argo")
+	in := func(when string, get, sync bool) {
+		t.Helper()
+		if w.may("get", "shop/web") != get || w.may("sync", "shop/web") != sync {
+			t.Errorf("%s: the policy is another one", when)
+		}
+		if data, err := w.feed.Settings(t.Context()); err != nil || data.Config["admin.enabled"] != "false" {
+			t.Errorf("%s: the settings of sign-in are %v, %v", when, data.Config, err)
+		}
+	}
+	in("without them", true, false)
+	later := configMap("argocd-rbac-cm", map[string]any{"policy.csv": "p, role:all, applications, sync, */*, allow\ng, dana, role:all\n"})
+	w.told("argo", watch.Added, later)
+	in("with them", false, true)
+	settingsWatch{w.Server, "argo"}.Gone(errRefused)
+	in("while they cannot be read", false, true)
+	w.synced("argo") // they were deleted meanwhile
+	in("after them", true, false)
+}
+
 // TestProjectsThatCannotBeReadOpenNothing: what they deny is not known, so that
 // nothing is allowed. A kind that is not served has none.
 func TestProjectsThatCannotBeReadOpenNothing(t *testing.T) {
@@ -155,5 +187,26 @@ func TestAClusterThatDoesNotAnswerAllowsNothing(t *testing.T) {
 	robot := s.guard.Caller(callers[5].who)
 	if robot.May(t.Context(), policy.Get, access.Target{ID: rowsID("Kustomization", "team", "apps")}).Allowed {
 		t.Error("what cannot be asked is allowed")
+	}
+}
+
+// TestTokensOfProjects: what an AppProject lists of a role, in its spec and in its
+// status; of a role that is no more there are none.
+func TestTokensOfProjects(t *testing.T) {
+	s := matrixServer(t)
+	project := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": map[string]any{"namespace": "argocd", "name": "shop"},
+		"spec": map[string]any{"roles": []any{map[string]any{"name": "ci", "jwtTokens": []any{map[string]any{"iat": int64(100)}}}}},
+		"status": map[string]any{"jwtTokensByRole": map[string]any{
+			"ci":   map[string]any{"items": []any{map[string]any{"id": "one", "iat": int64(200), "exp": int64(300)}}},
+			"gone": map[string]any{"items": []any{map[string]any{"id": "two", "iat": int64(400)}}},
+		}},
+	}}
+	s.settings.projects = map[object.ID]*unstructured.Unstructured{object.Of(project): project}
+	for role, want := range map[string]string{"ci": "[{one 200 300} { 100 0}]", "gone": "[]", "other": "[]"} {
+		tokens, err := projectTokens{s}.Tokens(t.Context(), "shop", role)
+		if got := fmt.Sprint(tokens); err != nil || got != want {
+			t.Errorf("%s: %s, %v", role, got, err)
+		}
 	}
 }

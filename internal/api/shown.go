@@ -30,32 +30,44 @@ func sensitive(name string) bool {
 	return false
 }
 
-// shownSetting is a setting without what may be secret in it. A text that is
-// YAML is masked field by field, however it is written; any other, line by line.
+// shownSetting is a setting without what may be secret in it.
 func shownSetting(name, value string) string {
-	if sensitive(name) && !strings.HasPrefix(value, "$") && !plain(value) {
+	if sensitive(name) && !reference.MatchString(value) && !plain(value) {
 		return object.Mask
 	}
+	return shownText(value, reference)
+}
+
+// shownText is a text without what may be secret in it: one that is YAML is masked
+// field by field, however it is written; any other, line by line. What matches
+// points says where a value comes from, and is shown.
+func shownText(text string, points *regexp.Regexp) string {
 	var tree any
-	if strings.ContainsAny(value, ":") && yaml.Unmarshal([]byte(value), &tree) == nil {
+	if strings.ContainsAny(text, ":") && yaml.Unmarshal([]byte(text), &tree) == nil {
 		switch tree.(type) {
 		case map[string]any, []any:
-			if text, err := yaml.Marshal(shownTree(tree)); err == nil {
-				return object.WithoutCredentials(string(text))
+			if clean, err := yaml.Marshal(masked(tree, points, false)); err == nil {
+				return object.WithoutCredentials(string(clean))
 			}
 		}
 	}
-	lines := strings.Split(value, "\n")
+	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		if key, text, found := strings.Cut(line, ":"); found && sensitive(key) && !reference(strings.TrimSpace(text)) {
+		if key, value, found := strings.Cut(line, ":"); found && sensitive(key) && !points.MatchString(strings.TrimSpace(value)) {
 			lines[i] = key + ": " + object.Mask
 		}
 	}
 	return object.WithoutCredentials(strings.Join(lines, "\n"))
 }
 
-// reference reports whether a value only points at a Secret ($name:key).
-func reference(value string) bool { return value == "" || strings.HasPrefix(value, "$") }
+var (
+	// reference is a setting that only points at a Secret: $key or $name:key, which
+	// no setting of Argo CD can mean literally.
+	reference = regexp.MustCompile(`^(\$[\w.-]+(:[\w.-]+)?)?$`)
+	// variable is a value that something else is put in the place of. In the values
+	// of a chart a dollar is a character like any other: a password may begin with it.
+	variable = regexp.MustCompile(`^(\$\{\w+\}|\$ARGOCD_\w+)?$`)
+)
 
 // plain reports whether a value is a switch or a duration rather than a secret.
 // Bare digits may be a PIN.
@@ -69,22 +81,23 @@ func plain(value string) bool {
 
 var duration = regexp.MustCompile(`^([0-9]{1,3}h)?([0-9]{1,3}m)?([0-9]{1,3}s)?$`)
 
-// shownTree masks the values of what may be secret.
-func shownTree(value any) any { return masked(value, false) }
+// shownTree masks the inline values of what may be secret.
+func shownTree(value any) any { return masked(value, variable, false) }
 
-// masked is shownTree; hide: it stands below a name that is secret.
-func masked(value any, hide bool) any {
+// masked masks the values of what may be secret, but for those that match points;
+// hide: value stands below a name that is secret.
+func masked(value any, points *regexp.Regexp, hide bool) any {
 	switch v := value.(type) {
 	case map[string]any:
 		for name, child := range v {
-			v[name] = masked(child, hide || sensitive(name))
+			v[name] = masked(child, points, hide || sensitive(name))
 		}
 	case []any:
 		for i := range v {
-			v[i] = masked(v[i], hide)
+			v[i] = masked(v[i], points, hide)
 		}
 	case string:
-		if hide && !reference(v) {
+		if hide && !points.MatchString(v) {
 			return object.Mask
 		}
 	case float64, int64:
@@ -119,8 +132,33 @@ func veiled(o *unstructured.Unstructured) *unstructured.Unstructured {
 	if postBuild, ok := spec["postBuild"].(map[string]any); ok {
 		postBuild["substitute"] = shownTree(postBuild["substitute"])
 	}
+	veilGenerators(spec["generators"])
 	veilSources(clean.Object)
 	return clean
+}
+
+// veilGenerators masks what the generators of an ApplicationSet are given inline,
+// however deep they stand in one another.
+func veilGenerators(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, child := range v {
+			switch name {
+			case "elements", "values", "input":
+				v[name] = shownTree(child)
+			case "elementsYaml":
+				if text, ok := child.(string); ok {
+					v[name] = shownText(text, variable)
+				}
+			default:
+				veilGenerators(child)
+			}
+		}
+	case []any:
+		for _, child := range v {
+			veilGenerators(child)
+		}
+	}
 }
 
 // lastApplied holds a copy of the whole object as kubectl sent it.
@@ -133,7 +171,7 @@ func veilSources(value any) {
 	case map[string]any:
 		if helm, ok := v["helm"].(map[string]any); ok {
 			if text, ok := helm["values"].(string); ok {
-				helm["values"] = shownSetting("values", text)
+				helm["values"] = shownText(text, variable)
 			}
 			if values, ok := helm["valuesObject"]; ok {
 				helm["valuesObject"] = shownTree(values)
@@ -161,7 +199,7 @@ func veilPairs(list any) {
 		pair, _ := item.(map[string]any)
 		name, _ := pair["name"].(string)
 		for _, field := range []string{"value", "string"} {
-			if text, ok := pair[field].(string); ok && sensitive(name) && !reference(text) {
+			if text, ok := pair[field].(string); ok && sensitive(name) && !variable.MatchString(text) {
 				pair[field] = object.Mask
 			}
 		}

@@ -102,6 +102,7 @@ func (a *app) atPlace(work func(ctx context.Context, p place, args []string) err
 func (a *app) documented(command *cobra.Command, usage string, work func(ctx context.Context, p place, args []string, output string) error) {
 	output := ""
 	command.Flags().StringVarP(&output, "output", "o", "", usage)
+	completeFlag(command, "output", completeOutputs("json", "yaml"))
 	run := a.atPlace(func(ctx context.Context, p place, args []string) error { return work(ctx, p, args, output) })
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		if output != "" && output != "json" && output != "yaml" {
@@ -227,8 +228,12 @@ func (a *app) waitedInVain(kind *declaredKind, namespace, name string, err error
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return advise(fmt.Errorf("%s %s/%s: no outcome within %s: %w", kind.group.Kind, namespace, name, a.timeout, err),
-		"is Plumb running? See: plumb check")
+	err = fmt.Errorf("%s %s/%s: no outcome within %s: %w", kind.group.Kind, namespace, name, a.timeout, err)
+	var seen *lastLook
+	if errors.As(err, &seen) && seen.status == "Unknown" { // somebody works on it
+		return advise(err, "it goes on without you: see how with: plumb explain %s %s -n %s; or allow more time with --timeout", kind.human, name, namespace)
+	}
+	return advise(err, "is Plumb running? See: plumb check")
 }
 
 func annotate(ctx context.Context, objects dynamic.ResourceInterface, name string, annotations map[string]any) error {
@@ -429,23 +434,5 @@ func (a *app) eachNamed(ctx context.Context, kind *declaredKind, names []string,
 // completeNames offers the names of a kind to the shell. It stays silent when
 // the cluster cannot be asked.
 func (a *app) completeNames(kind *declaredKind) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
-		defer cancel()
-		p, err := a.place()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		list, err := p.list(ctx, kind, a.namespaceOf(kind), metav1.ListOptions{})
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var names []string
-		for i := range list.Items {
-			if name := list.Items[i].GetName(); len(name) >= len(prefix) && name[:len(prefix)] == prefix {
-				names = append(names, name)
-			}
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	return offered(func(ctx context.Context, _ []string, _ string) []string { return a.namesOf(ctx, kind.group.Kind) })
 }

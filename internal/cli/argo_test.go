@@ -141,7 +141,11 @@ func TestSyncWritesTheOperation(t *testing.T) {
 			if code != exitOK {
 				t.Fatalf("exit %d: %s", code, errs)
 			}
-			written, err := yaml.Marshal(f.object("Application", "argocd", app).Object["operation"])
+			asked := f.object("Application", "argocd", app)
+			if how := asked.GetAnnotations()["argocd.argoproj.io/refresh"]; how != "normal" {
+				t.Errorf("the sources are not looked at first: %q", how)
+			}
+			written, err := yaml.Marshal(asked.Object["operation"])
 			if err != nil {
 				t.Fatal(err)
 			}

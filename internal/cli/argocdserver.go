@@ -15,6 +15,7 @@ import (
 	"plumb.dev/plumb/internal/dialect"
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/engine"
+	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
@@ -38,7 +39,21 @@ func argocdProtocol(settings dialect.Settings, log *slog.Logger) func(*http.Serv
 		}
 		handler, err := argoapi.New(argoapi.Options{
 			Door: s.Door(), Guard: argocdGuard{s}, Objects: argoapi.InCluster(local), Declared: argocdDeclarations{s},
-			Deliveries: argoworld.New(argoworld.Options{Engine: running, Local: local, Dialect: argo.New(), Settings: settings}),
+			Deliveries: argoworld.New(argoworld.Options{
+				Engine: running, Local: local, Dialect: argo.New(), Settings: settings,
+				Answer: func(ctx context.Context, q model.Question) (model.Answer, error) {
+					if e := running(); e != nil {
+						return e.Answer(ctx, q)
+					}
+					return model.Answer{}, argoworld.ErrNotLeading
+				},
+				Reach: func(ctx context.Context, source model.Source) error {
+					if e := running(); e != nil {
+						return e.Reach(ctx, source)
+					}
+					return argoworld.ErrNotLeading
+				},
+			}),
 			Audit: func(ctx context.Context, deed argoapi.Deed) {
 				on := object.ID{Group: deed.Kind.Group, Kind: deed.Kind.Kind, Namespace: deed.Namespace, Name: deed.Name}
 				s.Record(ctx, deed.Who.Name, deed.Action, on, deed.Refused, deed.Detail)

@@ -67,7 +67,7 @@ func (a *app) printClusters(flags getFlags, lines []clusterLine) error {
 		return a.printDocument(flags.output, lines)
 	case "name":
 		for _, l := range lines {
-			if err := a.out("cluster/%s\n", l.Name); err != nil {
+			if err := a.out("cluster/%s\n", oneLine(l.Name)); err != nil {
 				return err
 			}
 		}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -126,6 +128,13 @@ func (a *app) connect() (*cluster, error) {
 // without a kubeconfig, that is the pod's own cluster.
 func (a *app) dial() (*cluster, error) {
 	config, err := a.kube.loader(a).ClientConfig()
+	var absent *fs.PathError
+	if errors.As(err, &absent) && a.kube.kubeconfig != "" && absent.Path == a.path(a.kube.kubeconfig) {
+		return nil, advise(fmt.Errorf("there is no kubeconfig: %w", err), "name one that is there with --kubeconfig or KUBECONFIG; plumb status shows that of plumb up")
+	}
+	if err != nil && a.kube.overrides.CurrentContext != "" {
+		return nil, advise(err, "see which contexts there are with: kubectl config get-contexts")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"plumb.dev/plumb/internal/cli/logins"
+	"plumb.dev/plumb/internal/signin"
 )
 
 func (a *app) contextCommand() *cobra.Command {
@@ -250,8 +251,8 @@ func (a *app) logouts(ctx context.Context, names []string, all bool) error {
 }
 
 // leave ends a session of an identity provider at the server, as a browser does.
-func (s *atServer) leave(ctx context.Context, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.login.Server+path, nil)
+func (s *atServer) leave(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.login.Server+signin.LogoutPath, nil)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,9 @@ KIND/NAME the events of the source that it reads are shown too. Without
 	events.Flags().BoolVarP(&flags.allNamespaces, "all-namespaces", "A", false, "show the events of every namespace")
 	events.Flags().BoolVarP(&flags.watch, "watch", "w", false, "go on printing events until interrupted")
 	events.Flags().StringVar(&flags.about, "for", "", "only events about this `KIND[/NAME]`")
+	completeFlag(events, "for", a.completeDeclared())
 	events.Flags().StringSliceVar(&flags.types, "types", nil, "only events of these types: Normal, Warning")
+	completeFlag(events, "types", completeOutputs("Normal", "Warning"))
 	events.Flags().BoolVar(&flags.noHeader, "no-header", false, "print no header")
 	return events
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"plumb.dev/plumb/internal/api/roots"
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/health"
 	"plumb.dev/plumb/internal/model"
@@ -29,8 +32,9 @@ type explanation struct {
 	Owner    string `json:"owner,omitempty"`
 	Source   string `json:"source,omitempty"`
 	URL      string `json:"url,omitempty"`
-	Revision string `json:"revision,omitempty"`
-	Commit   string `json:"commit,omitempty"` // first line of its message
+	Revision string `json:"revision,omitempty"` // that commit, file and line are of
+	Applied  string `json:"applied,omitempty"`  // what was applied last, where that is another one
+	Commit   string `json:"commit,omitempty"`   // first line of its message
 	Author   string `json:"author,omitempty"`
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
@@ -44,7 +48,8 @@ type explanation struct {
 	Health  string   `json:"health"`
 	Reason  string   `json:"reason,omitempty"`
 	Message string   `json:"message,omitempty"`
-	Unwell  []string `json:"unwell,omitempty"` // delivered objects that are not healthy
+	Because []string `json:"because,omitempty"` // what it made and what happened to that, down to the root
+	Unwell  []string `json:"unwell,omitempty"`  // delivered objects that are not healthy
 	Advice  []string `json:"advice,omitempty"`
 }
 
@@ -65,7 +70,8 @@ and compared with the cluster by a dry run.`,
   plumb explain kustomization apps
   plumb explain helmrelease podinfo -n apps
   plumb explain application guestbook`,
-		Args: cobra.RangeArgs(1, 2),
+		Args:              oneObject,
+		ValidArgsFunction: a.completeObjects(2),
 	}
 	a.redirects.bind(explain.Flags())
 	explain.Flags().StringVar(&local, "path", "", "compare with this local `DIR` instead of the source")
@@ -83,6 +89,17 @@ and compared with the cluster by a dry run.`,
 		return a.printExplanation(e)
 	})
 	return explain
+}
+
+// oneObject takes KIND/NAME, or KIND and NAME.
+func oneObject(_ *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return advise(errors.New("no object is named"), "name one as KIND/NAME, KIND/NAMESPACE/NAME or KIND NAME")
+	case len(args) > 2, len(args) == 2 && strings.Contains(args[0], "/"):
+		return advise(fmt.Errorf("%s names more than one object", strings.Join(args, " ")), "name one as KIND/NAME, KIND/NAMESPACE/NAME or KIND NAME")
+	}
+	return nil
 }
 
 // explain gathers what is known, from the object up to the commit and down to
@@ -159,21 +176,29 @@ func (a *app) explainDelivery(ctx context.Context, c *cluster, e *explanation, k
 	}
 	if e.Owner == "" && len(d.reads) > 0 {
 		if commit := d.commit(); commit.Hash != "" {
+			e.at(d.revision())
 			e.Commit, e.Author = commit.Message, authored(commit)
 		}
 		if kind.reads {
 			e.URL = d.reads[0].url
 		}
 	}
-	e.Delivers = fmt.Sprintf("%d objects", len(d.objects))
+	e.Delivers = countText(len(d.objects), "object", "objects")
 	if d.behind() {
 		e.Delivers += " at revision " + shortHashes(d.revision()) + ", which no run has taken up yet"
 	}
 	if len(differences) > 0 {
-		e.Delivers += fmt.Sprintf("; %d differ from the cluster", len(differences))
+		e.Delivers += "; " + countText(len(differences), "differs", "differ") + " from the cluster"
 		e.Advice = append(e.Advice, "see how with: plumb diff "+called(kind, live))
 	}
 	return nil
+}
+
+// at says which revision is told of, beside the one that was applied last.
+func (e *explanation) at(revision string) {
+	if revision != "" && revision != e.Revision {
+		e.Revision, e.Applied = revision, e.Revision
+	}
 }
 
 // authored is who wrote a commit, and when.
@@ -255,6 +280,7 @@ func (a *app) traceOrigin(ctx context.Context, c *cluster, e *explanation, owner
 		return nil // the explanation says it
 	}
 	if commit := d.commit(); commit.Hash != "" {
+		e.at(d.revision())
 		e.Author, e.Commit = authored(commit), commit.Message
 	}
 	w := d.find(id)
@@ -415,66 +441,85 @@ func (a *app) judge(ctx context.Context, c *cluster, e *explanation, live *unstr
 		e.Health = string(model.NotFound)
 		return nil
 	}
-	children, err := c.children(ctx, live)
+	judged, root, err := c.deeply(ctx, live)
 	if err != nil {
 		return err
 	}
-	judged := health.Deeper(live, children)
 	if live.GroupVersionKind().Group == argo.Group {
 		if assessed, known := health.Assess(live); known {
 			judged = assessed
 		}
 	}
 	e.Health, e.Reason, e.Message = string(judged.State), judged.Reason, judged.Message
+	if len(root.Steps) > 0 {
+		e.Message = health.Of(live).Message // the steps say the rest
+	}
+	e.tellRoot(root)
 	if deliveryKindOf(object.Of(live).GroupKind()) != nil {
 		if err := c.unwell(ctx, e, live); err != nil {
 			return err
 		}
 	}
-	if judged.State != model.Current {
-		if advice := remedy(judged, live); advice != "" {
-			e.Advice = append(e.Advice, advice)
-		}
+	if judged.State != model.Current || len(root.Steps) > 0 {
+		e.advise(remedy(judged.Reason, root.Steps))
 	}
 	return nil
 }
 
-// makers are the kinds whose health shows in what they make.
-var makers = map[schema.GroupKind]bool{
-	{Group: "apps", Kind: "Deployment"}:  true,
-	{Group: "apps", Kind: "ReplicaSet"}:  true,
-	{Group: "apps", Kind: "StatefulSet"}: true,
-	{Group: "apps", Kind: "DaemonSet"}:   true,
-	{Group: "batch", Kind: "Job"}:        true,
-	{Group: "batch", Kind: "CronJob"}:    true,
-	{Kind: "Pod"}:                        true,
+// deeply judges an object and, where it is not well, follows it down to the root
+// of that, with the rights of the caller. The events of what is declared have a
+// command of their own.
+func (c *cluster) deeply(ctx context.Context, live *unstructured.Unstructured) (model.Health, *roots.Root, error) {
+	judged := health.Of(live)
+	kind := object.Of(live).GroupKind()
+	if isDeclared(kind) || judged.State == model.Current && kind != (schema.GroupKind{Group: "batch", Kind: "CronJob"}) {
+		return judged, &roots.Root{}, nil
+	}
+	root, err := roots.Follow(ctx, c.found, live)
+	if err != nil {
+		return judged, nil, err
+	}
+	return health.Deeper(live, root.Children), root, nil
 }
 
-// children lists what a workload may have made, with the events about it. What
-// may not be read is left out: the object itself still tells something.
-func (c *cluster) children(ctx context.Context, o *unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	if !makers[object.Of(o).GroupKind()] {
-		return nil, nil
+// found hands over what a query finds.
+func (c *cluster) found(ctx context.Context, q roots.Query, each func(*unstructured.Unstructured) error) error {
+	mapping, err := c.mapper.RESTMapping(q.Kind.GroupKind(), q.Kind.Version)
+	if err != nil {
+		return err
 	}
-	var found []*unstructured.Unstructured
-	for _, resource := range []schema.GroupVersionResource{
-		{Group: "apps", Version: "v1", Resource: "replicasets"},
-		{Group: "batch", Version: "v1", Resource: "jobs"},
-		{Version: "v1", Resource: "pods"},
-		coreEvents,
-	} {
-		list, err := listPages(ctx, c.objects.Resource(resource).Namespace(o.GetNamespace()), metav1.ListOptions{})
-		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
-			continue
-		}
+	options := metav1.ListOptions{LabelSelector: q.LabelSelector, FieldSelector: q.FieldSelector, Limit: pageSize}
+	for {
+		page, err := c.objects.Resource(mapping.Resource).Namespace(q.Namespace).List(ctx, options)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for i := range list.Items {
-			found = append(found, &list.Items[i])
+		for i := range page.Items {
+			if err := each(&page.Items[i]); err != nil {
+				return err
+			}
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return nil
 		}
 	}
-	return found, nil
+}
+
+// tellRoot says what an object made, and what happened to that.
+func (e *explanation) tellRoot(root *roots.Root) {
+	for _, step := range root.Steps {
+		e.Because = append(e.Because, step.Text)
+	}
+	if len(root.Unread) > 0 {
+		e.Because = append(e.Because, "more is not known: you may not list "+strings.Join(root.Unread, ", ")+" there")
+	}
+}
+
+// advise adds what to do next, once.
+func (e *explanation) advise(advice string) {
+	if advice != "" && !slices.Contains(e.Advice, advice) {
+		e.Advice = append(e.Advice, advice)
+	}
 }
 
 // unwell lists the objects of a delivery that are not healthy.
@@ -483,7 +528,7 @@ func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstruct
 	if err != nil || idiomOf(delivery).remote(delivery) {
 		return err
 	}
-	lines := make([]string, len(claims))
+	lines, advice := make([]string, len(claims)), make([]string, len(claims))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(dryRuns)
 	for i, claim := range claims {
@@ -509,12 +554,13 @@ func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstruct
 			if judged.State == model.Current {
 				return nil
 			}
+			advice[i] = remedy(judged.Reason, nil)
 			if live != nil {
-				children, err := c.children(ctx, live)
-				if err != nil {
+				var root *roots.Root
+				if judged, root, err = c.deeply(ctx, live); err != nil {
 					return err
 				}
-				judged = health.Deeper(live, children)
+				advice[i] = remedy(judged.Reason, root.Steps)
 			}
 			lines[i] = strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", claim, judged.State, judged.Message), ": ")
 			return nil
@@ -523,49 +569,44 @@ func (c *cluster) unwell(ctx context.Context, e *explanation, delivery *unstruct
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, line := range lines {
+	for i, line := range lines {
 		if line != "" {
 			e.Unwell = append(e.Unwell, line)
+			e.advise(advice[i])
 		}
 	}
 	return nil
 }
 
-// remedies are what to do about the reasons that Kubernetes gives.
+// remedies are what to do about the reasons of deliveries and sources; those of
+// what they deliver are in health.Remedy.
 var remedies = map[string]string{
-	"ImagePullBackOff":           "correct the image's name or tag, or give the pod the registry's credentials (imagePullSecrets)",
-	"ErrImagePull":               "correct the image's name or tag, or give the pod the registry's credentials (imagePullSecrets)",
-	"InvalidImageName":           "correct the image's name",
-	"CrashLoopBackOff":           "read what it said before it ended: kubectl logs --previous -n %s %s",
-	"Error":                      "read what it said before it ended: kubectl logs --previous -n %s %s",
-	"OOMKilled":                  "raise its memory limit, or make it use less",
-	"CreateContainerConfigError": "create the ConfigMap or Secret that it refers to, or correct the reference",
-	"Unschedulable":              "no node fits: see its requests, node selector and tolerations, and the free capacity of the nodes",
-	"ProgressDeadlineExceeded":   "see its pods: kubectl describe pods -n %[1]s",
-	"BuildFailed":                "correct the file that the message names; try it before you commit with: plumb build",
-	"ArtifactFailed":             "see the source: plumb get sources all -A",
-	"DependencyNotReady":         "see what it depends on: plumb get kustomizations -A",
-	"HealthCheckFailed":          "explain the object that the message names with: plumb explain",
-	"AuthenticationFailed":       "check the Secret that spec.secretRef names",
-	"GitOperationFailed":         "check the URL, the reference, and that the server can be reached",
-	"InstallFailed":              "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
-	"UpgradeFailed":              "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
-	"TestFailed":                 "read what the test said: kubectl logs, with the pod that the message names",
-	"RollbackFailed":             "explain the object that the message names with: plumb explain",
-	"UninstallFailed":            "explain the object that the message names with: plumb explain",
-	"SourceNotReady":             "see the source: plumb get sources all -A",
-	"ChartPullError":             "check the address and the credentials of the repository: plumb get sources helm -A",
-	"InvalidChartReference":      "check the chart's name and version, and that the repository has it",
-	"OCIArtifactPullFailed":      "check the URL, the tag and the credentials: plumb get sources oci -A",
-	"BucketOperationFailed":      "check the endpoint, the bucket's name and the credentials: plumb get sources bucket -A",
+	"BuildFailed":           "correct the file that the message names; try it before you commit with: plumb build",
+	"ArtifactFailed":        "see the source: plumb get sources all -A",
+	"DependencyNotReady":    "see what it depends on: plumb get kustomizations -A",
+	"HealthCheckFailed":     "explain the object that the message names with: plumb explain",
+	"AuthenticationFailed":  "check the Secret that spec.secretRef names",
+	"GitOperationFailed":    "check the URL, the reference, and that the server can be reached",
+	"InstallFailed":         "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
+	"UpgradeFailed":         "explain the object that the message names with: plumb explain; then correct the chart or its values in Git",
+	"TestFailed":            "read what the test said: kubectl logs, with the pod that the message names",
+	"RollbackFailed":        "explain the object that the message names with: plumb explain",
+	"UninstallFailed":       "explain the object that the message names with: plumb explain",
+	"SourceNotReady":        "see the source: plumb get sources all -A",
+	"ChartPullError":        "check the address and the credentials of the repository: plumb get sources helm -A",
+	"InvalidChartReference": "check the chart's name and version, and that the repository has it",
+	"OCIArtifactPullFailed": "check the URL, the tag and the credentials: plumb get sources oci -A",
+	"BucketOperationFailed": "check the endpoint, the bucket's name and the credentials: plumb get sources bucket -A",
 }
 
-func remedy(judged model.Health, o *unstructured.Unstructured) string {
-	advice := remedies[judged.Reason]
-	if strings.Contains(advice, "%") {
-		return fmt.Sprintf(advice, o.GetNamespace(), strings.ToLower(o.GetKind())+"/"+o.GetName())
+// remedy is what to do about the root of an illness, with the command that shows
+// the log of a container that ended.
+func remedy(reason string, steps []health.Step) string {
+	advice, root := health.RemedyOf(steps)
+	if before, found := strings.CutSuffix(advice, "the log of the previous instance"); found && root.Container != "" {
+		return fmt.Sprintf("%skubectl logs --previous -n %s pod/%s -c %s", before, root.Object.Namespace, root.Object.Name, root.Container)
 	}
-	return advice
+	return cmp.Or(advice, remedies[reason], health.Remedy(reason))
 }
 
 func (a *app) printExplanation(e *explanation) error {
@@ -574,6 +615,7 @@ func (a *app) printExplanation(e *explanation) error {
 	about.add("Owner", e.Owner)
 	about.add("Source", strings.TrimSpace(e.Source+" "+e.URL))
 	about.add("Revision", e.Revision)
+	about.add("Applied", e.Applied)
 	about.add("Commit", e.Commit)
 	about.add("Author", e.Author)
 	about.add("File", model.Origin{File: e.File, Line: e.Line}.String())
@@ -590,6 +632,9 @@ func (a *app) printExplanation(e *explanation) error {
 		about.add("Reason", e.Reason)
 	}
 	about.add("Message", e.Message)
+	for i, line := range e.Because {
+		about.add(first(i, "Because"), line)
+	}
 	for i, line := range e.Unwell {
 		about.add(first(i, "Unwell"), line)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 	"plumb.dev/plumb/internal/dialect/argo"
 	"plumb.dev/plumb/internal/dialect/argo/appset"
 	"plumb.dev/plumb/internal/dialect/argo/status"
+	"plumb.dev/plumb/internal/object"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -30,25 +32,17 @@ func (a *app) exportCommand() *cobra.Command {
 			Short:             "Export " + kind.group.Kind + " objects",
 			Args:              namesOrAll(kind, &all),
 			ValidArgsFunction: a.completeNames(kind),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				ctx, cancel := a.within(cmd.Context())
-				defer cancel()
-				return a.export(ctx, kind, args)
-			},
+			RunE:              a.atPlace(func(ctx context.Context, p place, args []string) error { return a.export(ctx, p, kind, args) }),
 		}
 	})
 	return export
 }
 
-func (a *app) export(ctx context.Context, kind *declaredKind, names []string) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
+func (a *app) export(ctx context.Context, p place, kind *declaredKind, names []string) error {
 	namespace := a.namespaceOf(kind)
 	var items []unstructured.Unstructured
 	if len(names) == 0 {
-		list, err := c.list(ctx, kind, namespace, metav1.ListOptions{})
+		list, err := p.list(ctx, kind, namespace, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -57,7 +51,7 @@ func (a *app) export(ctx context.Context, kind *declaredKind, names []string) er
 		}
 	}
 	for _, name := range names {
-		o, err := c.get(ctx, kind, namespace, name)
+		o, err := p.get(ctx, kind, namespace, name)
 		if err != nil {
 			return err
 		}
@@ -70,6 +64,9 @@ func (a *app) export(ctx context.Context, kind *declaredKind, names []string) er
 		}
 		if err := a.out("---\n%s", data); err != nil {
 			return err
+		}
+		if masked := p.masks(); masked != "" && strings.Contains(string(data), masked) {
+			a.say.warning("%s: a server hands out no secrets: put in yourself what stands as %s", object.Of(&items[i]), masked)
 		}
 	}
 	return nil

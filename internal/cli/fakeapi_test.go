@@ -82,6 +82,7 @@ var fakeKinds = []fakeKind{
 	{schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "ServiceAccount", "sa", true},
 	{schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}, "PersistentVolumeClaim", "pvc", true},
 	{schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "Namespace", "ns", false},
+	{schema.GroupVersionResource{Version: "v1", Resource: "nodes"}, "Node", "no", false},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "Deployment", "deploy", true},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}, "ReplicaSet", "rs", true},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}, "StatefulSet", "sts", true},
@@ -264,6 +265,8 @@ func (f *fakeAPI) serveKind(w http.ResponseWriter, r *http.Request, kind fakeKin
 		f.list(w, r, kind, namespace)
 	case len(rest) == 0 && r.Method == http.MethodPost:
 		f.create(w, r, namespace)
+	case len(rest) == 2 && rest[1] == "log": // there is no kubelet
+		f.fail(w, http.StatusInternalServerError, "InternalError", "dial tcp: lookup node-1: no such host")
 	case len(rest) > 0 && r.Method == http.MethodGet:
 		if o := f.find(w, kind, namespace, rest[0]); o != nil {
 			f.answer(w, http.StatusOK, o.Object)

@@ -66,6 +66,7 @@ health, as in sync=OutOfSync or health!=Healthy.`,
 	set.BoolVar(&flags.noHeader, "no-header", false, "print no header")
 	set.BoolVarP(&flags.watch, "watch", "w", false, "go on printing changes until interrupted")
 	set.StringVarP(&flags.output, "output", "o", "", "wide, yaml, json or name; the default is a table")
+	completeFlag(get, "output", completeOutputs("json", "name", "wide", "yaml"))
 	set.StringVarP(&flags.labelSelector, "label-selector", "l", "", "only objects whose labels match, such as team=a,env!=test")
 	set.StringVar(&flags.statusSelector, "status-selector", "", "only objects with this condition, such as ready=false or ready!=true")
 

@@ -235,7 +235,7 @@ func explainFailures(e *explanation, o *unstructured.Unstructured) (failed bool)
 		e.Release = append(e.Release, fmt.Sprintf("%s: %s", c.reason, shortHashes(c.message)))
 	}
 	if count, _, _ := unstructured.NestedInt64(o.Object, "status", "failures"); failed && count > 0 {
-		e.Release = append(e.Release, fmt.Sprintf("%d failures so far", count))
+		e.Release = append(e.Release, countText(int(count), "failure", "failures")+" so far")
 	}
 	for _, name := range failedTests(o) {
 		e.Release = append(e.Release, "test "+name+" failed")

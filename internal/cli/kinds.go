@@ -224,7 +224,12 @@ func unknownSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return advise(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: %s --help", cmd.CommandPath())
+	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
+	if alike := cmd.SuggestionsFor(args[0]); len(alike) > 0 {
+		return advise(err, "is %s %s meant? See all of them with: %s --help", cmd.CommandPath(), alike[0], cmd.CommandPath())
+	}
+	return advise(err, "see: %s --help", cmd.CommandPath())
 }
 
 func showHelp(cmd *cobra.Command, _ []string) error {

@@ -323,6 +323,11 @@ func (a *app) signInAtProvider(ctx context.Context, login *logins.Login, ways *p
 	if way == nil {
 		return advise(fmt.Errorf("%s knows no single sign-on", login.Server), "sign in with --username or --token")
 	}
+	// The server may be anybody's: who is asked for the password is no choice of it
+	// that the user does not see, nor one that everybody on the way can listen to.
+	if _, err := logins.Address(way.GetIssuer(), flags.plaintext); err != nil {
+		return advise(fmt.Errorf("the identity provider of %s: %w", login.Server, err), "sign in in another way; or say that it is meant with --plaintext")
+	}
 	provider := loopback.Provider{Issuer: way.GetIssuer(), ClientID: way.GetClientId(), Scopes: way.GetScopes(), Claims: way.GetClaims()}
 	reach, err := login.Trust.ProviderClient()
 	if err != nil {
@@ -330,7 +335,7 @@ func (a *app) signInAtProvider(ctx context.Context, login *logins.Login, ways *p
 	}
 	session, err := loopback.SignIn(ctx, provider, loopback.Options{HTTP: reach, Port: flags.ssoPort, Open: func(address string) error {
 		if flags.ssoLaunch {
-			a.say.action("opening the browser at %s", cmp.Or(ways.GetOidcName(), way.GetIssuer()))
+			a.say.action("opening the browser at %s, to sign in to %s", oneLine(way.GetIssuer()), login.Server)
 			if err := a.browse(address); err == nil {
 				a.say.waiting("waiting for it to come back")
 				return nil
@@ -406,7 +411,7 @@ func (a *app) endSession(ctx context.Context, login *logins.Login) error {
 	if login.Expires.IsZero() || a.now().Before(login.Expires) {
 		answer, err := s.client.Session.SignOut(ctx, &plumbv1.SignOutRequest{})
 		if err == nil && answer.GetUrl() != "" {
-			err = s.leave(ctx, answer.GetUrl())
+			err = s.leave(ctx)
 		}
 		failures = append(failures, s.told(err))
 	}

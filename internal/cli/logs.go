@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,6 +25,7 @@ import (
 
 	"plumb.dev/plumb/internal/api/client"
 	"plumb.dev/plumb/internal/api/plumbv1"
+	"plumb.dev/plumb/internal/api/pods"
 	"plumb.dev/plumb/internal/object"
 )
 
@@ -240,23 +242,23 @@ func (p onSite) logs(ctx context.Context, wanted wantedLogs, show func(logLine) 
 	if err != nil {
 		return err
 	}
-	var pods []*unstructured.Unstructured
+	var all []*unstructured.Unstructured
 	for _, id := range chosen {
 		found, err := p.podsOf(ctx, id)
 		if err != nil {
 			return err
 		}
-		pods = append(pods, found...)
+		all = append(all, found...)
 	}
-	if len(pods) == 0 {
+	if len(all) == 0 {
 		return fmt.Errorf("%s %s runs no Pods now", wanted.kind.human, wanted.name)
 	}
-	if len(pods) > logPods {
-		p.app.say.warning("only %d of %d Pods are read: choose a workload with --object", logPods, len(pods))
-		pods = pods[:logPods]
+	if len(all) > logPods {
+		p.app.say.warning("only %d of %d Pods are read: choose a workload with --object", logPods, len(all))
+		all = all[:logPods]
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, pod := range pods {
+	for _, pod := range all {
 		group.Go(func() error { return p.readLog(ctx, pod, wanted, show) })
 	}
 	return group.Wait()
@@ -278,12 +280,12 @@ func (p onSite) podsOf(ctx context.Context, id object.ID) ([]*unstructured.Unstr
 	if id.GroupKind() == (schema.GroupKind{Kind: "Pod"}) {
 		return []*unstructured.Unstructured{live}, nil
 	}
-	below, err := p.children(ctx, live) // Pods come behind what makes them
+	below, err := p.below(ctx, id.Namespace) // Pods come behind what makes them
 	if err != nil {
 		return nil, err
 	}
 	mine := map[types.UID]bool{live.GetUID(): true}
-	var pods []*unstructured.Unstructured
+	var found []*unstructured.Unstructured
 	for _, child := range below {
 		owner := controllerOf(child)
 		if owner == nil || !mine[owner.UID] {
@@ -291,10 +293,44 @@ func (p onSite) podsOf(ctx context.Context, id object.ID) ([]*unstructured.Unstr
 		}
 		mine[child.GetUID()] = true
 		if child.GetKind() == "Pod" {
-			pods = append(pods, child)
+			found = append(found, child)
 		}
 	}
-	return pods, nil
+	return found, nil
+}
+
+// makers are the kinds whose health shows in what they make.
+var makers = map[schema.GroupKind]bool{
+	{Group: "apps", Kind: "Deployment"}:  true,
+	{Group: "apps", Kind: "ReplicaSet"}:  true,
+	{Group: "apps", Kind: "StatefulSet"}: true,
+	{Group: "apps", Kind: "DaemonSet"}:   true,
+	{Group: "batch", Kind: "Job"}:        true,
+	{Group: "batch", Kind: "CronJob"}:    true,
+	{Kind: "Pod"}:                        true,
+}
+
+// below lists what the workloads of a namespace have made. What lies between them
+// and their Pods is left out where it may not be read.
+func (c *cluster) below(ctx context.Context, namespace string) ([]*unstructured.Unstructured, error) {
+	var found []*unstructured.Unstructured
+	for _, resource := range []schema.GroupVersionResource{
+		{Group: "apps", Version: "v1", Resource: "replicasets"},
+		{Group: "batch", Version: "v1", Resource: "jobs"},
+		{Version: "v1", Resource: "pods"},
+	} {
+		list, err := listPages(ctx, c.objects.Resource(resource).Namespace(namespace), metav1.ListOptions{})
+		if resource.Resource != "pods" && (apierrors.IsForbidden(err) || apierrors.IsNotFound(err)) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			found = append(found, &list.Items[i])
+		}
+	}
+	return found, nil
 }
 
 // readLog hands over the lines of one container.
@@ -315,6 +351,9 @@ func (p onSite) readLog(ctx context.Context, pod *unstructured.Unstructured, wan
 	}
 	log, err := p.openLog(ctx, pod.GetNamespace(), pod.GetName(), query)
 	if err != nil {
+		if node := text(pod, "spec", "nodeName"); p.simulates(ctx, node) {
+			err = advise(fmt.Errorf("it is on the simulated node %s, which runs no programs: it has no log", node), "to see logs, deliver to a cluster with real nodes")
+		}
 		return fmt.Errorf("pod/%s: %w", pod.GetName(), err)
 	}
 	defer func() { _ = log.Close() }()
@@ -337,6 +376,16 @@ func (p onSite) readLog(ctx context.Context, pod *unstructured.Unstructured, wan
 			return err
 		}
 	}
+}
+
+// simulates reports whether nothing is really run on a node. Who may not look
+// is not told.
+func (c *cluster) simulates(ctx context.Context, node string) bool {
+	if node == "" {
+		return false
+	}
+	o, err := c.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).Get(ctx, node, getOptions)
+	return err == nil && pods.Simulated(o)
 }
 
 // firstContainer is the one that kubectl takes: that of its annotation, else the

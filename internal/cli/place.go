@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"plumb.dev/plumb/internal/cli/logins"
+	"plumb.dev/plumb/internal/model"
 )
 
 // place is where declared objects are seen and asked for something: the cluster
@@ -35,6 +37,8 @@ type place interface {
 	// explain says why an object is as it is; local is a directory to compare with,
 	// "" for the source.
 	explain(ctx context.Context, args []string, local string) (*explanation, error)
+	// traced reads which objects are to be traced back to where they come from.
+	traced(args []string) ([]traced, error)
 	// compare shows how the cluster differs from each delivery that is meant.
 	compare(ctx context.Context, flags previewFlags, args []string, show func(comparison) error) error
 	// revisions are those of a release, oldest first.
@@ -46,6 +50,8 @@ type place interface {
 	events(ctx context.Context, wanted wantedEvents, watch bool, show func([]unstructured.Unstructured) error) error
 	// logs hands over the lines of the Pods of a delivery as they come.
 	logs(ctx context.Context, wanted wantedLogs, show func(logLine) error) error
+	// masks is what stands in objects where a secret was; "" where none is masked.
+	masks() string
 	// whoami is who the place takes the caller for.
 	whoami(ctx context.Context) (*identity, error)
 }
@@ -179,7 +185,12 @@ func (p onSite) explain(ctx context.Context, args []string, local string) (*expl
 	if err != nil {
 		return nil, err
 	}
-	return p.app.explain(ctx, p.cluster, targets[0], local)
+	t := targets[0]
+	e, err := p.app.explain(ctx, p.cluster, t, local)
+	if err == nil && e.Health == string(model.NotFound) && e.Owner == "" && t.namespace != "" && !p.app.kube.chosen && strings.Count(args[0], "/") < 2 {
+		e.advise("if it is in another namespace than " + t.namespace + ", name that with -n")
+	}
+	return e, err
 }
 
 func (p onSite) compare(ctx context.Context, flags previewFlags, args []string, show func(comparison) error) error {
@@ -208,6 +219,8 @@ func (p onSite) revisions(ctx context.Context, o *unstructured.Unstructured) ([]
 	return recordedRevisions(records), nil
 }
 
+func (onSite) masks() string { return "" }
+
 func (p onSite) whoami(ctx context.Context) (*identity, error) {
 	user, err := p.user(ctx)
 	if err != nil {
@@ -233,6 +246,18 @@ func named(name string) metav1.ListOptions {
 	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
 }
 
+// lastLook is the end of a wait, with what was seen of the object until then.
+type lastLook struct {
+	cause           error
+	status, message string // of its readiness
+}
+
+func (l *lastLook) Error() string {
+	return fmt.Sprintf("%v; last seen: Ready %s: %s", l.cause, l.status, l.message)
+}
+
+func (l *lastLook) Unwrap() error { return l.cause }
+
 // awaitOne follows one object until it satisfies a condition.
 func awaitOne(ctx context.Context, follow func(follower) error, until func(*unstructured.Unstructured) (done bool, err error)) (*unstructured.Unstructured, error) {
 	var last *unstructured.Unstructured
@@ -256,7 +281,7 @@ func awaitOne(ctx context.Context, follow func(follower) error, until func(*unst
 	})
 	if err != nil && ctx.Err() != nil && last != nil {
 		if status, message := readiness(last); message != "" {
-			return last, fmt.Errorf("%w; last seen: Ready %s: %s", ctx.Err(), status, message)
+			return last, &lastLook{cause: ctx.Err(), status: status, message: message}
 		}
 	}
 	return last, err

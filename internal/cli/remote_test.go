@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -46,7 +47,10 @@ type fakeServer struct {
 	away     int // how many calls are answered with "unavailable"
 	calls    []string
 	acted    []string
+	mute     bool                                    // a stream that is away ends without a word
+	news     chan *plumbv1.WatchDeclarationsResponse // to streams; nil breaks one off
 	refuse   error
+	endless  bool // the list has no last page
 }
 
 const servedToken = "canary.session.token"
@@ -165,6 +169,10 @@ func (f *fakeServer) ListDeclarations(_ context.Context, m *plumbv1.ListDeclarat
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("it is not declared"))
 	case m.GetNamespace() == "" || m.GetNamespace() == "flux-system":
 		out.Manifests = append(out.Manifests, f.manifest)
+		if f.endless {
+			out.NextPageToken = "more"
+			return out, nil
+		}
 		if m.GetNamespace() == "" && m.GetPageToken() == "" { // a second page
 			out.NextPageToken = "more"
 		} else if m.GetPageToken() == "more" {
@@ -172,6 +180,49 @@ func (f *fakeServer) ListDeclarations(_ context.Context, m *plumbv1.ListDeclarat
 		}
 	}
 	return out, nil
+}
+
+// WatchDeclarations sends what there is, and what is told by f.change, until the
+// server is made to break off.
+func (f *fakeServer) WatchDeclarations(ctx context.Context, m *plumbv1.WatchDeclarationsRequest, out *connect.ServerStream[plumbv1.WatchDeclarationsResponse]) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, "WatchDeclarations")
+	away := f.away > 0
+	if away {
+		f.away--
+	}
+	news := f.news
+	f.mu.Unlock()
+	switch {
+	case away && f.mute:
+		return nil // as one that is stopped just now
+	case away:
+		return connect.NewError(connect.CodeUnavailable, errors.New("this replica does not lead"))
+	}
+	list, err := f.ListDeclarations(ctx, &plumbv1.ListDeclarationsRequest{Group: m.GetGroup(), Kind: m.GetKind(), Namespace: m.GetNamespace(), Name: m.GetName()})
+	if err != nil {
+		return err
+	}
+	// In two messages, of which only the second is all.
+	if err := out.Send(&plumbv1.WatchDeclarationsResponse{Manifests: list.GetManifests()}); err != nil {
+		return err
+	}
+	if err := out.Send(&plumbv1.WatchDeclarationsResponse{Whole: true}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case message := <-news:
+			if message == nil {
+				return connect.NewError(connect.CodeUnavailable, errors.New("this replica does not lead any more"))
+			}
+			if err := out.Send(message); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // Act answers with a version that the list does not have yet.
@@ -424,7 +475,7 @@ func TestWhichPlace(t *testing.T) {
 		t.Error(got)
 	}
 	m.must("context", "use", "second")
-	m.refused([]string{"this needs a kubeconfig, and second (" + second.address + ") is what is asked", "--plumb-server kubeconfig"}, "trace", "deployment/web")
+	m.refused([]string{"this needs a kubeconfig, and second (" + second.address + ") is what is asked", "--plumb-server kubeconfig"}, "adopt")
 	m.must("context", "delete", "second")
 	if got := who(); got != "the cluster" {
 		t.Error(got)
@@ -456,6 +507,12 @@ func TestServedCommands(t *testing.T) {
 		{"diff ks apps --path .", 2, []string{"not possible through a server of Plumb", "--plumb-server kubeconfig"}},
 		{"explain deploy/web -n apps", 0, []string{"Object:          Deployment/apps/web", "Owner:           Kustomization/flux-system/apps", "File:            web.yaml:3", "Health:          Failed", "Reason:          CrashLoopBackOff", "Advice:          read its log"}},
 		{"explain deployments.apps web -n apps", 0, []string{"Deployment is as web.yaml:3 wants it"}},
+		{"trace deploy/web -n apps", 0, []string{"Object:          Deployment/web\nNamespace:       apps\nStatus:          Managed by Plumb\n---\nKustomization:   apps\n", "Path:            ./apps\n"}},
+		{"trace deploy web nothing -n apps", 1, []string{"Kustomization:   apps\n", "deploy/nothing: no delivery that you may see has deploy nothing"}},
+		{"trace --kind Deployment --api-version apps/v1 web -n apps", 0, []string{"Kustomization:   apps\n"}},
+		{"trace", 1, []string{"no object is named"}},
+		{"export ks apps", 0, []string{"---\napiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata:\n  name: apps\n  namespace: flux-system\nspec:\n  path: ./apps\n"}},
+		{"export ks nothing", 1, []string{"see what is declared"}},
 		{"explain pod/web-5d9f-abc -n apps", 0, []string{"Object:          Pod/apps/web-5d9f-abc"}},
 		{"explain deployment/web -n other", 1, []string{"no delivery that you may see has deployment web"}},
 		{"logs ks apps", 0, []string{"[pod/web-1/app] hello of web\n"}},
@@ -505,6 +562,60 @@ func TestServedAsksAgain(t *testing.T) {
 	}
 	f.server.Close()
 	m.refused([]string{"cannot be reached", "is it running"}, "get", "ks", "apps")
+}
+
+// TestServedWatch: a list is followed by one stream, which goes on after the
+// server has been away, and what has changed meanwhile is told.
+func TestServedWatch(t *testing.T) {
+	f := newFakeServer(t, false)
+	f.news = make(chan *plumbv1.WatchDeclarationsResponse)
+	m := newTerminalOf(t).signedIn(f)
+	f.away = 1
+	version := func(n, message string) string {
+		return strings.NewReplacer(`resourceVersion: "7"`, `resourceVersion: "`+n+`"`, "message: done", "message: "+message).Replace(servedApps)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	reader, writer := io.Pipe()
+	var complaint bytes.Buffer
+	ended := make(chan int, 1)
+	a := newApp(Streams{Out: writer, Err: &complaint, Getenv: func(name string) string { return m.env[name] }})
+	a.now = func() time.Time { return testNow }
+	go func() { ended <- a.run(ctx, []string{"get", "ks", "--watch", "--no-header"}) }()
+	lines := bufio.NewScanner(reader)
+	expect := func(want string) {
+		t.Helper()
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Fatalf("%q, not %q (%s)", lines.Text(), want, complaint.String())
+		}
+	}
+	expect("done")
+	f.news <- &plumbv1.WatchDeclarationsResponse{Manifests: []string{version("8", "again")}, Whole: true}
+	expect("again")
+	f.mu.Lock()
+	f.manifest = version("9", "meanwhile")
+	f.mu.Unlock()
+	f.news <- nil
+	expect("meanwhile")
+	// What is gone and comes back is new.
+	f.news <- &plumbv1.WatchDeclarationsResponse{Removed: []*plumbv1.ObjectRef{refTo(kustomizations, "flux-system", "apps")}, Whole: true}
+	f.news <- &plumbv1.WatchDeclarationsResponse{Manifests: []string{version("10", "anew")}, Whole: true}
+	expect("anew")
+	stop()
+	_ = reader.Close()
+	if code := <-ended; code != exitOK {
+		t.Errorf("ends with %d: %s", code, complaint.String())
+	}
+	if n := f.count("ListDeclarations"); n != 0 {
+		t.Errorf("listed %d times", n)
+	}
+	if n := f.count("WatchDeclarations"); n != 3 {
+		t.Errorf("%d streams", n)
+	}
+	m.refused([]string{`no matches for kind "GitRepository"`}, "get", "source", "git", "--watch")
+	// A server that ends streams without a word is not taken for one that is done.
+	f.away, f.mute = 100, true
+	m.refused([]string{"cannot answer now", "the server has ended the stream"}, "get", "ks", "--watch")
 }
 
 // TestSessionEnds: a session that has ended is not sent, and one that has been
@@ -608,8 +719,8 @@ func TestWishes(t *testing.T) {
 		want string // of the message, or of the refusal
 	}{
 		{toLook{request.Look{Hard: true}}, "refresh:{hard:true}"},
-		{toLook{request.Look{Force: true}}, "--force of a release is not possible"},
-		{toLook{request.Look{Reset: true}}, "--reset of a release is not possible"},
+		{toLook{request.Look{Force: true}}, "refresh:{force:true}"},
+		{toLook{request.Look{Reset: true}}, "refresh:{reset_failures:true}"},
 		{toApprove{token: "abc"}, `approve:{token:"abc"}`},
 		{toSync{syncFlags{revision: "v1", prune: true, force: true, resources: []string{"apps:Deployment:web"}, replace: true}}, `sync:{revision:"v1" prune:true force:true resources:{group:"apps" kind:"Deployment" name:"web"} options:"Replace=true"}`},
 		{toSync{syncFlags{revisions: []string{"v1"}, positions: []int{1}}}, `sync:{revision:"v1"}`},
@@ -617,7 +728,7 @@ func TestWishes(t *testing.T) {
 		{toSync{syncFlags{retryLimit: 2}}, "--retry-limit is not possible"},
 		{toSync{syncFlags{info: []string{"a=b"}}}, "--info is not possible"},
 		{back, `rollback:{id:"3" prune:true}`},
-		{dry, "--dry-run of a rollback is not possible"},
+		{dry, `rollback:{id:"3" dry_run:true}`},
 		{toTerminate{}, "terminate:{}"}, {toLift{}, "lift:{}"}, {toSuspend{}, "suspend:{}"}, {toResume{}, "resume:{}"},
 	} {
 		m := &plumbv1.ActRequest{}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,6 +153,8 @@ func adviceFor(err error) string {
 		return "is the cluster running? See which one is meant with: kubectl config current-context; a cluster started by plumb up is resumed by: plumb up"
 	case meta.IsNoMatchError(err):
 		return "the cluster does not serve this kind; see what is missing with: plumb check"
+	case apierrors.IsNotFound(err) && declaredGroup(err):
+		return "see what is declared, and where, with: plumb get all -A"
 	case apierrors.IsUnauthorized(err):
 		return "the credentials in the kubeconfig are not accepted; renew them and try again"
 	case apierrors.IsForbidden(err):
@@ -160,6 +163,14 @@ func adviceFor(err error) string {
 		return "allow more time with --timeout, and see why it takes so long with: plumb events"
 	}
 	return ""
+}
+
+// declaredGroup reports whether an answer of the API server is about an object of
+// a kind that is declared to Plumb.
+func declaredGroup(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Details != nil &&
+		slices.ContainsFunc(declaredKinds, func(kind *declaredKind) bool { return kind.group.Group == status.Status().Details.Group })
 }
 
 // path makes a path given by the user absolute.
@@ -249,7 +260,33 @@ have, of Flux and of Argo CD, and drives them with one engine.`,
 	add(groupAct, a.reconcileCommand(), a.syncCommand(), a.terminateCommand(), a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(), a.approveCommand())
 	add(groupMove, a.checkCommand(), a.installCommand(), a.adoptCommand(), a.uninstallCommand())
 	root.AddCommand(a.versionCommand(), a.docsCommand())
+	root.InitDefaultCompletionCmd()
+	sayHowToComplete(root)
+	a.completeGlobalFlags(root)
+	refuseWell(root)
 	return root
+}
+
+// refuseWell makes a command and those below it say what to do about arguments
+// that they do not take: cobra alone says how many there were, and takes a word
+// that names no subcommand for a question about the others.
+func refuseWell(command *cobra.Command) {
+	check := command.Args
+	if command.HasSubCommands() && command.RunE == nil && command.Run == nil {
+		check, command.RunE = unknownSubcommand, showHelp
+	}
+	if check != nil {
+		command.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			if err == nil || adviceFor(err) != "" {
+				return err
+			}
+			return advise(err, "see: %s --help", cmd.CommandPath())
+		}
+	}
+	for _, below := range command.Commands() {
+		refuseWell(below)
+	}
 }
 
 // settleNamespace decides which namespace a command means, as flux does: the

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"sigs.k8s.io/yaml"
 
@@ -151,6 +150,12 @@ func versionOf(text string) uint64 {
 	return n
 }
 
+// Bounds of what a server can have a command hold: it may never come to an end.
+const (
+	maxPages = 1000
+	maxBytes = 256 << 20 // of manifests
+)
+
 // listed reads what there is, page by page.
 func (s *atServer) listed(ctx context.Context, kind *declaredKind, namespace string, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
 	name, err := nameIn(options)
@@ -166,7 +171,7 @@ func (s *atServer) listed(ctx context.Context, kind *declaredKind, namespace str
 	if namespace != "" {
 		request.Name = name
 	}
-	all := &unstructured.UnstructuredList{}
+	all, pages, size := &unstructured.UnstructuredList{}, 0, 0
 	for {
 		page, err := s.client.Declarations.ListDeclarations(ctx, request)
 		switch {
@@ -182,9 +187,12 @@ func (s *atServer) listed(ctx context.Context, kind *declaredKind, namespace str
 			if err != nil {
 				return nil, err
 			}
-			if name == "" || o.GetName() == name {
+			if size += len(manifest); name == "" || o.GetName() == name {
 				all.Items = append(all.Items, *o)
 			}
+		}
+		if pages++; pages == maxPages || size > maxBytes {
+			return nil, advise(fmt.Errorf("%s sends more %s than a command can hold: %d MiB on %d pages", s.login, kind.plural, size>>20, pages), "ask for one namespace with -n")
 		}
 		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
 			break
@@ -214,40 +222,6 @@ func readManifest(text string) (*unstructured.Unstructured, error) {
 		return nil, fmt.Errorf("the server sends an object that cannot be read: %w", err)
 	}
 	return o, nil
-}
-
-// The pauses between two looks at one object that is waited for, and at a list.
-const (
-	lookPause = 500 * time.Millisecond
-	listPause = 2 * time.Second
-)
-
-// follow looks again and again. A server that restarts meanwhile is only a
-// pause.
-func (s *atServer) follow(ctx context.Context, kind *declaredKind, namespace string, options metav1.ListOptions, f follower) error {
-	pause := listPause
-	if options.FieldSelector != "" {
-		pause = lookPause
-	}
-	seen := map[types.UID]*unstructured.Unstructured{}
-	for first := true; ; {
-		list, err := s.list(ctx, kind, namespace, options)
-		switch {
-		case err != nil && (first || client.CodeOf(err) != client.Unavailable):
-			return err
-		case err == nil:
-			done, err := f.deliver(list, seen, first)
-			if done || err != nil {
-				return err
-			}
-			first = false
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 // acted are the kinds that the server acts on as deliveries; others it takes for

@@ -59,15 +59,25 @@ func (s *atServer) about(args []string) (kind, namespace, name string, err error
 	return parts[0], namespace, parts[len(parts)-1], nil
 }
 
-// explainedObject finds an object among those that deliveries own. What the
-// cluster made of one, such as a Pod, is found by its name, which begins with
-// that of what made it.
+// explainedObject explains an object of a delivery, or what the cluster made of
+// one.
 func (s *atServer) explainedObject(ctx context.Context, kind, namespace, name string) (*explanation, error) {
+	request, told, err := s.located(ctx, kind, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.asExplanation(ctx, request, told)
+}
+
+// located finds an object among those that deliveries own, and what is told of
+// it. What the cluster made of one, such as a Pod, is found by its name, which
+// begins with that of what made it.
+func (s *atServer) located(ctx context.Context, kind, namespace, name string) (*plumbv1.ExplainRequest, *plumbv1.ExplainResponse, error) {
 	made, isMade := madeKinds[strings.ToLower(kind)]
 	for at := name; ; {
 		found, err := s.client.Fleet.Search(ctx, &plumbv1.SearchRequest{Text: at, Limit: searchHits})
 		if err != nil {
-			return nil, s.told(err)
+			return nil, nil, s.told(err)
 		}
 		for _, hit := range found.GetHits() {
 			ref := hit.GetRef()
@@ -75,23 +85,73 @@ func (s *atServer) explainedObject(ctx context.Context, kind, namespace, name st
 				continue
 			}
 			if at == name && isCalled(kind, ref) {
-				return s.explained(ctx, &plumbv1.ExplainRequest{Ref: hit.GetDelivery(), Object: ref})
+				request := &plumbv1.ExplainRequest{Ref: hit.GetDelivery(), Object: ref}
+				told, err := s.client.Deliveries.Explain(ctx, request)
+				return request, told, s.told(err)
 			}
 			if at != name && makers[schema.GroupKind{Group: ref.GetGroup(), Kind: ref.GetKind()}] {
 				child := &plumbv1.ObjectRef{Group: made.Group, Version: made.Version, Kind: made.Kind, Namespace: namespace, Name: name}
-				e, err := s.explained(ctx, &plumbv1.ExplainRequest{Ref: hit.GetDelivery(), Object: child})
+				request := &plumbv1.ExplainRequest{Ref: hit.GetDelivery(), Object: child}
+				told, err := s.client.Deliveries.Explain(ctx, request)
 				if client.CodeOf(err) != client.NotFound {
-					return e, err
+					return request, told, s.told(err)
 				}
 			}
 		}
 		cut := strings.LastIndexByte(at, '-')
 		if !isMade || cut <= 0 {
-			return nil, advise(fmt.Errorf("no delivery that you may see has %s %s in namespace %q", kind, name, namespace),
+			return nil, nil, advise(fmt.Errorf("no delivery that you may see has %s %s in namespace %q", kind, name, namespace),
 				"name its namespace with -n, and see what a delivery has with: plumb tree")
 		}
 		at = at[:cut]
 	}
+}
+
+// traced reads which objects are meant.
+func (s *atServer) traced(args []string) ([]traced, error) {
+	named := args
+	if len(args) > 1 && !strings.Contains(args[0], "/") {
+		named = nil
+		for _, name := range args[1:] {
+			named = append(named, args[0]+"/"+name)
+		}
+	}
+	var all []traced
+	for _, arg := range named {
+		kind, namespace, name, err := s.about([]string{arg})
+		if err != nil {
+			return nil, err
+		}
+		if namespace == "" {
+			namespace = s.app.kube.namespace
+			if declared := kindNamed(kind); declared != nil {
+				namespace = s.app.namespaceOf(declared)
+			}
+		}
+		all = append(all, traced{arg, func(ctx context.Context) (*provenance, error) { return s.provenanceOf(ctx, kind, namespace, name) }})
+	}
+	if len(all) == 0 {
+		return nil, advise(errors.New("no object is named"), "%s", targetUsage)
+	}
+	return all, nil
+}
+
+// provenanceOf goes by what deliveries own.
+func (s *atServer) provenanceOf(ctx context.Context, kind, namespace, name string) (*provenance, error) {
+	_, told, err := s.located(ctx, kind, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	owner := idOf(told.GetOwner())
+	by := declaredKindOf(owner.GroupKind())
+	if by == nil {
+		return nil, fmt.Errorf("its delivery %s is of a kind that this plumb does not know: the server is newer", owner)
+	}
+	delivery, err := s.get(ctx, by, owner.Namespace, owner.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &provenance{object: idOf(told.GetObject()), manager: "Plumb", by: by, delivery: delivery}, nil
 }
 
 // searchHits bounds the objects that an answer of a search has.
@@ -123,11 +183,19 @@ var shortKinds = map[string]string{
 // or resource, with or without its group, or its short name.
 func isCalled(word string, ref *plumbv1.ObjectRef) bool {
 	word, group, qualified := strings.Cut(word, ".")
-	if qualified && !strings.EqualFold(group, ref.GetGroup()) && !strings.EqualFold(group, ref.GetVersion()+"."+ref.GetGroup()) {
+	if qualified && !isOfGroup(group, ref) {
 		return false
 	}
 	plural, singular := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: ref.GetGroup(), Version: ref.GetVersion(), Kind: ref.GetKind()})
 	return containsFold([]string{ref.GetKind(), plural.Resource, singular.Resource}, word) || shortKinds[strings.ToLower(word)] == ref.GetKind()
+}
+
+// isOfGroup reports whether GROUP or VERSION.GROUP is that of an object, whose
+// version may not be known.
+func isOfGroup(word string, ref *plumbv1.ObjectRef) bool {
+	version, group, versioned := strings.Cut(word, ".")
+	return strings.EqualFold(word, ref.GetGroup()) ||
+		versioned && strings.EqualFold(group, ref.GetGroup()) && (ref.GetVersion() == "" || strings.EqualFold(version, ref.GetVersion()))
 }
 
 // explained is an explanation of the server as this command line prints one.
@@ -136,6 +204,11 @@ func (s *atServer) explained(ctx context.Context, request *plumbv1.ExplainReques
 	if err != nil {
 		return nil, s.told(err)
 	}
+	return s.asExplanation(ctx, request, told)
+}
+
+// asExplanation adds how the object is doing.
+func (s *atServer) asExplanation(ctx context.Context, request *plumbv1.ExplainRequest, told *plumbv1.ExplainResponse) (*explanation, error) {
 	e := &explanation{
 		Object: idOf(told.GetObject()).String(), URL: told.GetUrl(), Revision: told.GetRevision(),
 		Commit: told.GetCommit().GetSubject(), Author: told.GetCommit().GetAuthor(), File: told.GetFile(), Line: int(told.GetLine()),
@@ -147,14 +220,16 @@ func (s *atServer) explained(ctx context.Context, request *plumbv1.ExplainReques
 	if owner := idOf(told.GetOwner()); owner != idOf(told.GetObject()) {
 		e.Owner = owner.String()
 	}
-	for _, because := range told.GetBecause() {
-		e.Unwell = append(e.Unwell, because.GetText())
-	}
 	judged, err := s.judged(ctx, request, told)
 	if err != nil {
 		return nil, s.told(err)
 	}
 	e.Health, e.Reason, e.Message = healthWord(judged.GetState()), judged.GetReason(), judged.GetMessage()
+	for _, because := range told.GetBecause() {
+		if because.GetText() != e.Message { // which is said already
+			e.Because = append(e.Because, because.GetText())
+		}
+	}
 	return e, nil
 }
 
@@ -304,6 +379,9 @@ func (s *atServer) withheld(ctx context.Context, o *unstructured.Unstructured, h
 	return strings.Join(lines, "\n"), nil
 }
 
+// eventPause lies between two looks at events that are followed.
+const eventPause = 2 * time.Second
+
 // events are those about one delivery or source, and the sources that it reads.
 // With watch, the server is asked again and again.
 func (s *atServer) events(ctx context.Context, wanted wantedEvents, goOn bool, show func([]unstructured.Unstructured) error) error {
@@ -343,7 +421,7 @@ func (s *atServer) events(ctx context.Context, wanted wantedEvents, goOn bool, s
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(listPause):
+		case <-time.After(eventPause):
 		}
 	}
 }
@@ -365,6 +443,8 @@ func momentText(t *timestamppb.Timestamp) string {
 	}
 	return t.AsTime().UTC().Format(time.RFC3339)
 }
+
+func (*atServer) masks() string { return object.Mask }
 
 // whoami asks the server.
 func (s *atServer) whoami(ctx context.Context) (*identity, error) {

@@ -28,8 +28,10 @@ const (
 
 // credential is the token of a login as it is at the time of a call: renewed
 // where it would end, and that of the kubeconfig as the kubeconfig has it now.
-func (a *app) credential(login *logins.Login) client.Credential {
+func (a *app) credential(of *logins.Login) client.Credential {
 	var mu sync.Mutex
+	held := *of // calls that go on at a time read the login, and this one changes
+	login := &held
 	return func(ctx context.Context) (model.Secret, error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -67,8 +69,8 @@ func (a *app) renew(ctx context.Context, login *logins.Login) error {
 		if !ok {
 			return nil // not kept yet, or not any more: it holds as long as it holds
 		}
-		if !a.now().Add(renewAhead).After(known.Expires) {
-			*login = *known
+		if known.Provider == nil || known.Refresh == "" || !a.now().Add(renewAhead).After(known.Expires) {
+			*login = *known // somebody has renewed it, or signed in in another way
 			return nil
 		}
 		reach, err := known.Trust.ProviderClient()

@@ -163,7 +163,7 @@ func (c *cluster) user(ctx context.Context) (*unstructured.Unstructured, error) 
 
 // asked is the sync that the flags ask for.
 func (f syncFlags) asked(o *unstructured.Unstructured, by string) (request.Sync, error) {
-	sync := request.Sync{Prune: f.prune, DryRun: f.dryRun, Force: f.force, Options: f.syncOptions(), Retry: f.retry(), By: by}
+	sync := request.Sync{Prune: f.prune, DryRun: f.dryRun, Force: f.force, Options: f.syncOptions(), Retry: f.retry(), By: by, Fresh: true}
 	var err error
 	if sync.Revision, sync.Revisions, err = f.askedRevisions(o); err != nil {
 		return sync, err

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal prints progress with the marks that flux users know. It may be used
-// from several goroutines.
+// terminal prints progress with the marks that flux users know, and nothing that
+// a terminal would act on: much of it is what others wrote. It may be used from
+// several goroutines.
 type terminal struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -51,7 +52,7 @@ func (t *terminal) line(c color, mark, format string, args []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// A progress line that cannot be written has no other place to go.
-	_, _ = fmt.Fprintln(t.w, paint(t.color, c, mark)+" "+fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintln(t.w, paint(t.color, c, mark)+" "+printable(fmt.Sprintf(format, args...)))
 }
 
 // action says what is about to be done.
@@ -73,5 +74,5 @@ func (t *terminal) warning(format string, args ...any) { t.line(yellow, "⚠", f
 func (t *terminal) plain(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _ = fmt.Fprintf(t.w, format+"\n", args...)
+	_, _ = fmt.Fprintln(t.w, printable(fmt.Sprintf(format, args...)))
 }

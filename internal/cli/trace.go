@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"plumb.dev/plumb/internal/object"
 )
 
 func (a *app) traceCommand() *cobra.Command {
@@ -25,14 +27,15 @@ cluster alone knows. For commit, author, file, line and health, use plumb explai
   plumb trace -n redis pod/redis-0 cm/redis
   plumb trace namespace redis
   plumb trace redis --kind helmrelease --api-version helm.toolkit.fluxcd.io/v2 -n redis`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := a.within(cmd.Context())
-			defer cancel()
-			c, err := a.connect()
-			if err != nil {
-				return err
+		RunE: a.atPlace(func(ctx context.Context, p place, args []string) error {
+			if kind != "" {
+				gv, err := schema.ParseGroupVersion(apiVersion)
+				if err != nil {
+					return err
+				}
+				args = append([]string{strings.Join([]string{kind, gv.Version, gv.Group}, ".")}, args...)
 			}
-			objects, err := c.traced(args, a.namespaceFor, kind, apiVersion)
+			objects, err := p.traced(args)
 			if err != nil {
 				return err
 			}
@@ -43,67 +46,93 @@ cluster alone knows. For commit, author, file, line and health, use plumb explai
 						return err
 					}
 				}
-				if err := a.trace(ctx, c, t); err != nil {
+				if err := a.trace(ctx, p, t); err != nil {
 					failed++
-					a.explainError(fmt.Errorf("%s: %w", t, err))
+					a.explainError(fmt.Errorf("%s: %w", t.name, err))
 				}
 			}
 			if failed > 0 {
 				return &exitError{code: exitFailed}
 			}
 			return nil
-		},
+		}),
 	}
+	trace.ValidArgsFunction = a.completeObjects(0)
 	trace.Flags().StringVar(&kind, "kind", "", "kind of the object, together with --api-version")
 	trace.Flags().StringVar(&apiVersion, "api-version", "", "API version of the object, such as apps/v1")
 	trace.MarkFlagsRequiredTogether("kind", "api-version")
 	return trace
 }
 
-func (c *cluster) traced(args []string, namespace func(schema.GroupKind) string, kind, apiVersion string) ([]target, error) {
-	if kind == "" {
-		return c.targets(args, namespace)
-	}
-	gv, err := schema.ParseGroupVersion(apiVersion)
+// traced is an object that is to be traced, and how that is done.
+type traced struct {
+	name  string // as errors call it
+	trace func(context.Context) (*provenance, error)
+}
+
+// provenance says where an object comes from.
+type provenance struct {
+	object   object.ID
+	manager  string // who looks after it now
+	by       *declaredKind
+	delivery *unstructured.Unstructured // of that kind
+}
+
+// traced reads which objects are meant.
+func (p onSite) traced(args []string) ([]traced, error) {
+	targets, err := p.targets(args, p.app.namespaceFor)
 	if err != nil {
 		return nil, err
 	}
-	return c.targets(append([]string{strings.Join([]string{kind, gv.Version, gv.Group}, ".")}, args...), namespace)
+	var all []traced
+	for _, t := range targets {
+		all = append(all, traced{t.String(), func(ctx context.Context) (*provenance, error) { return p.provenanceOf(ctx, t) }})
+	}
+	return all, nil
+}
+
+// provenanceOf goes by the marks that an object and its owners carry.
+func (p onSite) provenanceOf(ctx context.Context, t target) (*provenance, error) {
+	o, err := p.live(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	by, chain, err := p.deliveredBy(ctx, o, p.app.kube.argoNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if by == nil {
+		return nil, advise(fmt.Errorf("not delivered by Plumb, Flux or Argo CD"), "neither it nor an owner of it carries the label %s or %s, or the annotation %s", kustomizationName, helmReleaseName, trackingID)
+	}
+	if len(chain) > 0 {
+		o = chain[len(chain)-1]
+	}
+	delivery, err := p.get(ctx, by.kind, by.namespace, by.name)
+	if err != nil {
+		return nil, err
+	}
+	return &provenance{object: t.id(), manager: manager(o, by), by: by.kind, delivery: delivery}, nil
 }
 
 // trace prints blocks of "name: value" lines, one for the object, the delivery
 // and the source, as flux does.
-func (a *app) trace(ctx context.Context, c *cluster, t target) error {
-	o, err := c.live(ctx, t)
+func (a *app) trace(ctx context.Context, p place, t traced) error {
+	from, err := t.trace(ctx)
 	if err != nil {
 		return err
 	}
-	by, chain, err := c.deliveredBy(ctx, o, a.kube.argoNamespace)
-	if err != nil {
-		return err
-	}
-	if by == nil {
-		return advise(fmt.Errorf("not delivered by Plumb, Flux or Argo CD"), "neither it nor an owner of it carries the label %s or %s, or the annotation %s", kustomizationName, helmReleaseName, trackingID)
-	}
-	about := sheet{{"Object", t.id().Kind + "/" + t.name}}
-	about.add("Namespace", t.namespace)
-	if len(chain) > 0 {
-		o = chain[len(chain)-1]
-	}
-	about.add("Status", "Managed by "+manager(o, by))
-	delivery, err := c.get(ctx, by.kind, by.namespace, by.name)
-	if err != nil {
-		return err
-	}
+	about := sheet{{"Object", from.object.Kind + "/" + from.object.Name}}
+	about.add("Namespace", from.object.Namespace)
+	about.add("Status", "Managed by "+from.manager)
 	blocks := []sheet{about}
-	if by.kind.reads {
-		block, err := c.traceSource(ctx, sourceOf(delivery))
+	if from.by.reads {
+		block, err := traceSource(ctx, p, sourceOf(from.delivery))
 		if err != nil {
 			return err
 		}
-		blocks = append(append(blocks, traceFlux(by.kind, delivery)...), block)
+		blocks = append(append(blocks, traceFlux(from.by, from.delivery)...), block)
 	} else {
-		blocks = append(blocks, traceArgo(by.kind, delivery)...) // an ArtifactGenerator too has no source of its own
+		blocks = append(blocks, traceArgo(from.by, from.delivery)...) // an ArtifactGenerator too has no source of its own
 	}
 	for i, b := range blocks {
 		if i > 0 {
@@ -135,13 +164,21 @@ func traceFlux(kind *declaredKind, delivery *unstructured.Unstructured) []sheet 
 	return blocks
 }
 
-func (c *cluster) traceSource(ctx context.Context, source reference) (sheet, error) {
+func traceSource(ctx context.Context, p place, source reference) (sheet, error) {
 	block := sheet{{source.kind, source.name}}
 	block.add("Namespace", source.namespace)
-	origin, err := c.source(ctx, source)
+	kind := declaredKindOf(schema.GroupKind{Group: sourceGroup, Kind: source.kind})
+	if kind == nil {
+		block.add("Status", "Not found")
+		return block, nil
+	}
+	origin, err := p.get(ctx, kind, source.namespace, source.name)
 	switch {
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		block.add("Status", "Not found")
+		return block, nil
+	case forbidden(err): // a right to a delivery is none to its source
+		block.add("Status", "You may not see it")
 		return block, nil
 	case err != nil:
 		return nil, err

@@ -72,13 +72,7 @@ func (w toLook) patch(o *unstructured.Unstructured, _ func() string) (request.Pa
 }
 
 func (w toLook) action(_ *unstructured.Unstructured, m *plumbv1.ActRequest) error {
-	switch {
-	case w.how.Force:
-		return notServed("--force of a release", "")
-	case w.how.Reset:
-		return notServed("--reset of a release", "")
-	}
-	m.Action = &plumbv1.ActRequest_Refresh{Refresh: &plumbv1.Refresh{Hard: w.how.Hard}}
+	m.Action = &plumbv1.ActRequest_Refresh{Refresh: &plumbv1.Refresh{Hard: w.how.Hard, Force: w.how.Force, ResetFailures: w.how.Reset}}
 	return nil
 }
 
@@ -160,11 +154,8 @@ func (w *toRollBack) patch(o *unstructured.Unstructured, by func() string) (requ
 	return patch, err
 }
 
-func (w *toRollBack) action(o *unstructured.Unstructured, m *plumbv1.ActRequest) error {
-	if w.dryRun {
-		return notServed("--dry-run of a rollback", "see what the sync had with: plumb history "+called(applications, o))
-	}
-	m.Action = &plumbv1.ActRequest_Rollback{Rollback: &plumbv1.Rollback{Id: strconv.FormatInt(entryID(w.entry), 10), Prune: w.prune}}
+func (w *toRollBack) action(_ *unstructured.Unstructured, m *plumbv1.ActRequest) error {
+	m.Action = &plumbv1.ActRequest_Rollback{Rollback: &plumbv1.Rollback{Id: strconv.FormatInt(entryID(w.entry), 10), Prune: w.prune, DryRun: w.dryRun}}
 	return nil
 }
 

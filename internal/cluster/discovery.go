@@ -15,10 +15,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// load reads the whole catalog unless somebody just did.
+// load reads the whole catalog unless somebody just did. Whoever waits for another
+// to read it waits no longer than its own context.
 func (k *kinds) load(ctx context.Context) error {
-	k.loading.Lock()
-	defer k.loading.Unlock()
+	select {
+	case k.loading <- struct{}{}:
+		defer func() { <-k.loading }()
+	case <-ctx.Done():
+		return fmt.Errorf("discover the kinds that the cluster serves: %w", ctx.Err())
+	}
 	k.mu.Lock()
 	complete, epoch := k.complete, k.epoch
 	k.mu.Unlock()

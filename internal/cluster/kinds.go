@@ -92,7 +92,7 @@ func (c *Cluster) Version(ctx context.Context) (string, error) { return c.kinds.
 type kinds struct {
 	c *Cluster
 
-	loading sync.Mutex // held while the whole catalog is read
+	loading chan struct{} // holds a token while somebody reads the whole catalog
 
 	mu         sync.Mutex
 	started    bool
@@ -151,7 +151,7 @@ type expectation struct {
 
 func newKinds(c *Cluster) *kinds {
 	return &kinds{
-		c: c, settled: make(chan struct{}), unsettled: 2, trouble: make(chan struct{}),
+		c: c, loading: make(chan struct{}, 1), settled: make(chan struct{}), unsettled: 2, trouble: make(chan struct{}),
 		catalog: map[string]*group{}, waiters: map[*kindWaiter]struct{}{}, crds: map[string]*crdState{}, dirty: map[string]*look{},
 	}
 }

@@ -292,3 +292,32 @@ func TestKindThatWasCreatedJustBefore(t *testing.T) {
 		}
 	})
 }
+
+func TestNobodyWaitsLongerForTheCatalogThanItsContext(t *testing.T) {
+	bubble(t, Options{Timeout: time.Hour}, func(t *testing.T, f *fakeAPI, c *Cluster) {
+		f.mu.Lock()
+		delete(f.paths, "/api") // answered when the test says so
+		f.mu.Unlock()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := c.Resolve(t.Context(), widget)
+			first <- err
+		}()
+		asked := <-f.exchanges
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go func() {
+			_, err := c.Resolve(ctx, widget)
+			second <- err
+		}()
+		if err := <-second; !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		asked.answer(200, fakeCore)
+		var unknown *UnknownKindError
+		if err := <-first; !errors.As(err, &unknown) {
+			t.Error(err)
+		}
+	})
+}

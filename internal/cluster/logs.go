@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -17,9 +18,10 @@ type LogOptions struct {
 	Container string // "": the only one
 	Previous  bool   // of the instance before
 	Follow    bool
-	TailLines int // 0: all
-	Since     int // seconds that lines may be old; 0: any
-	MaxBytes  int // that are read; 0: all
+	TailLines int       // 0: all
+	Since     int       // seconds that lines may be old; 0: any
+	From      time.Time // lines of the second of this time and later; zero: any
+	MaxBytes  int       // that are read; 0: all
 }
 
 // Logs reads the log of a Pod until the context ends. The caller closes it.
@@ -40,6 +42,9 @@ func (s *Session) Logs(ctx context.Context, namespace, pod string, opts LogOptio
 		if n > 0 {
 			q.Set(name, strconv.Itoa(n))
 		}
+	}
+	if !opts.From.IsZero() {
+		q.Set("sinceTime", opts.From.UTC().Format(time.RFC3339))
 	}
 	for name, set := range map[string]bool{"previous": opts.Previous, "follow": opts.Follow} {
 		if set {

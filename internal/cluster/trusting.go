@@ -43,8 +43,11 @@ func TrustIn(data map[string]string, namespace string) (Trust, error) {
 	case "generic":
 	case "":
 		return refused("it names no provider", "set data.provider to generic, or name a Secret with a kubeconfig in spec.kubeConfig.secretRef")
+	case "aws", "azure", "gcp":
+		return refused(fmt.Sprintf("Plumb asks no cloud for clusters and their tokens, and its provider is %q", provider),
+			"name a Secret with a kubeconfig in spec.kubeConfig.secretRef, or let the cluster trust the OIDC issuer of this one and set data.provider to generic")
 	default:
-		return refused(fmt.Sprintf("its provider is %q", provider), "Plumb knows the provider generic; of other clusters name a Secret with a kubeconfig in spec.kubeConfig.secretRef")
+		return refused(fmt.Sprintf("its provider %q is unknown", provider), "set data.provider to generic, or name a Secret with a kubeconfig in spec.kubeConfig.secretRef")
 	}
 	if t.ServiceAccount == "" {
 		return refused("it names no service account", "set data.serviceAccountName: Plumb's own identity is not shown to an address that a ConfigMap names")

@@ -25,7 +25,37 @@ const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
+	// returnTime is how long giving the lease back may take. When an API server does
+	// not answer at the end, the lease runs out by itself.
+	returnTime = 3 * time.Second
 )
+
+// lease is a lock that does not keep a replica that is about to end.
+type lease struct {
+	resourcelock.Interface
+	ending atomic.Bool // nothing is left but to give it back
+}
+
+// Get reads the lock.
+func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	return l.Interface.Get(ctx)
+}
+
+// Update writes the lock.
+func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	return l.Interface.Update(ctx, record)
+}
+
+func (l *lease) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !l.ending.Load() {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, returnTime)
+}
 
 // lead waits for the lease, works while it is held, and gives it back once
 // nothing is written any more (client-go, LeaderElectionConfig.ReleaseOnCancel:
@@ -39,11 +69,11 @@ func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context
 	if err != nil {
 		host = "plumb"
 	}
-	lock := &resourcelock.LeaseLock{
+	lock := &lease{Interface: &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: opts.Namespace, Name: LeaseName},
 		Client:     client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
-	}
+	}}
 	held, letGo := context.WithCancel(context.WithoutCancel(ctx))
 	defer letGo()
 	var settled atomic.Bool // whether there is work, or there will be none
@@ -68,6 +98,7 @@ func lead(ctx context.Context, opts Options, cfg *rest.Config, work func(context
 				defer stop()
 				defer context.AfterFunc(ctx, stop)()
 				done <- work(leading)
+				lock.ending.Store(true)
 				letGo()
 			},
 			OnStoppedLeading: func() {},

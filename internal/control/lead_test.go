@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -91,4 +94,41 @@ func TestAReplicaThatNeverLedEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// silence answers like an API server with one Lease, until it does not answer any
+// more.
+type silence struct {
+	api   leases
+	begun atomic.Bool
+}
+
+func (s *silence) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.begun.Load() {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	answer := httptest.NewRecorder()
+	s.api.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
+
+func TestAReplicaEndsThoughNobodyTakesTheLeaseBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &silence{}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var ended time.Time
+		err := lead(ctx, Options{Namespace: "plumb-system", Log: slog.New(slog.DiscardHandler)},
+			&rest.Config{Host: "http://api.test", Transport: api, ContentConfig: rest.ContentConfig{ContentType: "application/json"}},
+			func(context.Context) error {
+				api.begun.Store(true)
+				stop()
+				ended = time.Now()
+				return nil
+			})
+		if took := time.Since(ended); err != nil || took > returnTime+time.Second {
+			t.Errorf("it took %s: %v", took, err)
+		}
+	})
 }

@@ -82,13 +82,9 @@ func (ms *makers) nudge() {
 func (ms *makers) want(d *declared, objects []*unstructured.Unstructured, working bool) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	m := ms.of[d]
+	m := ms.maker(d, len(objects) > 0)
 	if m == nil {
-		if len(objects) == 0 {
-			return
-		}
-		m = &maker{about: d}
-		ms.of[d] = m
+		return
 	}
 	ms.replace(m, objects)
 	switch {
@@ -98,6 +94,18 @@ func (ms *makers) want(d *declared, objects []*unstructured.Unstructured, workin
 	case !working:
 		ms.queue(m)
 	}
+}
+
+// maker is what is known of what a declared object asks for, begun if it is to be
+// and the object is still there: gone forgets it under the same lock. The caller
+// holds ms.mu.
+func (ms *makers) maker(d *declared, begin bool) *maker {
+	m := ms.of[d]
+	if m == nil && begin && ms.w.ds.get(d.id) == d {
+		m = &maker{about: d}
+		ms.of[d] = m
+	}
+	return m
 }
 
 // replace is for want: what is asked for as before keeps what is known of it.
@@ -440,15 +448,15 @@ func (ms *makers) drop(ctx context.Context, session *cluster.Session, d *declare
 		return nil
 	}
 	ms.mu.Lock()
-	m := ms.of[d]
-	if m == nil {
-		m = &maker{about: d}
-		ms.of[d] = m
+	m := ms.maker(d, false)
+	if m != nil {
+		ms.replace(m, nil)
 	}
-	ms.replace(m, nil)
 	ms.mu.Unlock()
-	m.busy.Lock() // what is being made is there before it is deleted
-	defer m.busy.Unlock()
+	if m != nil {
+		m.busy.Lock() // what is being made is there before it is deleted
+		defer m.busy.Unlock()
+	}
 	for _, id := range ids {
 		known := ms.kind(id)
 		if known.MadeBy == "" || id.Namespace != d.id.Namespace && ms.w.ds.settings.NoCrossNamespaceRefs {

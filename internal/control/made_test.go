@@ -5,6 +5,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"plumb.dev/plumb/internal/object"
 )
 
 func parsed(t *testing.T, text string) *unstructured.Unstructured {
@@ -61,5 +63,29 @@ func TestAMadeObjectIsComparedByWhatItsMakerOwns(t *testing.T) {
 func TestAnObjectThatNobodyMadeHasNoForm(t *testing.T) {
 	if madeForm(parsed(t, madeChart), "") != nil || madeForm(parsed(t, madeChart), "somebody") != nil {
 		t.Error("it has")
+	}
+}
+
+// TestNothingIsMadeForWhoIsGone: a status that was on its way when its object went
+// must not have it remembered for good.
+func TestNothingIsMadeForWhoIsGone(t *testing.T) {
+	ds := &declarations{objects: map[object.ID]*declared{}}
+	w := &writer{ds: ds}
+	w.makers = newMakers(w)
+	d := &declared{id: object.ID{Kind: "HelmRelease", Namespace: "shop", Name: "web"}}
+	asked := []*unstructured.Unstructured{parsed(t, madeChart)}
+	ds.objects[d.id] = d
+	w.makers.want(d, asked, false)
+	if len(w.makers.of) != 1 || len(w.makers.claims) != 1 || len(w.makers.due) != 1 {
+		t.Fatalf("what is asked for is not made: %v", w.makers.of)
+	}
+	delete(ds.objects, d.id)
+	w.makers.gone(d)
+	w.makers.want(d, asked, false)
+	if len(w.makers.of) != 0 || len(w.makers.claims) != 0 {
+		t.Errorf("it is remembered: %v", w.makers.of)
+	}
+	if err := w.makers.drop(t.Context(), nil, d, []object.ID{{Kind: "Unheard", Name: "of"}}); err != nil || len(w.makers.of) != 0 {
+		t.Errorf("it is remembered once it is dropped: %v %v", w.makers.of, err)
 	}
 }

@@ -87,9 +87,9 @@ type Gates struct {
 	// RetryOnFailure is the strategy of a HelmRelease that names none
 	// (DefaultToRetryOnFailure).
 	RetryOnFailure bool
-	// StrictSubstitution: a variable that is not defined and has no default is a
-	// fault (StrictPostBuildSubstitutions).
-	StrictSubstitution bool
+	// LaxSubstitution: a variable that is not defined and has no default is empty,
+	// and no fault (StrictPostBuildSubstitutions=false).
+	LaxSubstitution bool
 }
 
 // Dialect understands the kinds of one upstream system.

@@ -90,6 +90,7 @@ func (r *run) beginRevision(ctx context.Context, a *acting) error {
 		return err
 	}
 	act := r.actionSpec(a)
+	r.noteDefinitions(a, c.crds)
 	if !a.action.Resume {
 		if err := r.applyDefinitions(ctx, a, c.crds); err != nil {
 			a.record = nil
@@ -573,7 +574,8 @@ func (r *run) correct(ctx context.Context) (release.Outcome, error) {
 		}
 	}
 	slices.Sort(outcome.Corrected)
-	if err != nil {
+	var f *model.Fault
+	if waits := errors.As(err, &f) && f.Waiting && !r.stumbled(); err != nil && !waits {
 		outcome.Failed = oneLine(err)
 	}
 	return outcome, nil

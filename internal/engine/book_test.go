@@ -147,6 +147,43 @@ func TestNothingIsPrunedWhileADeclarationIsUnheard(t *testing.T) {
 	}
 }
 
+// TestHeirs: who takes an object by itself goes before who waits to be asked, and
+// who is being deleted takes nothing. A Namespace stays while something in it is
+// to be somebody else's.
+func TestHeirs(t *testing.T) {
+	e, _ := bookOf(t)
+	space := object.ID{Kind: "Namespace", Name: thing.Namespace}
+	d := declare(e, "mine", thing, space)
+	byHand, going, willing := declare(e, "by-hand"), declare(e, "going"), declare(e, "willing")
+	byHand.spec.Sync.Manual, going.spec.Deleting = true, true
+	answers(e, d)
+	answers(e, byHand)
+	answers(e, willing)
+	check := func(when string, heir *delivery, idle bool) {
+		t.Helper()
+		var want object.ID
+		if heir != nil {
+			want = heir.spec.ID
+		}
+		if st := standingOf(e, d, thing); st.Heir != want || st.Idle != idle {
+			t.Errorf("%s: %+v", when, st)
+		}
+		if st := standingOf(e, d, space); st.Dweller != want {
+			t.Errorf("%s: the Namespace: %+v", when, st)
+		}
+	}
+	answers(e, going, thing)
+	check("wanted by one that goes", nil, false)
+	answers(e, byHand, thing)
+	check("wanted by one that is synced by hand", byHand, true)
+	byHand.spec.Operation = &model.Operation{ID: "now"}
+	check("which somebody has asked to sync", byHand, false)
+	byHand.done = "now"
+	check("which has been synced", byHand, true)
+	answers(e, willing, thing)
+	check("wanted by one that takes it", willing, false)
+}
+
 // A commit moves an object from one delivery to another that it adds.
 func TestPruningWaitsForADeliveryThatIsAboutToBeDeclared(t *testing.T) {
 	e, w := bookOf(t)

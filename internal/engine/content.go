@@ -8,11 +8,8 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/helm"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -345,62 +342,4 @@ func filesBelow(tree *source.Tree, dir, at string, into map[string][]byte) error
 		}
 	}
 	return nil
-}
-
-// applyDefinitions installs the CRDs of a chart's directory crds before all
-// else. They are nobody's afterwards: Helm neither updates nor deletes them
-// unless it is told to.
-func (r *run) applyDefinitions(ctx context.Context, a *acting, crds []model.Rendered) error {
-	policy := r.spec.Release.UpgradeCRDs
-	if a.action.Kind == release.Install {
-		policy = r.spec.Release.InstallCRDs
-	}
-	if policy == "Skip" || a.action.Kind == release.Rollback {
-		return nil
-	}
-	for i := range crds {
-		crd := &crds[i]
-		if r.withhold(&wanted{}, crd) {
-			continue // it defines a kind of a controller that Plumb replaces
-		}
-		kind, err := r.cluster.Resolve(ctx, schema.GroupVersionKind{Group: crd.ID.Group, Version: crd.Version, Kind: crd.ID.Kind})
-		if err != nil {
-			return cluster.Explain(err, "discover", crd.ID, crd.Origin)
-		}
-		if policy == "Create" {
-			_, err := r.session.Get(ctx, kind, "", crd.ID.Name)
-			if err == nil {
-				continue
-			}
-			if !apierrors.IsNotFound(err) {
-				return cluster.Explain(err, "get", crd.ID, crd.Origin)
-			}
-		}
-		if _, err := r.session.Apply(ctx, kind, crd.JSON, cluster.ApplyOptions{Manager: r.spec.Ownership.FieldManager, Force: true}); err != nil {
-			return cluster.Explain(err, "apply", crd.ID, crd.Origin)
-		}
-		if err := r.established(ctx, crd); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// established waits until the kind that a CRD defines is served.
-func (r *run) established(ctx context.Context, crd *model.Rendered) error {
-	defined, ok := definition(&model.Desired{ID: crd.ID, JSON: crd.JSON})
-	if !ok {
-		return nil
-	}
-	within, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	served := make(chan struct{}, 1)
-	stop := r.cluster.OnKind(defined, func() { served <- struct{}{} })
-	defer stop()
-	select {
-	case <-served:
-		return nil
-	case <-within.Done():
-		return &model.Fault{Reason: "InstallFailed", Object: crd.ID, Origin: crd.Origin, Message: crd.ID.String() + " is not established"}
-	}
 }

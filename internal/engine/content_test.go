@@ -35,3 +35,29 @@ func TestARecordIsNoMoreSecretThanWhatWasApplied(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasNotAppliedUnsealsNothing: a revision may tell nothing of a secret that
+// is still there, because it has not been applied.
+func TestWhatWasNotAppliedUnsealsNothing(t *testing.T) {
+	e, _ := bookOf(t)
+	d := declare(e, "web", thing)
+	r := &run{e: e, d: d, spec: d.spec}
+	e.book.entries[key{"", thing}].base = model.Baseline{UID: "1", Cut: "c", Inputs: "first", Sealed: true}
+	first := func() []model.Desired {
+		wants := []model.Desired{{ID: thing, Version: "v1", Digest: "first", Secret: true}}
+		r.unseal(wants)
+		return wants
+	}
+	e.want(d, first())
+	e.want(d, []model.Desired{{ID: thing, Version: "v1", Digest: "second"}}) // fails before it is applied
+	e.want(d, first())                                                       // is brought back
+	if back := first(); !back[0].Secret {
+		t.Error("what is brought back counts as open")
+	}
+	e.book.entries[key{"", thing}].base = model.Baseline{UID: "1", Cut: "c", Inputs: "second"}
+	e.want(d, []model.Desired{{ID: thing, Version: "v1", Digest: "second"}})
+	e.want(d, nil)
+	if e.book.entries[key{"", thing}].base.Sealed {
+		t.Error("what was applied open counts as sealed")
+	}
+}

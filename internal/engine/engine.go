@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -135,9 +136,14 @@ type Engine struct {
 	watching map[string]*watches // by cluster key
 	missing  map[schema.GroupKind]bool
 
+	tending sync.WaitGroup // whoever looks at a source, or forgets some
+	over    bool           // nobody begins to, any more
+
 	partTimer *time.Timer // until sources that have gone are forgotten; nil: none are
 	partsAt   time.Time   // when that is
 	tidied    bool        // what an earlier process kept for such has been removed
+
+	previews atomic.Uint64 // counts what was fetched for a preview
 }
 
 // New makes an engine. Nothing happens before Run.
@@ -180,7 +186,8 @@ func (e *Engine) Load(ctx context.Context) error {
 	})
 }
 
-// Run works until the context that the engine was made with ends.
+// Run works until the context that the engine was made with ends. Then nothing
+// of the engine uses the store of sources any more.
 func (e *Engine) Run() {
 	var all sync.WaitGroup
 	for range e.opts.Workers {
@@ -208,6 +215,10 @@ func (e *Engine) Run() {
 	<-e.ctx.Done()
 	e.queue.close()
 	all.Wait()
+	e.mu.Lock()
+	e.over = true
+	e.mu.Unlock()
+	e.tending.Wait()
 }
 
 // Queued is the number of deliveries that wait for a worker.
@@ -444,7 +455,7 @@ func (e *Engine) claim(d *delivery, at string) {
 	}
 	var claims []model.Claim
 	if !d.claimed {
-		claims = append(claims, d.spec.Claims...)
+		claims = append(claims, ownable(&d.spec)...)
 	}
 	for k, version := range e.book.owned[d.spec.ID] {
 		if k.cluster != at {
@@ -545,7 +556,9 @@ func (e *Engine) want(d *delivery, desired []model.Desired) {
 		k := key{d.cluster, d.desired[i].ID}
 		unlink(e.book.wants, k, d.spec.ID)
 		if en := e.book.entries[k]; en != nil && en.owner == d.spec.ID {
-			en.base.Sealed = d.desired[i].Secret
+			// What was wanted last need not have been applied: then both count.
+			applied := en.base.Inputs == d.desired[i].Digest
+			en.base.Sealed = d.desired[i].Secret || en.base.Sealed && !applied
 		}
 	}
 	d.desired = desired

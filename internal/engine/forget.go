@@ -24,8 +24,12 @@ type parting struct {
 	ended <-chan struct{} // closed once the last look at it has ended; nil: it has
 }
 
-// part notes that a source has gone. The caller holds e.mu.
+// part notes that a source has gone, and has been without readers since now. The
+// caller holds e.mu.
 func (e *Engine) part(id object.ID, ended <-chan struct{}) {
+	if ended == nil {
+		ended = e.book.parting[id].ended // it went a while ago
+	}
 	due := time.Now()
 	if len(e.book.parting) < maxParting {
 		due = due.Add(e.opts.Linger)
@@ -53,10 +57,12 @@ func (e *Engine) partLater(pause time.Duration) {
 func (e *Engine) forgetParted() {
 	e.mu.Lock()
 	e.partTimer = nil
-	if e.ctx.Err() != nil {
+	if e.ctx.Err() != nil || e.over {
 		e.mu.Unlock()
 		return
 	}
+	e.tending.Add(1)
+	defer e.tending.Done()
 	if e.opts.Declared.Unheard() != "" {
 		e.partLater(e.opts.Linger)
 		e.mu.Unlock()

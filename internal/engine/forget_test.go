@@ -181,3 +181,47 @@ func TestNoMoreThanSoManyAreWaitedFor(t *testing.T) {
 		t.Errorf("the last one waits until %s", due)
 	}
 }
+
+// TestWhatAnotherSourceIsMadeOfGoesWithIt: it has gone before, and was kept for the
+// other one.
+func TestWhatAnotherSourceIsMadeOfGoesWithIt(t *testing.T) {
+	e, _, fetch := keeping(t)
+	file, id := fetch("things"), bucketNamed("things")
+	chart := model.Source{ID: object.ID{Kind: "HelmChart", Namespace: "shop", Name: "web"}, Interval: time.Hour, Suspended: true, Chart: &model.ChartSource{From: id}}
+	e.SetSource(chart, nil)
+	e.goes(id)
+	e.forgetParted()
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("another source is made of it: %v", err)
+	}
+	e.goes(chart.ID)
+	e.mu.Lock()
+	_, remembered := e.book.parting[id]
+	e.mu.Unlock()
+	if !remembered {
+		t.Fatal("nobody knows of it any more")
+	}
+	e.due(id)
+	e.forgetParted()
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// TestALookIsWaitedForHoweverASourceGoes: its declared object goes, and then its
+// last reader, while somebody still looks.
+func TestALookIsWaitedForHoweverASourceGoes(t *testing.T) {
+	e, _, _ := keeping(t)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id, looks := bucketNamed("things"), make(chan struct{})
+	e.part(id, looks)
+	e.part(id, nil)
+	if e.book.parting[id].over() {
+		t.Error("nobody looks, it says")
+	}
+	close(looks)
+	if !e.book.parting[id].over() {
+		t.Error("somebody looks, it says")
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
 )
@@ -54,5 +56,36 @@ func TestAPatientWaitGoesOnUntilItsEnd(t *testing.T) {
 	}
 	if _, err := wait(true, 0); !errors.As(err, &fault) || fault.Reason != "HealthCheckFailed" {
 		t.Errorf("it is waited for after the timeout: %v", err)
+	}
+}
+
+// TestAKindIsJudgedByItsOwnExpressions: those of its group are for the others,
+// wherever they stand.
+func TestAKindIsJudgedByItsOwnExpressions(t *testing.T) {
+	of := func(kind, state string) model.HealthExpr {
+		return model.HealthExpr{APIVersion: "example.org/v1", Kind: kind, Current: "false", Failed: state}
+	}
+	judged := func(kind string, exprs ...model.HealthExpr) model.Healthiness {
+		j, fault := judgements(&model.Delivery{Policy: model.Policy{HealthExprs: exprs}})
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.org/v1", "kind": kind}}
+		if x := j.expression(o); x != nil {
+			return x.Judge(o).State
+		}
+		return ""
+	}
+	group, thing := of("", "true"), of("Thing", "false")
+	for _, exprs := range [][]model.HealthExpr{{group, thing}, {thing, group}} {
+		if got := judged("Thing", exprs...); got != model.InProgress {
+			t.Errorf("its own: %s", got)
+		}
+		if got := judged("Other", exprs...); got != model.Unhealthy {
+			t.Errorf("that of the group: %s", got)
+		}
+	}
+	if got := judged("Other", thing); got != "" {
+		t.Errorf("that of another kind: %s", got)
 	}
 }

@@ -140,14 +140,20 @@ func waitsAsHelm3(spec *model.Delivery) bool {
 	return spec.Release != nil && spec.Release.WaitStrategy == model.WaitLegacy
 }
 
-// expression is the CEL judgement for an object's kind; nil when there is none.
+// expression is the CEL judgement for an object's kind, or else for its group; nil
+// when there is none (fluxcd/pkg runtime/cel, StatusReader).
 func (j *judgement) expression(o *unstructured.Unstructured) *health.Expr {
+	var ofGroup *health.Expr
 	for _, x := range j.exprs {
-		if x.Matches(o.GroupVersionKind().GroupKind()) {
+		switch {
+		case !x.Matches(o.GroupVersionKind().GroupKind()):
+		case x.OfGroup():
+			ofGroup = x
+		default:
 			return x
 		}
 	}
-	return nil
+	return ofGroup
 }
 
 // judgeHealth judges one live object in the words of the delivery: for a staged

@@ -79,6 +79,21 @@ func (e *Engine) Known(id object.ID) (Known, bool) {
 	return k, true
 }
 
+// Given is what the generators of a delivery filled the template of an object
+// with, as model.Rendered has it; nil when it makes none of that name.
+func (e *Engine) Given(delivery, made object.ID) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.book.deliveries[delivery]
+	if d == nil {
+		return nil
+	}
+	if want := d.desiredOf(made); want != nil {
+		return want.Given
+	}
+	return nil
+}
+
 // syncOf is how the whole of a delivery compares. The caller holds e.mu.
 func (e *Engine) syncOf(d *delivery, objects []KnownObject) model.SyncState {
 	switch {

@@ -45,6 +45,7 @@ func (e *Engine) mark(d *model.Delivery, r *model.Rendered) (model.Desired, erro
 		JSON:    body,
 		Origin:  r.Origin,
 		Secret:  r.Secret || (r.ID.Group == "" && r.ID.Kind == "Secret"),
+		Given:   r.Given,
 		Handle:  handle,
 		Stage:   stage,
 	}, nil

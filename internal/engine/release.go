@@ -37,6 +37,9 @@ type releasing struct {
 	wanted  string  // record whose objects are the desired ones; "": none yet
 	looked  bool    // drift has been looked for since the start
 	untold  bool    // an action has ended of which the status may not tell yet
+	// definitions are those of the chart's directory crds: the inventory tells of
+	// them, and they are nobody's.
+	definitions []model.Claim
 	// unserved are kinds that the last action missed.
 	unserved []schema.GroupVersionKind
 }
@@ -136,7 +139,8 @@ func (r *run) beginRelease() {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	if r.d.release == nil {
-		r.d.release = &releasing{state: release.Begin(r.spec.Release)}
+		_, definitions := definitionsApart(r.spec.Claims)
+		r.d.release = &releasing{state: release.Begin(r.spec.Release), definitions: definitions}
 	}
 	told := r.d.release.state.Report
 	told.Events = nil // told once
@@ -598,10 +602,10 @@ func (r *run) pruneLeft(ctx context.Context, rolledBack bool) error {
 
 // tellUnpruned tells that the release is not done: what it has no more is still
 // there, since others have not said whether they want it. They wake it when they
-// have; the pause is for those who never do.
+// have; the pause is for those who never do. What has failed goes before that.
 func (r *run) tellUnpruned() {
 	at := slices.IndexFunc(r.plan.Blocked, func(f model.Fault) bool { return f.Reason == plan.PruneWaits })
-	if at < 0 {
+	if ready := r.report.Release.Ready; at < 0 || ready != nil && !ready.OK {
 		return
 	}
 	message := r.plan.Blocked[at].Message

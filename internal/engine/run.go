@@ -529,9 +529,9 @@ func (r *run) finish(err error) {
 	if rep.Phase == model.PhaseDone {
 		e.edges(d.spec.ID)
 	}
+	e.opts.Reporter.Delivery(rep) // under the lock, as whatever else is told of it: what is newer comes later
 	e.mu.Unlock()
 
-	e.opts.Reporter.Delivery(rep)
 	e.notice(rep.Delivery)
 	e.opts.Meter.Ran(rep.Delivery.Kind, rep.Delivery.Namespace, rep.Delivery.Name, now.Sub(rep.Started), rep.Fault == nil)
 	r.record(rep)
@@ -555,6 +555,11 @@ func (r *run) inventory() []model.Claim {
 	for k, version := range owned {
 		if k.cluster == r.d.cluster {
 			claims = append(claims, model.Claim{ID: k.id, Version: version})
+		}
+	}
+	for _, c := range r.definitions() {
+		if _, ours := owned[key{r.d.cluster, c.ID}]; !ours {
+			claims = append(claims, c)
 		}
 	}
 	sortClaims(claims)

@@ -50,7 +50,11 @@ func (e *Engine) setSource(spec model.Source, findings []model.Finding) {
 	}
 	e.book.sources[spec.ID] = s
 	delete(e.book.parting, spec.ID)
-	go e.tend(ctx, s)
+	if e.over {
+		close(s.ended)
+		return
+	}
+	e.tending.Go(func() { e.tend(ctx, s) })
 }
 
 // DropSource forgets a source whose declared object is gone. Deliveries that
@@ -63,21 +67,24 @@ func (e *Engine) DropSource(id object.ID) {
 		return
 	}
 	e.endSource(s)
+	e.endUnread()
 	for reader := range e.book.readers[id] {
 		e.queue.add(reader, routine)
 	}
 }
 
-// endUnread forgets the implied sources that nobody reads any more. The caller
-// holds e.mu.
+// endUnread forgets the implied sources that nobody reads any more, and those that
+// nothing else is made of. The caller holds e.mu.
 func (e *Engine) endUnread() {
-	for _, id := range e.book.unread {
+	for len(e.book.unread) > 0 { // one that ends may have been the last reader of another
+		id := e.book.unread[0]
+		e.book.unread = e.book.unread[1:]
 		s := e.book.sources[id]
 		switch {
 		case len(e.book.readers[id]) > 0:
-		case s == nil:
+		case s == nil && len(e.book.madeOf[id]) == 0:
 			e.part(id, nil) // its declared object went before its readers
-		case s.spec.Implied:
+		case s != nil && s.spec.Implied:
 			e.endSource(s)
 		}
 	}
@@ -106,10 +113,12 @@ func (e *Engine) linkSource(spec *model.Source) {
 }
 
 func (e *Engine) unlinkSource(spec *model.Source) {
-	for _, id := range append(spec.Reads(), spec.After...) {
+	for _, id := range append(append(spec.Reads(), spec.After...), spec.Same) {
 		unlink(e.book.madeOf, id, spec.ID)
+		if !id.IsZero() && len(e.book.madeOf[id]) == 0 && e.book.sources[id] == nil {
+			e.book.unread = append(e.book.unread, id)
+		}
 	}
-	unlink(e.book.madeOf, spec.Same, spec.ID)
 }
 
 // lookAgain looks at the implied sources of a delivery because a person asked
@@ -170,7 +179,11 @@ func (s *sourceState) nudge() {
 func (e *Engine) tend(ctx context.Context, s *sourceState) {
 	defer close(s.ended)
 	if s.after != nil {
-		<-s.after
+		select {
+		case <-s.after:
+		case <-ctx.Done():
+			return
+		}
 	}
 	failures := 0
 	for {
@@ -244,14 +257,11 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	}
 	took := time.Since(began)
 	recalled := e.recall(ctx, spec, included, last, err)
-	if ctx.Err() != nil {
+	e.mu.Lock()
+	if ctx.Err() != nil { // asked under the lock, under which sources end: another one may have the name
+		e.mu.Unlock()
 		return false, spec.Interval
 	}
-	if !spec.Implied {
-		e.opts.Meter.Ran(spec.ID.Kind, spec.ID.Namespace, spec.ID.Name, took, err == nil)
-	}
-
-	e.mu.Lock()
 	first := !s.looked
 	s.looked = true
 	s.answered = asked
@@ -274,6 +284,9 @@ func (e *Engine) look(ctx context.Context, s *sourceState) (ok bool, interval ti
 	e.passOn(s, news)
 	e.mu.Unlock()
 
+	if !spec.Implied {
+		e.opts.Meter.Ran(spec.ID.Kind, spec.ID.Namespace, spec.ID.Name, took, err == nil)
+	}
 	if news && !spec.Implied {
 		select {
 		case e.archive <- spec.ID:
@@ -292,6 +305,9 @@ func (e *Engine) rest(ctx context.Context, s *sourceState, spec model.Source, in
 	tree, err := e.opts.Sources.Recall(ctx, spec, included, spec.Last.Revision)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
 	s.looked = true
 	if err != nil {
 		s.fault = asFault(err, fetchFailed(&spec))

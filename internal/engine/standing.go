@@ -46,22 +46,37 @@ func (e *Engine) standing(d *delivery, id object.ID, peer func() string) plan.St
 	if st.Owner.IsZero() {
 		st.Dweller = e.dweller(d, id)
 	}
-	for id := range e.book.wants[k] {
-		if en := e.book.entries[k]; en != nil && en.refused[id] {
-			continue // it may not write it
-		}
-		if id != d.spec.ID && (st.Heir.IsZero() || id.Less(st.Heir)) && id != st.Owner {
-			st.Heir = id
-		}
-	}
+	st.Heir, st.Idle = e.heir(d, k, st.Owner)
 	if st.Pending == "" {
 		st.Pending = peer()
 	}
 	return st
 }
 
-// dweller is another delivery that has objects which would go along with a
-// Namespace or a CustomResourceDefinition. The caller holds e.mu.
+// heir is another delivery that wants an object that d owns; idle: it takes it
+// only when somebody asks it to. One that takes it by itself goes before. The
+// caller holds e.mu.
+func (e *Engine) heir(d *delivery, k key, owner object.ID) (heir object.ID, idle bool) {
+	for id := range e.book.wants[k] {
+		if en := e.book.entries[k]; en != nil && en.refused[id] || id == d.spec.ID || id == owner {
+			continue // it may not write it, or has it
+		}
+		idles := false
+		if other := e.book.deliveries[id]; other != nil {
+			if other.spec.Deleting {
+				continue
+			}
+			idles = other.spec.Sync.Manual && other.sync == nil && other.requested() == nil
+		}
+		if heir.IsZero() || idle && !idles || idle == idles && id.Less(heir) {
+			heir, idle = id, idles
+		}
+	}
+	return heir, idle
+}
+
+// dweller is another delivery that has, or is to have, objects which would go along
+// with a Namespace or a CustomResourceDefinition. The caller holds e.mu.
 func (e *Engine) dweller(d *delivery, id object.ID) object.ID {
 	var inside func(object.ID) bool
 	switch {
@@ -75,10 +90,15 @@ func (e *Engine) dweller(d *delivery, id object.ID) object.ID {
 	}
 	var first object.ID
 	for k, en := range e.book.entries {
-		if k.cluster == d.cluster && en.owner != d.spec.ID && inside(k.id) && e.book.deliveries[en.owner] != nil {
-			if first.IsZero() || en.owner.Less(first) {
-				first = en.owner
-			}
+		if k.cluster != d.cluster || !inside(k.id) {
+			continue
+		}
+		who := en.owner
+		if who == d.spec.ID {
+			who, _ = e.heir(d, k, object.ID{})
+		}
+		if e.book.deliveries[who] != nil && (first.IsZero() || who.Less(first)) {
+			first = who
 		}
 	}
 	return first

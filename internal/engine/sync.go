@@ -82,7 +82,7 @@ func (s *syncing) automated() bool { return s.op.ID == "" }
 // requested are the inputs of this run, which an operation may bring. The
 // caller holds e.mu.
 func (r *run) requested() []model.Input {
-	r.asked = r.wantsOperation()
+	r.asked = r.d.requested()
 	switch {
 	case r.d.sync != nil && r.d.sync.op.Inputs != nil:
 		return r.d.sync.op.Inputs
@@ -92,10 +92,10 @@ func (r *run) requested() []model.Input {
 	return r.spec.Inputs
 }
 
-// wantsOperation is the operation that was asked for and has not ended; nil
-// when there is none. The caller holds e.mu.
-func (r *run) wantsOperation() *model.Operation {
-	if op := r.d.spec.Operation; op != nil && (op.ID == "" || op.ID != r.d.done) {
+// requested is the operation that was asked for and has not ended; nil when there
+// is none. The caller holds e.mu.
+func (d *delivery) requested() *model.Operation {
+	if op := d.spec.Operation; op != nil && (op.ID == "" || op.ID != d.done) {
 		return op
 	}
 	return nil

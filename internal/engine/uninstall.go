@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ func (r *run) carryUninstall(ctx context.Context, a *acting) (bool, release.Outc
 	}
 	deleting := r.spec.Deleting
 	r.spec.Deleting = true // while it is taken away: everything goes
-	waiting, err := r.takeAway(ctx, a, act)
+	waiting, gone, err := r.takeAway(ctx, a, act)
 	r.spec.Deleting = deleting
 	done, err := r.reached(ctx, a, waiting, err)
 	if !done {
@@ -35,6 +36,8 @@ func (r *run) carryUninstall(ctx context.Context, a *acting) (bool, release.Outc
 	}
 	if err != nil {
 		outcome.Failed = oneLine(err)
+	}
+	if err != nil && !gone {
 		if err := r.store(ctx, a.record); err != nil {
 			return false, outcome, err
 		}
@@ -45,7 +48,7 @@ func (r *run) carryUninstall(ctx context.Context, a *acting) (bool, release.Outc
 		return false, outcome, err
 	}
 	r.e.mu.Lock()
-	r.d.release.wanted = ""
+	r.d.release.wanted, r.d.release.definitions = "", nil
 	r.e.mu.Unlock()
 	return true, outcome, nil
 }
@@ -104,39 +107,45 @@ func (r *run) ownRecorded() {
 }
 
 // takeAway runs the hooks of an uninstall and deletes the objects between them.
-func (r *run) takeAway(ctx context.Context, a *acting, act *model.ReleaseAction) (waiting string, err error) {
+// gone: there is nothing left but what comes after that, whose failure is told once
+// and does not keep the release (Helm, Uninstall.Run).
+func (r *run) takeAway(ctx context.Context, a *acting, act *model.ReleaseAction) (waiting string, gone bool, err error) {
 	if act.Hooks {
 		if waiting, err = r.phaseHooks(ctx, a.op, model.PreDelete); err != nil || waiting != "" {
-			return waiting, err
+			return waiting, false, err
 		}
 	}
 	r.endWants()
 	if err := r.observe(ctx); err != nil {
-		return "", err
+		return "", false, err
 	}
 	r.e.mu.Lock()
 	if r.d.version != r.version {
 		r.e.mu.Unlock()
-		return "", errSuperseded
+		return "", false, errSuperseded
 	}
 	r.plan = plan.Unmake(r.input())
 	r.hold()
 	r.e.block(r.d, r.plan)
 	r.e.mu.Unlock()
 	if err := r.apply(ctx); err != nil {
-		return "", err
+		var f *model.Fault
+		if errors.As(err, &f) && f.Waiting {
+			return f.Message, false, nil // somebody may want it: they wake it when that is known
+		}
+		return "", false, err
 	}
 	left := r.left()
 	if !act.Wait {
 		left = r.staying()
 	}
 	if left > 0 {
-		return fmt.Sprintf("%d objects are being deleted and not gone yet", left), nil
+		return fmt.Sprintf("%d objects are being deleted and not gone yet", left), false, nil
 	}
 	if act.Hooks {
-		return r.phaseHooks(ctx, a.op, model.PostDelete)
+		waiting, err = r.phaseHooks(ctx, a.op, model.PostDelete)
 	}
-	return "", nil
+	return waiting, true, err
 }
 
 // staying is how many objects the delivery owns whose deletion has not begun.

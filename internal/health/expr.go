@@ -72,6 +72,9 @@ func (e *Expr) Matches(kind schema.GroupKind) bool {
 	return e.kind.Group == kind.Group && (e.kind.Kind == "" || e.kind.Kind == kind.Kind)
 }
 
+// OfGroup reports whether the expressions are for every kind of a group.
+func (e *Expr) OfGroup() bool { return e.kind.Kind == "" }
+
 // Judge evaluates the expressions in the order of Flux's RFC 0009: an
 // observedGeneration that is behind, then inProgress, failed and current; when
 // none holds, the object is in progress. An expression that cannot be evaluated,

@@ -32,7 +32,10 @@ type Rendered struct {
 	JSON    []byte
 	Origin  Origin
 	Secret  bool // holds secret material: never spill it to disk in the clear, never print it
-	CRD     bool // from the directory crds of a chart: Helm installs it before everything else and never deletes it
+	// Given is what a generator filled the template of the object with: a JSON object
+	// of texts; nil: none did. It may name what not everybody may see.
+	Given []byte
+	CRD   bool // from the directory crds of a chart: Helm installs it before everything else and never deletes it
 }
 
 // Manifest is the result of a render.
@@ -54,6 +57,7 @@ type Desired struct {
 	JSON    []byte // canonical form as it is sent to the API server
 	Origin  Origin
 	Secret  bool
+	Given   []byte // as of Rendered
 	Handle  Handling
 	Stage   Stage
 }

@@ -57,6 +57,7 @@ type Standing struct {
 	Wanted  bool      // that owner still wants it, or has not been able to say
 	Pending string    // somebody who may want it has not been evaluated yet: who; "" otherwise
 	Heir    object.ID // another delivery that wants it and will take it; zero when there is none
+	Idle    bool      // the heir takes it only when somebody asks it to
 	Dweller object.ID // another delivery that has objects in it, for what holds objects; zero when there is none
 }
 
@@ -314,6 +315,9 @@ func (in *Input) prune(id object.ID) (verb model.Verb, why, wait string) {
 	switch {
 	case !st.Owner.IsZero():
 		return model.Forget, fmt.Sprintf("it belongs to %s", st.Owner), ""
+	case !st.Heir.IsZero() && st.Idle && in.Delivery.Deleting:
+		// Nobody may ever ask, and what is being deleted cannot wait for that.
+		return model.Forget, fmt.Sprintf("%s wants it too, and takes it with its next sync", st.Heir), ""
 	case !st.Heir.IsZero():
 		// Owned until the other one has really taken it: wanting alone, by one
 		// that is not allowed to, must not leave an object behind.

@@ -175,6 +175,8 @@ func solve(t *testing.T, parts map[string]string) *model.Plan {
 				s.Pending = other.String()
 			case "inherit":
 				s.Heir = other
+			case "idle":
+				s.Idle = true
 			default:
 				t.Fatalf("unknown word %q", w)
 			}

@@ -88,7 +88,7 @@ func (d Decision) Reason() string {
 	switch {
 	case d.rule.broken != "":
 		text += ", which denies since " + d.rule.broken
-	case d.as == d.view.policy.fallback && d.as != "" && d.as != d.view.name:
+	case d.as == d.view.common && d.as != "" && d.as != d.view.name:
 		text += ", by the default role"
 	case d.as != d.view.name && d.as != "":
 		text += ", as a member of " + d.as

@@ -33,6 +33,8 @@
 //     in Argo CD it denies nothing.
 //   - A user or a group that is called like a role ("role:…", "proj:…:…") does
 //     not have it.
+//   - Service accounts, which Argo CD does not know as callers, do not have the
+//     default role: every Pod of the cluster is one.
 //
 // And one towards what is documented: the built-in rules are globs in both
 // match modes. In Argo CD's mode regex they match nothing at all (argo-cd issue

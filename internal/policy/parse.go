@@ -62,7 +62,7 @@ type Config struct {
 	Rules  []Rule
 	Grants []Grant
 	// Default is the role that everybody has who is asked for, signed in or, if
-	// the installation lets them, not; "" for none.
+	// the installation lets them, not; "" for none. See Subject.NotLetIn.
 	Default string
 	// Scopes are the claims of a token whose values are groups.
 	Scopes []string

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -315,29 +316,17 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-func TestIssued(t *testing.T) {
+func TestTokensOfRoles(t *testing.T) {
 	project := projectOfYAML(t, `
 metadata: {name: shop, namespace: argocd}
 spec: {roles: [{name: ci, jwtTokens: [{iat: 100}, {id: old, iat: 150, exp: 900}]}, {name: cd}]}
 status: {jwtTokensByRole: {ci: {items: [{id: one, iat: 200, exp: 300}]}, gone: {items: [{id: x, iat: 1}]}}}
 `)
-	for _, c := range []struct {
-		role, id string
-		at       int64
-		want     Token
-		ok       bool
-	}{
-		{"ci", "one", 0, Token{"one", 200, 300}, true},
-		{"ci", "", 100, Token{"", 100, 0}, true},
-		{"ci", "other", 150, Token{"old", 150, 900}, true},
-		{"ci", "other", 7, Token{}, false},
-		{"ci", "", 0, Token{}, false},
-		{"cd", "one", 200, Token{}, false},
-		{"gone", "x", 1, Token{}, false}, // a role that is no more
-	} {
-		if got, ok := project.Issued(c.role, c.id, c.at); got != c.want || ok != c.ok {
-			t.Errorf("%+v: %+v %v", c, got, ok)
-		}
+	want := []Role{
+		{Name: "ci", Tokens: []Token{{"one", 200, 300}, {"", 100, 0}, {"old", 150, 900}}}, {Name: "cd"}, // none of a role that is no more
+	}
+	if !reflect.DeepEqual(project.Roles, want) {
+		t.Errorf("read %+v", project.Roles)
 	}
 	wrong := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"roles": "all"}}}
 	if _, err := ReadProject(wrong); err == nil {

@@ -37,25 +37,6 @@ type Token struct {
 // Subject is the name of a project's role in policies.
 func (p Project) Subject(role string) string { return "proj:" + p.Name + ":" + role }
 
-// Issued is the record of a token of a role, by its id and else by the second in
-// which it was issued (AppProject.GetJWTToken). A token without a record was
-// revoked.
-func (p Project) Issued(role, id string, issuedAt int64) (Token, bool) {
-	for _, byID := range []bool{true, false} {
-		for _, r := range p.Roles {
-			if r.Name != role {
-				continue
-			}
-			for _, token := range r.Tokens {
-				if byID && id != "" && token.ID == id || !byID && issuedAt > 0 && token.IssuedAt == issuedAt {
-					return token, true
-				}
-			}
-		}
-	}
-	return Token{}, false
-}
-
 // ReadProject reads the roles of an AppProject. What is of another type than it
 // should be is an error: such a project has no roles.
 func ReadProject(o *unstructured.Unstructured) (Project, error) {

@@ -17,6 +17,10 @@ type Subject struct {
 	// token that was issued for a project's role, "role:NAME" for questions
 	// about a policy. Only whoever checked the token may set it.
 	Role string
+	// NotLetIn: nobody has let the user in who is only known to be what it says, as
+	// every Pod of a cluster is by its service account. The default role, which is
+	// for everybody who can sign in, is not theirs.
+	NotLetIn bool
 }
 
 // Claims is the user that the claims of a verified token name: the user that
@@ -70,6 +74,7 @@ type View struct {
 	policy *Policy
 	who    string // for explanations
 	name   string // what is asked for: a user or a role
+	common string // the default role, where it is theirs
 	ofRole string // the project of a token's role, or ""
 	groups []string
 	passed []string // groups that are called like roles
@@ -152,7 +157,10 @@ const rememberedAnswers = 256
 
 // For is the view of a subject.
 func (p *Policy) For(s Subject) *View {
-	v := &View{policy: p, name: s.Name, projects: map[string]*scope{}}
+	v := &View{policy: p, name: s.Name, common: p.fallback, projects: map[string]*scope{}}
+	if s.NotLetIn {
+		v.common = ""
+	}
 	switch {
 	case s.Role != "":
 		v.name, v.who = s.Role, s.Role
@@ -177,7 +185,7 @@ func (p *Policy) For(s Subject) *View {
 	}
 	v.base = v.scopeOf(nil, "")
 	v.known = map[string]bool{"": true}
-	for _, name := range append([]string{p.fallback, v.name}, v.groups...) {
+	for _, name := range append([]string{v.common, v.name}, v.groups...) {
 		for reached := range reach(name, &p.base) {
 			v.known[reached] = true
 		}
@@ -195,10 +203,10 @@ func (v *View) scopeOf(own *ruleset, project string) *scope {
 	if own != nil {
 		sets = append(sets, own)
 	}
-	if fallback := v.policy.fallback; fallback != "" {
-		s.add(fallback, base)
+	if v.common != "" {
+		s.add(v.common, base)
 		if own != nil && (v.ofRole == "" || v.ofRole == project) {
-			s.add(fallback, sets...)
+			s.add(v.common, sets...)
 		}
 	}
 	if v.ofRole == "" || own == nil || v.ofRole == project {

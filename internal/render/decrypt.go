@@ -45,7 +45,7 @@ func (b *build) decrypted(at string, content []byte) ([]byte, error) {
 		return content, nil
 	}
 	if b.outside.Decrypter == nil {
-		return nil, b.faultAt(at, 0, at+" is SOPS encrypted, and decryption is not available for this delivery", "name the Secret of its keys, or commit a file that is not encrypted")
+		return nil, b.faultAt(at, 0, at+" is SOPS encrypted, configuring decryption is required", howToDecrypt)
 	}
 	plain, err := b.outside.Decrypter.DecryptFile(b.ctx, at, content, format, format)
 	if err != nil {

@@ -171,7 +171,7 @@ func TestDecryptionFaults(t *testing.T) {
 		"no key":            {decrypter(t), memory{"a.yaml": secret}, []string{"a.yaml", "age1", "none"}},
 		"wrong key":         {decrypter(t, "sops.asc"), memory{"b/a.yaml": secret}, []string{"b/a.yaml", "PGP (1)", "apps/sops"}},
 		"tampered":          {decrypter(t, ageOnly), memory{"a.yaml": strings.Replace(secret, "namespace: apps", "namespace: prod", 1)}, []string{"a.yaml", "MAC"}},
-		"no decryption":     {Outside{}, memory{"a.yaml": secret}, []string{"Secret/apps/by-age", "not available"}},
+		"no decryption":     {Outside{}, memory{"a.yaml": secret}, []string{"Secret/apps/by-age", "configuring decryption is required"}},
 		"generator":         {decrypter(t, "sops.asc"), memory{"kustomization.yaml": "secretGenerator: [{name: a, files: [s=x.json, t.yaml]}]\n", "x.json": "{}", "t.yaml": secret}, []string{"t.yaml", "PGP (1)"}},
 		"patch":             {decrypter(t, "sops.asc"), memory{"kustomization.yaml": "resources: [b.yaml]\npatches: [{path: t.yaml}]\n", "b.yaml": "{}", "t.yaml": secret}, []string{"t.yaml", "PGP (1)"}},
 		"bare value":        {decrypter(t, ageOnly), memory{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: 'ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]'}\n"}, []string{"the value a of Secret/x", "sops block"}},

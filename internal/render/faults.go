@@ -168,8 +168,14 @@ func (b *build) nameless(id object.ID, at model.Origin) error {
 	return b.faultAt(at.File, at.Line, fmt.Sprintf("%s has no %s", what, lacks), "every object that is delivered needs apiVersion, kind and metadata.name")
 }
 
+// howToDecrypt is what to do about what is encrypted and would otherwise be
+// applied, or read, as it is.
+const howToDecrypt = "name the Secret of its keys: in spec.decryption of a Kustomization, in the annotation plumb.dev/decryption of an Application"
+
+// encrypted refuses an object that nobody decrypts, in upstream's words
+// (fluxcd/kustomize-controller, kustomization_controller.go).
 func (c *collector) encrypted(id object.ID, at model.Origin) error {
-	fault := c.faultAt(at.File, at.Line, fmt.Sprintf("%s is SOPS encrypted, and decryption is not available for this delivery", id), "remove it from the build or deliver the Secret by another way; it was not applied")
+	fault := c.faultAt(at.File, at.Line, fmt.Sprintf("%s is SOPS encrypted, configuring decryption is required for this secret to be reconciled", id), howToDecrypt)
 	fault.Reason, fault.Object = ReconciliationFailed, id
 	return fault
 }

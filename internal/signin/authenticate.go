@@ -70,24 +70,38 @@ func (d *Door) Authenticate(ctx context.Context, r *http.Request) (Principal, er
 	return Principal{}, public(err)
 }
 
-// Holds reports why what the request carries is not good any more; nil: it is.
-// Unlike Authenticate it renews nothing: there is nobody to hand a new session
-// to. What only a renewal could tell is ErrExpired.
-func (d *Door) Holds(ctx context.Context, r *http.Request) error {
+// Holds reports why what the request carries is not good any more for the caller
+// that it was found to be from; nil: it is. Unlike Authenticate it renews nothing:
+// there is nobody to hand a new session to. What only a renewal could tell is
+// ErrExpired.
+func (d *Door) Holds(ctx context.Context, r *http.Request, caller Principal) error {
 	setup, err := d.setup(ctx)
 	if err != nil {
 		return err
 	}
-	token, _ := credential(r)
-	if token.IsZero() {
+	token, cookie := credential(r)
+	if caller.Kind == KindAnonymous || token.IsZero() {
 		if setup.anonymous {
 			return nil
 		}
 		return ErrNoSession
 	}
-	if _, err := d.check(ctx, setup, string(token.Reveal()), nil); err != nil {
+	if _, err = d.check(ctx, setup, string(token.Reveal()), nil); err == nil && cookie {
+		err = d.sessionHolds(setup, r, digestOf(string(token.Reveal())))
+	}
+	if err != nil {
 		d.log.Info("a call that goes on has lost its caller", "reason", reasonOf(err))
 		return public(err)
+	}
+	return nil
+}
+
+// sessionHolds reports why the session of an ID token is not good any more. It may
+// have got another token before it was signed out.
+func (d *Door) sessionHolds(setup *setup, r *http.Request, token string) error {
+	kept := d.keptSession(setup, r)
+	if kept != nil && kept.Digest == token && d.revoked.has(kept.named(), d.options.Now()) {
+		return refuse(ErrInvalidSession, "the session was signed out")
 	}
 	return nil
 }
@@ -134,7 +148,7 @@ func (d *Door) check(ctx context.Context, setup *setup, token string, kept *sess
 	case setup.provider != nil && !setup.provider.issued(issuer):
 		return Principal{}, refuse(ErrInvalidSession, "the issuer of the token is "+cut(issuer, 200)+", which is neither ours nor that of oidc.config")
 	case setup.provider != nil:
-		return d.person(ctx, setup, token, kept)
+		return d.person(ctx, setup, token, claims, kept)
 	}
 	return Principal{}, refuse(ErrInvalidSession, "nobody here issues such tokens")
 }
@@ -205,9 +219,9 @@ func (d *Door) signOut(ctx context.Context, r *http.Request) (Principal, error) 
 	if cookie {
 		kept = d.keptSession(setup, r)
 	}
-	entries := map[string]int64{}
+	ending := newSignedOut()
 	if kept != nil {
-		entries[revocationOfSession(kept.ID)] = kept.Started.Add(setup.session).Unix()
+		ending.add(kept.named(), kept.Started.Add(setup.session))
 	}
 	text := string(token.Reveal())
 	// Without the session beside it: it must not be renewed to be signed out.
@@ -218,20 +232,17 @@ func (d *Door) signOut(ctx context.Context, r *http.Request) (Principal, error) 
 		if until.IsZero() {
 			return caller, &model.Fault{Reason: "InvalidArgument", Message: "a token that never expires is not a session", Advice: "delete the token instead"}
 		}
-		entry := revocationOfToken(digestOf(text))
-		if caller.Kind == KindAccount {
-			entry = revocationOfID(caller.TokenID)
-		}
-		// One renewal may be under way.
-		entries[entry] = until.Add(leeway).Unix()
+		ending.add(caller.token, until.Add(leeway)) // one renewal may be under way
 	case err == nil:
 		return caller, &model.Fault{Reason: "InvalidArgument", Message: "only a session can be signed out", Advice: "delete the token instead"}
 	case errors.Is(err, ErrUnavailable) && kept != nil && kept.Digest == digestOf(text):
 		// The provider cannot confirm the token now, but it is the one that it gave.
-		entries[revocationOfToken(digestOf(text))] = d.options.Now().Add(setup.session).Unix()
+		if claims, err := unverified(text); err == nil {
+			ending.add(idTokenOf(claims, text), d.options.Now().Add(setup.session))
+		}
 	}
-	if len(entries) > 0 {
-		d.revoke(ctx, entries)
+	if len(ending.Sessions) > 0 {
+		d.revoke(ctx, ending)
 		d.log.Info("signed out", "name", caller.Name, "kind", string(caller.Kind))
 	}
 	return caller, nil

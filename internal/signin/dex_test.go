@@ -211,7 +211,7 @@ func TestDex(t *testing.T) {
 	w.clock.now = time.Now()
 	w.clock.mutex.Unlock()
 	door = w.Door
-	if err := door.CheckProvider(t.Context()); err != nil {
+	if err := reachable(t, door); err != nil {
 		t.Fatal(err)
 	}
 

@@ -167,7 +167,7 @@ func New(options Options) *Door {
 	door.states = newLedger[struct{}](maxStates)
 	door.groups = newLedger[[]string](maxGroups)
 	door.reviews = newLedger[Review](maxReviews)
-	door.revoked.entries = map[string]int64{}
+	door.revoked.known = newSignedOut()
 	return door
 }
 

@@ -65,7 +65,7 @@ func (d *Door) groupsOf(ctx context.Context, setup *setup, connection *provider,
 }
 
 func groupsKey(config *providerConfig, subject string) string {
-	return revocation("groups", config.digest+"\x00"+subject)
+	return digest(16, "groups", config.digest+"\x00"+subject)
 }
 
 func shorter(holds, configured time.Duration) time.Duration {

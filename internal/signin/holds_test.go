@@ -22,15 +22,16 @@ func TestACallThatGoesOnRenewsNothing(t *testing.T) {
 	b := newBrowser(w)
 	b.signIn(p, "")
 	stream := b.request(http.MethodPost, testURL+"/")
-	if err := w.Holds(t.Context(), stream); err != nil {
+	ann := Principal{Kind: KindOIDC}
+	if err := w.Holds(t.Context(), stream, ann); err != nil {
 		t.Errorf("a session holds: %v", err)
 	}
 	w.clock.pass(2 * time.Minute) // it would be renewed by now
-	if err := w.Holds(t.Context(), stream); err != nil || p.renewals != 0 {
+	if err := w.Holds(t.Context(), stream, ann); err != nil || p.renewals != 0 {
 		t.Errorf("%v, %d renewals", err, p.renewals)
 	}
 	w.clock.pass(20 * time.Minute)
-	if err := w.Holds(t.Context(), stream); !errors.Is(err, ErrExpired) || p.renewals != 0 {
+	if err := w.Holds(t.Context(), stream, ann); !errors.Is(err, ErrExpired) || p.renewals != 0 {
 		t.Errorf("after its end: %v, %d renewals", err, p.renewals)
 	}
 	if _, err := b.who(); err != nil || p.renewals != 1 {
@@ -38,11 +39,53 @@ func TestACallThatGoesOnRenewsNothing(t *testing.T) {
 	}
 	fresh := b.request(http.MethodPost, testURL+"/")
 	b.get(testURL + "/auth/logout")
-	if err := w.Holds(t.Context(), fresh); !errors.Is(err, ErrInvalidSession) {
+	if err := w.Holds(t.Context(), fresh, ann); !errors.Is(err, ErrInvalidSession) {
 		t.Errorf("after it was signed out: %v", err)
 	}
-	if err := w.Holds(t.Context(), httptest.NewRequest(http.MethodPost, testURL+"/", nil)); !errors.Is(err, ErrNoSession) {
+	if err := w.Holds(t.Context(), httptest.NewRequest(http.MethodPost, testURL+"/", nil), ann); !errors.Is(err, ErrNoSession) {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+// TestACallThatGoesOnEndsWithItsSession: also if the session had got another token
+// before it was signed out.
+func TestACallThatGoesOnEndsWithItsSession(t *testing.T) {
+	p := newIDP(t)
+	w := withProvider(t, p, "refreshTokenThreshold: 9m", map[string]string{"users.session.duration": "1h"})
+	b := newBrowser(w)
+	b.signIn(p, "")
+	stream := b.request(http.MethodPost, testURL+"/")
+	w.clock.pass(2 * time.Minute)
+	if _, err := b.who(); err != nil || p.renewals != 1 {
+		t.Fatalf("%v, %d renewals", err, p.renewals)
+	}
+	b.get(testURL + "/auth/logout")
+	if err := w.Holds(t.Context(), stream, Principal{Kind: KindOIDC}); !errors.Is(err, ErrInvalidSession) {
+		t.Errorf("after the session was signed out: %v", err)
+	}
+}
+
+// TestAnonymousCallsGoOn: who has been let in as nobody, with a cookie that is not
+// valid any more, stays that as long as nobody needs a name.
+func TestAnonymousCallsGoOn(t *testing.T) {
+	w := newWorld(t, map[string]string{"users.anonymous.enabled": "true"})
+	stream := withCookie(w.login("alice"))
+	if err := w.Logout(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+	caller, err := w.Authenticate(t.Context(), stream)
+	if err != nil || caller.Kind != KindAnonymous {
+		t.Fatalf("%v, %v", caller, err)
+	}
+	if err := w.Holds(t.Context(), stream, caller); err != nil {
+		t.Errorf("nobody: %v", err)
+	}
+	if err := w.Holds(t.Context(), stream, Principal{Kind: KindAccount}); !errors.Is(err, ErrInvalidSession) {
+		t.Errorf("somebody who has signed out goes on as nobody: %v", err)
+	}
+	w.cluster.set(map[string]string{"users.anonymous.enabled": "false"}, nil)
+	if err := w.Holds(t.Context(), stream, caller); !errors.Is(err, ErrNoSession) {
+		t.Errorf("where everybody needs a name: %v", err)
 	}
 }
 

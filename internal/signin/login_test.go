@@ -2,7 +2,9 @@ package signin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -235,14 +237,14 @@ func TestSignOutIsForAllReplicas(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if kept := w.cluster.data(SignedOutSecretName, "tokens"); kept == "" || strings.Contains(kept, strings.Split(token, ".")[1]) {
+	if kept := w.cluster.data(SignedOutSecretName, signedOutKey); kept == "" || strings.Contains(kept, strings.Split(token, ".")[1]) {
 		t.Errorf("the Secret holds %q", kept)
 	}
 	w.clock.pass(25 * time.Hour)
 	if err := w.Logout(t.Context(), withCookie(w.login("admin"))); err != nil {
 		t.Fatal(err)
 	}
-	if kept := w.cluster.data(SignedOutSecretName, "tokens"); strings.Count(kept, ":") != 1 {
+	if kept := w.cluster.data(SignedOutSecretName, signedOutKey); strings.Count(kept, ":") != 1 {
 		t.Errorf("what has expired is kept: %s", kept)
 	}
 	var fault *model.Fault
@@ -251,17 +253,66 @@ func TestSignOutIsForAllReplicas(t *testing.T) {
 	}
 }
 
-func TestSignOutsAreBounded(t *testing.T) {
-	var r revoked
-	r.entries = map[string]int64{}
-	now := time.Unix(testIssued, 0)
-	entries := map[string]int64{}
-	for i := range maxRevoked + 500 {
-		entries[revocationOfID(newID())] = testIssued + 1 + int64(i/3)
+// TestNoSignOutPushesOutAnother: whoever signs out again and again ends sessions
+// of their own that they did not mean, and nothing that was signed out lives again.
+func TestNoSignOutPushesOutAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	stolen := w.login("alice")
+	if err := w.Logout(t.Context(), withCookie(stolen)); err != nil {
+		t.Fatal(err)
 	}
-	entries["last"] = testIssued + 1_000_000
-	r.merge(entries, now)
-	if len(r.entries) != maxRevoked || !r.has("last", now) {
-		t.Errorf("%d are kept", len(r.entries))
+	w.clock.pass(time.Second)
+	first := w.login("admin")
+	began := w.clock.Now()
+	session := func(i int) named {
+		return tokenOf("admin:login", fmt.Sprint(i), began.Add(time.Duration(i)*time.Millisecond))
+	}
+	many := newSignedOut()
+	for i := range maxRevoked + 500 {
+		many.add(session(i), w.clock.Now().Add(24*time.Hour))
+	}
+	w.revoke(t.Context(), many)
+	w.clock.pass(20 * time.Second)
+	last := w.login("admin")
+	for name, door := range map[string]*Door{"this replica": w.Door, "after a restart": w.replica()} {
+		if _, err := door.Authenticate(t.Context(), withCookie(stolen)); !errors.Is(err, ErrInvalidSession) {
+			t.Errorf("%s: what somebody else signed out: %v", name, err)
+		}
+		for i := range maxRevoked + 500 {
+			if !door.revoked.has(session(i), w.clock.Now()) {
+				t.Fatalf("%s: their own %d lives again", name, i)
+			}
+		}
+		if _, err := door.Authenticate(t.Context(), withCookie(first)); !errors.Is(err, ErrInvalidSession) {
+			t.Errorf("%s: their oldest session has not ended: %v", name, err)
+		}
+		if _, err := door.Authenticate(t.Context(), withCookie(last)); err != nil {
+			t.Errorf("%s: their newest session has ended: %v", name, err)
+		}
+	}
+	if size := len(w.cluster.data(SignedOutSecretName, signedOutKey)); size > 100_000 {
+		t.Errorf("one caller takes %d bytes", size)
+	}
+	w.clock.pass(25 * time.Hour)
+	w.revoke(t.Context(), newSignedOut())
+	if kept := w.cluster.data(SignedOutSecretName, signedOutKey) + w.cluster.data(SignedOutSecretName, endedKey); kept != "{}{}" {
+		t.Errorf("what has expired is kept: %s", kept)
+	}
+}
+
+func TestSignOutsAreBounded(t *testing.T) {
+	known, now := newSignedOut(), time.Unix(testIssued, 0)
+	for i := range maxRevoked + 500 {
+		known.add(tokenOf(fmt.Sprint("caller", i), "1", now), now.Add(time.Duration(1+i/3)*time.Second))
+	}
+	last := tokenOf("last", "1", now)
+	known.add(last, now.Add(time.Hour*1000))
+	known.bound(now)
+	if len(known.Sessions) != maxRevoked || !known.has(last, now) {
+		t.Errorf("%d are kept", len(known.Sessions))
+	}
+	text, err := json.Marshal(known.Sessions)
+	if err != nil || len(text) > 700_000 {
+		t.Errorf("a Secret of %d bytes, %v", len(text), err)
 	}
 }

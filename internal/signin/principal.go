@@ -67,6 +67,7 @@ type Principal struct {
 	Renewal model.Secret
 
 	renewed *session // the provider's side of Renewal
+	token   named    // what is signed out; only of accounts and people
 }
 
 // Scopes returns the values of the named claims, as a policy's scopes ask for

@@ -331,14 +331,28 @@ func TestKeysOfTheProvider(t *testing.T) {
 	if _, err := fresh.call(p.issue(nil)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("when nothing is known of the provider: %v", err)
 	}
-	if err := fresh.CheckProvider(t.Context()); err == nil || !strings.Contains(err.Error(), "oidc.config") {
-		t.Errorf("CheckProvider: %v", err)
+	if err := reachable(t, fresh.Door); err == nil || !strings.Contains(err.Error(), "oidc.config") {
+		t.Errorf("what is wrong with it: %v", err)
 	}
 	p.broken = false
 	fresh.clock.pass(11 * time.Second)
-	if err := fresh.CheckProvider(t.Context()); err != nil {
-		t.Errorf("CheckProvider: %v", err)
+	if err := reachable(t, fresh.Door); err != nil {
+		t.Errorf("when it is back: %v", err)
 	}
+}
+
+// reachable asks the provider about itself.
+func reachable(t *testing.T, d *Door) error {
+	t.Helper()
+	setup, err := d.setup(t.Context())
+	if err != nil {
+		return err
+	}
+	connection := d.connect(setup)
+	if _, err := connection.discover(t.Context()); err != nil {
+		return connection.unreachable(err)
+	}
+	return nil
 }
 
 func TestGroupsFromElsewhere(t *testing.T) {

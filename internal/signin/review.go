@@ -54,7 +54,7 @@ func (d *Door) serviceAccount(ctx context.Context, token string, claims claimsOf
 // of the API server, which is what an empty list stands for.
 func (d *Door) review(ctx context.Context, token string, claims claimsOf) (Review, error) {
 	// The signature as well: another one for the same claims is another token.
-	key := revocation("review", token)
+	key := digest(16, "review", token)
 	if known, ok := d.reviews.get(key, d.options.Now()); ok {
 		return known, nil
 	}

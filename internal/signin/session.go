@@ -59,17 +59,18 @@ func (d *Door) storeSession(w http.ResponseWriter, r *http.Request, setup *setup
 }
 
 // person checks a token of the identity provider, and renews the session that it
-// belongs to when it has expired or is about to.
-func (d *Door) person(ctx context.Context, setup *setup, token string, kept *session) (Principal, error) {
+// belongs to when it has expired or is about to. claimed are its claims before
+// anybody has checked them.
+func (d *Door) person(ctx context.Context, setup *setup, token string, claimed claimsOf, kept *session) (Principal, error) {
 	now := d.options.Now()
-	if d.revoked.has(revocationOfToken(digestOf(token)), now) {
+	if d.revoked.has(idTokenOf(claimed, token), now) {
 		return Principal{}, refuse(ErrInvalidSession, "the ID token was signed out")
 	}
 	if kept != nil {
 		switch {
 		case kept.Digest != digestOf(token) || kept.Issuer != setup.provider.Issuer:
 			kept = nil // of another token
-		case d.revoked.has(revocationOfSession(kept.ID), now):
+		case d.revoked.has(kept.named(), now):
 			return Principal{}, refuse(ErrInvalidSession, "the session was signed out")
 		}
 	}
@@ -121,7 +122,7 @@ func (d *Door) personOf(ctx context.Context, setup *setup, connection *provider,
 	caller := Principal{
 		Kind: KindOIDC, Subject: subject, Groups: groups, Claims: claims,
 		Issuer: verified.Issuer, Issued: verified.IssuedAt, Expires: verified.Expiry,
-		TokenID: tokenID(claims, token),
+		TokenID: tokenID(claims, token), token: idTokenOf(claims, token),
 	}
 	caller.Name = nameIn(verified, claims)
 	caller.KubernetesUser = "oidc:" + caller.Name
@@ -226,7 +227,7 @@ func (d *Door) renewed(ctx context.Context, setup *setup, connection *provider, 
 	case !d.options.Now().Before(kept.Started.Add(setup.session)):
 		return nil, refuse(ErrExpired, "the session is older than "+keySessionDuration)
 	}
-	key := revocation("refresh", kept.Refresh)
+	key := digest(16, "refresh", kept.Refresh)
 	flight, mine := d.refreshes.join(key, d.options.Now())
 	if mine {
 		// Not the request's context: giving up half-way could lose the next token.

@@ -123,7 +123,7 @@ type setup struct {
 	findings    []model.Finding
 	hashCost    int // highest cost of any password
 	version     string
-	signedOut   map[string]int64
+	signedOut   signedOut
 }
 
 // ahead is what was written to argocd-secret and has not come back by the watch.

@@ -173,11 +173,12 @@ func (d *Door) own(ctx context.Context, setup *setup, token string) (Principal, 
 		Claims: claims, Issuer: Issuer, TokenID: claims.text("jti"),
 		Issued: issued, Expires: expires,
 	}
-	if caller.TokenID != "" && d.revoked.has(revocationOfID(caller.TokenID), d.options.Now()) {
-		return Principal{}, refuse(ErrInvalidSession, "the token was signed out")
-	}
 	if project, role, ok := projectOf(claims.subject()); ok {
 		return d.projectCaller(ctx, caller, project, role)
+	}
+	caller.token = tokenOf(claims.subject(), caller.TokenID, issued)
+	if d.revoked.has(caller.token, d.options.Now()) {
+		return Principal{}, refuse(ErrInvalidSession, "the token was signed out")
 	}
 	return d.accountCaller(setup, caller, claims.subject())
 }

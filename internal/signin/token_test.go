@@ -44,7 +44,7 @@ func TestTokensOfArgoCD(t *testing.T) {
 			if got.Issuer != "argocd" || got.Issued.IsZero() || got.Claims["iss"] != "argocd" {
 				t.Errorf("issuer %q, issued %v, claims %v", got.Issuer, got.Issued, got.Claims)
 			}
-			got.Issuer, got.Issued, got.Expires, got.Claims, got.TokenID = "", time.Time{}, time.Time{}, nil, ""
+			got.Issuer, got.Issued, got.Expires, got.Claims, got.TokenID, got.token = "", time.Time{}, time.Time{}, nil, "", named{}
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}

@@ -60,20 +60,3 @@ func (d *Door) Ways(ctx context.Context) (Ways, error) {
 	}
 	return ways, nil
 }
-
-// CheckProvider asks the identity provider about itself; the fault says what is
-// wrong. It is nil when there is none or when it answers.
-func (d *Door) CheckProvider(ctx context.Context) error {
-	setup, err := d.setup(ctx)
-	if err != nil {
-		return err
-	}
-	if setup.provider == nil {
-		return nil
-	}
-	connection := d.connect(setup)
-	if _, err := connection.discover(ctx); err != nil {
-		return connection.unreachable(err)
-	}
-	return nil
-}

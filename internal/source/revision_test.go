@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // Git's object names
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -385,4 +386,26 @@ func TestTheFormOfSCP(t *testing.T) {
 	if err != nil || seen.refs["HEAD"].String() != hash {
 		t.Errorf("look: %v, %v", seen, err)
 	}
+}
+
+func TestNobodyWaitsLongerForAConnectionThanItsContext(t *testing.T) {
+	public, private := sshKey(t)
+	srv := newSSHServer(t, public)
+	store := openStore(t, t.TempDir(), Limits{})
+	remote, fault := newRemote("git@host:repo", model.GitAuth{SSHKey: model.NewSecret(private), KnownHosts: srv.knownHosts})
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	link, err := newSSHLink(remote, os.TempDir(), store.limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link.turn <- struct{}{} // somebody else is about to connect
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := link.look(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	<-link.turn
+	link.hangUp()
 }

@@ -31,7 +31,7 @@ type sshLink struct {
 	config *ssh.ClientConfig
 	limits Limits
 
-	mu     sync.Mutex
+	turn   chan struct{} // holds a token while somebody opens or ends a session; guards what follows
 	client *ssh.Client
 }
 
@@ -45,7 +45,7 @@ func newSSHLink(r *remote, scratch string, limits Limits) (*sshLink, error) {
 	if _, err := r.proxyURL(); err != nil {
 		return nil, err
 	}
-	l := &sshLink{remote: r, limits: limits}
+	l := &sshLink{remote: r, limits: limits, turn: make(chan struct{}, 1)}
 	l.config = &ssh.ClientConfig{
 		User:    r.username,
 		Auth:    []ssh.AuthMethod{ssh.PublicKeys(signer)},
@@ -249,8 +249,12 @@ func shellQuote(path string) string {
 
 // session opens a channel on the kept connection, dialling if need be.
 func (l *sshLink) session(ctx context.Context) (*ssh.Session, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if l.client != nil {
 		// A dead peer answers nothing at all: do not wait out the context.
 		kept := l.client
@@ -389,8 +393,8 @@ type tunnel struct {
 func (t *tunnel) Read(p []byte) (int, error) { return t.in.Read(p) }
 
 func (l *sshLink) hangUp() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
 	if l.client != nil {
 		_ = l.client.Close()
 		l.client = nil

@@ -28,12 +28,6 @@ const page = "index.html"
 const missing = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Plumb</title>
 <h1>Plumb</h1><p>This binary was built without the console. Build it with <code>make build</code>; the API works as it is.</p></html>`
 
-// Built reports whether this binary has the console in it.
-func Built() bool {
-	_, err := fs.Stat(built, "dist/"+page)
-	return err == nil
-}
-
 // Handler serves the console. Every path that is no file is the page itself,
 // which knows what to show. Files whose name has a digest are kept by browsers
 // for good.

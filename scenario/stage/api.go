@@ -229,7 +229,7 @@ func (s *Stream) Close() { s.stop() }
 var (
 	moments = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"`)
 	digests = regexp.MustCompile(`\b([0-9a-f]{64}|[0-9a-f]{40})\b`)
-	epochs  = regexp.MustCompile(`"[0-9a-f]{12}\.\d+"`)
+	epochs  = regexp.MustCompile(`"[0-9a-f]{12}\.\d+(\.[0-9a-z]+)?"`)
 	ports   = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
 

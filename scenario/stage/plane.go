@@ -21,11 +21,15 @@ type Plane struct {
 	cluster *controlplane.Cluster
 }
 
+// PlaneData is what a control plane below dir keeps. While none runs it can be
+// copied, as the beginning of another.
+func PlaneData(dir string) string { return filepath.Join(dir, "data") }
+
 // StartPlane starts a control plane that keeps everything below dir, and waits
 // until it can be used. With audit it also writes an audit log.
 func StartPlane(ctx context.Context, dir string, audit bool) (*Plane, error) {
 	p := &Plane{opts: controlplane.Options{
-		DataDir:    filepath.Join(dir, "data"),
+		DataDir:    PlaneData(dir),
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
 	}}
 	if audit {

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deliveryPath, keyOf, refOf, type DeliveryTab } from "../src/api/refs";
 import type { Delivery } from "../src/gen/plumb/v1/deliveries_pb";
+import { workloadOf } from "../mock/parts";
 import { violationsOf } from "./axe";
 import { openBrowser, sizes, startMock } from "./browser";
 
@@ -13,7 +14,7 @@ afterAll(() => mock.stop());
 const find = (fits: (d: Delivery) => boolean) => mock.world.deliveries.find(fits)!;
 const failed = () => find((d) => d.reason === "HealthCheckFailed" && d.ref!.kind === "Kustomization" && d.objects > 8);
 const application = () => find((d) => d.ref!.kind === "Application" && d.labels.env === "prod" && !d.hold);
-const deployment = (d: Delivery) => keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: d.ref!.name }));
+const deployment = (d: Delivery) => keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: workloadOf(d) }));
 const at = (d: Delivery, tab: DeliveryTab, query = "") => mock.url + deliveryPath(d.ref!, tab) + query;
 
 describe.each(["desktop", "phone"] as const)("on a %s", (size) => {
@@ -65,7 +66,7 @@ describe("the graph", () => {
     await page.keyboard.press("ArrowRight");
     await expect.poll(focused).toBe(deployment(d));
     await page.keyboard.press("Enter");
-    const panel = page.getByRole("complementary", { name: `Deployment ${d.ref!.name}` });
+    const panel = page.getByRole("complementary", { name: `Deployment ${workloadOf(d)}` });
     await panel.waitFor();
     expect(new URL(page.url()).searchParams.get("object")).toBe(deployment(d));
     expect(await focused()).toBe(deployment(d));

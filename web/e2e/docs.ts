@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { deliveryPath } from "../src/api/refs";
+import type { Delivery } from "../src/gen/plumb/v1/deliveries_pb";
 import { openBrowser, sizes, startMock } from "./browser";
 
 const folder = fileURLToPath(new URL("../../docs/images", import.meta.url));
@@ -11,21 +12,27 @@ const folder = fileURLToPath(new URL("../../docs/images", import.meta.url));
 const most = 250 * 1024;
 
 const mock = await startMock({ signedIn: true });
-// One that is broken, and has much to tell.
-const broken = mock.world.deliveries.find((d) => d.health?.state === "Degraded" && d.reason === "HealthCheckFailed" && d.ref?.kind === "Kustomization") ?? mock.world.deliveries[0]!;
-const application = mock.world.deliveries.find((d) => d.ref?.kind === "Application" && d.sync === "OutOfSync" && d.outOfSync > 1 && !d.running && !d.hold) ?? broken;
+// newest is the one of a kind that changed last: people look at what has just happened.
+function newest(kind: string, fits: (d: Delivery) => boolean): Delivery {
+  const found = mock.world.deliveries.filter((d) => d.ref?.kind === kind && !d.hold && !d.running && fits(d));
+  if (found.length === 0) throw new Error(`the generated world has no such ${kind}`);
+  return found.reduce((a, b) => (b.changed!.seconds > a.changed!.seconds ? b : a));
+}
+const broken = newest("Kustomization", (d) => d.reason === "HealthCheckFailed" && d.objects > 10 && d.objects < 30);
+const crashing = newest("Application", (d) => d.reason === "CrashLoopBackOff");
+const drifted = newest("Application", (d) => d.sync === "OutOfSync" && d.outOfSync > 1 && d.health?.state === "Healthy");
 const link = (name: RegExp) => (page: Page) => page.getByRole("link", { name }).first().waitFor();
 const pictures: Record<string, { path: string; whole: (page: Page) => Promise<unknown> }> = {
   deliveries: { path: "/deliveries", whole: (page) => page.locator('[role=row] a[href^="/deliveries/"]').nth(8).waitFor() },
   delivery: { path: deliveryPath(broken.ref!), whole: (page) => page.getByRole("region", { name: "Why" }).getByRole("heading").first().waitFor() },
   graph: { path: deliveryPath(broken.ref!, "graph"), whole: (page) => page.locator("[data-graph] [data-item]").nth(3).waitFor() },
-  history: { path: deliveryPath(broken.ref!, "history"), whole: (page) => page.getByRole("heading", { level: 2 }).first().waitFor() },
-  sync: { path: deliveryPath(application.ref!), whole: async (page) => {
+  history: { path: deliveryPath(crashing.ref!, "history"), whole: (page) => page.getByRole("heading", { level: 2 }).first().waitFor() },
+  sync: { path: deliveryPath(drifted.ref!), whole: async (page) => {
     await page.getByRole("group", { name: "Actions" }).getByRole("button", { name: "Sync" }).click();
     await page.getByRole("dialog").locator("summary").nth(2).waitFor();
   } },
   sources: { path: "/sources", whole: link(/deploy/) },
-  applicationsets: { path: "/applicationsets?open=ApplicationSet%2Fargocd%2Fpayments-fleet&health=Degraded&health=Healthy&q=fleet", whole: link(/payments-/) },
+  applicationsets: { path: "/applicationsets?open=ApplicationSet%2Fargocd%2Fpayments-fleet", whole: link(/payments-/) },
   activity: { path: "/activity", whole: (page) => page.getByText("delivered").first().waitFor() },
 };
 

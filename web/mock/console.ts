@@ -5,7 +5,7 @@ import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 
-const dist = process.env.CONSOLE_DIST ?? fileURLToPath(new URL("../../internal/web/dist", import.meta.url));
+const dist = process.env.CONSOLE_DIST || fileURLToPath(new URL("../../internal/web/dist", import.meta.url));
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const types: Record<string, string> = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
 

@@ -1,63 +1,100 @@
-// Sources, clusters, projects, activity and settings of the generated world.
+// Clusters, projects, activity and settings of the generated world.
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { keyOf, refOf } from "../src/api/refs";
-import { ActivitySchema, ClusterSchema, GetSettingsResponseSchema, ProjectSchema, SourceSchema, type Activity, type Source } from "../src/gen/plumb/v1/fleet_pb";
+import { refOf } from "../src/api/refs";
+import { ActivitySchema, ClusterSchema, GetSettingsResponseSchema, ProjectSchema, type Activity } from "../src/gen/plumb/v1/fleet_pb";
 import type { Delivery } from "../src/gen/plumb/v1/deliveries_pb";
-import { clusters, people, subjects, teams } from "./names";
-import { Random } from "./random";
+import { clusters, people, teams } from "./names";
 import type { Fields } from "./query";
+import { Random } from "./random";
+import { faultOf } from "./story";
 
-export function generateSources(deliveries: readonly Delivery[], now: number): Source[] {
-  const random = new Random("sources");
-  const found = new Map<string, Source>();
-  for (const d of deliveries) {
-    const declared = d.source?.ref;
-    const ref = declared ?? refOf({ version: "v1", kind: "Secret", namespace: "argocd", name: `repo-${d.labels.team}` });
-    const source = found.get(keyOf(ref));
-    if (source) source.readers++;
-    else {
-      const broken = d.labels.team === "logistics" && ref.kind === "GitRepository";
-      const suspended = !broken && random.chance(0.03);
-      const hash = random.hex(40);
-      found.set(keyOf(ref), create(SourceSchema, { ref, dialect: d.dialect, url: d.source?.url, targetRevision: d.source?.targetRevision, revision: ref.kind === "HelmRepository" ? `sha256:${random.hex(64)}` : `main@sha1:${hash}`, commit: ref.kind.startsWith("Git") || !declared ? { hash, subject: random.pick(subjects), author: random.pick(people), time: timestampFromMs(now - random.upTo(86_400_000)) } : undefined, health: { state: broken ? "Degraded" : suspended ? "Suspended" : "Healthy", reason: broken ? "AuthenticationFailed" : "", message: "" }, reason: broken ? "AuthenticationFailed" : "Succeeded", message: broken ? "authentication required for https://git.example.org/logistics/deploy" : "stored artifact", suspended, fetched: timestampFromMs(now - random.upTo(600_000)), readers: 1, labels: { team: d.labels.team ?? "" }, created: timestampFromMs(now - 86_400_000 * (10 + random.upTo(300))) }));
-    }
-  }
-  return [...found.values()];
-}
-
-export const sourceFields: Fields<Source> = {
-  facets: { dialect: (s) => s.dialect, kind: (s) => s.ref!.kind, namespace: (s) => s.ref!.namespace, health: (s) => s.health?.state ?? "Unknown", suspended: (s) => String(s.suspended) },
-  order: { name: (s) => s.ref!.name, namespace: (s) => s.ref!.namespace, url: (s) => s.url, fetched: (s) => Number(s.fetched?.seconds ?? 0n), readers: (s) => s.readers, health: (s) => s.health?.state ?? "" },
-  text: (s) => [s.ref!.name, s.ref!.namespace, s.ref!.kind, s.url, s.message].join(" ").toLowerCase(),
-  labels: (s) => s.labels,
-  worst: (s) => ({ Degraded: 3, Unknown: 2, Suspended: 1 })[s.health?.state ?? ""] ?? 0,
-};
-
-export function clustersOf(deliveries: readonly Delivery[]) {
-  return clusters.map((c) => {
-    const mine = deliveries.filter((d) => d.cluster === c.name);
-    return create(ClusterSchema, { name: c.name, server: c.server, version: c.version, project: c.project, labels: { region: c.region }, annotations: { "example.org/owner": "platform" }, secret: c.name === "in-cluster" ? "" : `argocd/cluster-${c.name}`, reachable: c.name !== "edge-fleet", since: timestampFromMs(Date.UTC(2026, 0, 1)), watchedKinds: 24, watchedBy: "plumb-0", objects: mine.reduce((sum, d) => sum + d.objects, 0), deliveries: mine.length, unhealthy: mine.filter((d) => d.health?.state === "Degraded" || d.health?.state === "Missing").length, health: c.name === "edge-fleet" ? { state: "Degraded", reason: "Unreachable", message: "dial tcp 198.51.100.7:443: i/o timeout" } : { state: "Healthy" } });
+export function clustersOf(deliveries: readonly Delivery[], now = Date.now()) {
+  return clusters.map(({ name, server, version, region, since }) => {
+    const mine = deliveries.filter((d) => d.cluster === name);
+    const away = name === "edge-fleet";
+    const own = name === "in-cluster";
+    return create(ClusterSchema, {
+      name,
+      server,
+      version,
+      labels: { region },
+      annotations: own ? {} : { "example.org/owner": "platform" },
+      secret: own ? "" : `argocd/cluster-${name}`,
+      reachable: !away,
+      since: timestampFromMs(now - (away ? 40 * 60_000 : since * 86_400_000)),
+      watchedKinds: 24,
+      watchedBy: "plumb-0",
+      objects: mine.reduce((sum, d) => sum + d.objects, 0),
+      deliveries: mine.length,
+      unhealthy: mine.filter((d) => d.health?.state === "Degraded" || d.health?.state === "Missing").length,
+      health: away ? { state: "Degraded", reason: "Unreachable", message: "dial tcp 198.51.100.7:443: i/o timeout" } : { state: "Healthy" },
+    });
   });
 }
 
 export function projectsOf(deliveries: readonly Delivery[]) {
   return ["default", ...teams].map((name) => {
-    const mine = deliveries.filter((d) => d.project === name);
-    return create(ProjectSchema, { ref: refOf({ group: "argoproj.io", version: "v1alpha1", kind: "AppProject", namespace: "argocd", name }), description: name === "default" ? "" : `Everything of team ${name}`, sources: name === "default" ? ["*"] : [`https://git.example.org/${name}/*`], destinations: name === "default" ? ["*/*"] : [`https://eu-1.prod.example.org/${name}-*`, `https://staging.example.org/${name}-*`], roles: name === "default" ? [] : ["deployer", "reader"], windows: name === "payments" ? ["deny: Fri 16:00 for 64h, applications *-prod"] : [], deliveries: mine.length, findings: name === "risk" ? [{ reason: "RoleUnused", severity: "warning", message: "role reader has no policy", field: "spec.roles[1]", advice: "Remove it, or give it a policy." }] : [], manifest: `apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata:\n  name: ${name}\n  namespace: argocd\nspec:\n  sourceRepos:\n    - "*"\n` });
+    const everything = name === "default";
+    const sources = everything ? ["*"] : [`https://git.example.org/${name}/*`];
+    const servers = everything ? ["*"] : clusters.map((c) => c.server);
+    const namespace = everything ? "*" : `${name}-*`;
+    const windows = everything ? [] : ["allow 0 6 * * * for 18h0m0s, applications *-prod", "deny 0 0 24 12 * for 72h0m0s, applications *-prod"];
+    return create(ProjectSchema, {
+      ref: refOf({ group: "argoproj.io", version: "v1alpha1", kind: "AppProject", namespace: "argocd", name }),
+      description: everything ? "" : `Everything of team ${name}`,
+      sources,
+      destinations: servers.map((server) => `${server}/${namespace}`),
+      roles: everything ? [] : ["deployer", "reader"],
+      windows,
+      deliveries: deliveries.filter((d) => d.project === name).length,
+      findings: name === "risk" ? [{ reason: "UnknownValue", severity: "warning", message: "role reader has no policy: nobody may do anything by it", field: "spec.roles[1].policies", advice: "give it one, or take it out" }] : [],
+      manifest: projectManifest(name, sources, servers, namespace),
+    });
   });
 }
 
+function projectManifest(name: string, sources: readonly string[], servers: readonly string[], namespace: string): string {
+  const list = (title: string, items: readonly string[]) => `  ${title}:\n${items.join("")}`;
+  const window = (kind: string, schedule: string, duration: string) => `  - kind: ${kind}\n    schedule: ${schedule}\n    duration: ${duration}\n    timeZone: Europe/Berlin\n    applications:\n    - '*-prod'\n`;
+  return [
+    `apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata:\n  name: ${name}\n  namespace: argocd\nspec:\n`,
+    list("sourceRepos", sources.map((s) => `  - '${s}'\n`)),
+    list("destinations", servers.map((s) => `  - server: '${s}'\n    namespace: '${namespace}'\n`)),
+    name !== "default" && list("syncWindows", [window("allow", "0 6 * * *", "18h"), window("deny", "0 0 24 12 *", "72h")]),
+  ].filter(Boolean).join("");
+}
+
+// What people do to which kinds, and what is said of it.
+const deeds: Record<string, { kinds: readonly string[]; message: string }> = {
+  sync: { kinds: ["Application", "Kustomization", "HelmRelease"], message: "reconciling now" },
+  refresh: { kinds: ["Application", "Kustomization", "HelmRelease"], message: "looking at the source" },
+  suspend: { kinds: ["Kustomization", "HelmRelease"], message: "suspended: freeze until Monday" },
+  resume: { kinds: ["Kustomization", "HelmRelease"], message: "resumed" },
+  rollback: { kinds: ["Application"], message: "rolling back" },
+  approve: { kinds: ["Kustomization", "Application"], message: "deletions approved" },
+};
+
 export function generateActivities(deliveries: readonly Delivery[], now: number): Activity[] {
   const random = new Random("activity");
+  const running = deliveries.filter((d) => d.ref!.kind !== "ApplicationSet");
   let time = now;
   return Array.from({ length: 600 }, (_, index) => {
     time -= random.upTo(400_000);
-    const d = random.pick(deliveries);
-    const person = random.chance(0.3);
-    const failed = random.chance(0.08);
-    const action = person ? random.pick(["sync", "refresh", "suspend", "resume", "rollback", "approve", "login"]) : "run";
-    return create(ActivitySchema, { id: String(600 - index), time: timestampFromMs(time), actor: person ? random.pick(people).replace(/.*<(.*)>/, "$1") : "", action, object: action === "login" ? undefined : d.ref, revision: action === "login" ? "" : d.revision, result: failed ? "Failed" : "Succeeded", failed, message: failed ? "a health check failed after 5m" : action === "login" ? "signed in by OIDC" : `applied ${1 + random.upTo(5)} objects`, changes: action === "login" ? 0 : random.upTo(6), address: person ? "192.0.2.17" : "" });
+    const common = { id: String(600 - index), time: timestampFromMs(time), result: "Succeeded" };
+    const who = random.upTo(people.length);
+    const person = { actor: people[who]!.replace(/.*<(.*)>/, "$1"), address: `192.0.2.${17 + who * 9}` };
+    if (random.chance(0.05)) return create(ActivitySchema, { ...common, ...person, action: "login", message: "by single sign-on" });
+    if (random.chance(0.25)) {
+      const action = random.weighted([["sync", 8], ["refresh", 6], ["suspend", 2], ["resume", 2], ["rollback", 2], ["approve", 1]] as const);
+      const { kinds, message } = deeds[action]!;
+      const d = random.pick(running.filter((d) => kinds.includes(d.ref!.kind)));
+      return create(ActivitySchema, { ...common, ...person, action, object: d.ref, revision: d.revision, message });
+    }
+    const d = random.pick(running);
+    const fault = faultOf(d);
+    const changes = fault ? 0 : 1 + Math.floor(Math.pow(random.next(), 3) * 5);
+    return create(ActivitySchema, { ...common, action: "run", object: d.ref, revision: d.revision, failed: !!fault && !fault.waiting, result: fault?.reason ?? "Succeeded", message: fault?.message, changes });
   });
 }
 
@@ -69,12 +106,17 @@ export const activityFields: Fields<Activity> = {
   worst: () => 0,
 };
 
+const flag = (name: string, value: string, help: string, chosen = false) => ({ name, value, help, from: chosen ? `--${name}` : "default", origin: chosen ? "flag" : "default" });
+const entry = (place: string) => (name: string, value: string, help: string, said = true) => ({ name, value, help, from: said ? `ConfigMap ${place}` : "default", origin: said ? "configmap" : "default" });
+const cm = entry("argocd/argocd-cm");
+const rbac = entry("argocd/argocd-rbac-cm");
+
 export const settings = create(GetSettingsResponseSchema, {
-  version: "0.5.0-mock",
-  findings: [{ reason: "FieldIgnored", severity: "warning", message: "argocd-cm: ui.bannercontent is not acted on", field: "data[ui.bannercontent]", advice: "Remove it, or keep it for Argo CD." }],
+  version: "v1.0.0",
+  findings: [{ reason: "NotActedOn", severity: "warning", message: "ui.bannercontent is not acted on", field: "data[ui.bannercontent]", advice: "take it out, or keep it for Argo CD" }],
   groups: [
-    { title: "Engine", settings: [{ name: "concurrency", value: "24", from: "--concurrency", help: "Deliveries that are worked on at the same time." }, { name: "default namespace", value: "flux-system", from: "--namespace", help: "Where Plumb itself lives." }] },
-    { title: "Sign-in", settings: [{ name: "oidc issuer", value: "https://dex.example.org", from: "ConfigMap argocd/argocd-cm oidc.config", help: "Who vouches for people." }, { name: "client secret", value: "***", from: "Secret argocd/argocd-secret oidc.clientSecret", help: "" }, { name: "default policy", value: "role:readonly", from: "ConfigMap argocd/argocd-rbac-cm policy.default", help: "What people may do of whom no rule speaks." }] },
-    { title: "Deletion firewall", settings: [{ name: "share", value: "50%", from: "default", help: "Deletions of more than this share of a delivery wait for a person." }] },
+    { title: "Flags", settings: [flag("data-dir", "/data", "keep mirrors, archives and the journal in this DIR", true), flag("leader-elect", "true", "act only while holding the Lease, so that several replicas can run", true), flag("concurrent", "0", "deliveries worked on at a time; 0 chooses"), flag("log-level", "info", "debug, info or error"), flag("runtime-namespace", "plumb-system", "namespace of Plumb's own Secret and Lease")] },
+    { title: "argocd/argocd-rbac-cm", settings: [rbac("policy.csv", "g, platform, role:admin\np, role:deployer, applications, sync, */*, allow\n", "Who may do what: rules and roles. Without any, only admin may do anything."), rbac("policy.default", "role:readonly", "The role of those for whom no rule speaks."), rbac("policy.matchMode", "glob", "How the objects of rules are compared: glob or regex.", false), rbac("scopes", "[groups]", "Claims of an identity provider that name groups.", false)] },
+    { title: "argocd/argocd-cm", settings: [cm("oidc.config", "clientID: plumb\nclientSecret: $oidc.company.clientSecret\nissuer: https://idp.example.org\nname: Example Corp\n", "The identity provider."), cm("ui.bannercontent", "Maintenance on Friday", ""), cm("url", "https://plumb.example.org", "Where people reach the console."), cm("admin.enabled", "true", "The local user admin may sign in.", false), cm("timeout.reconciliation", "3m0s", "How often repositories of Applications are looked at, where no webhook tells.", false), cm("users.session.duration", "24h", "How long a sign-in lasts.", false)] },
   ],
 });

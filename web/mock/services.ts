@@ -1,18 +1,21 @@
 // Plumb's services over the generated world.
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { keyOf, refOf } from "../src/api/refs";
 import type { ObjectRef, Query } from "../src/gen/plumb/v1/common_pb";
 import { DeliveryService, ListDeliveriesResponseSchema, WatchDeliveriesResponseSchema, type WatchDeliveriesRequest, type WatchGraphRequest } from "../src/gen/plumb/v1/deliveries_pb";
-import { FleetService, type GetSourceResponseSchema, type Hit, type WatchActivityRequest, type WatchSourcesRequest } from "../src/gen/plumb/v1/fleet_pb";
+import { FleetService, type Hit, type WatchActivityRequest, type WatchSourcesRequest } from "../src/gen/plumb/v1/fleet_pb";
 import { SessionService } from "../src/gen/plumb/v1/session_pb";
 import { act } from "./actions";
-import { detailOf, diffOf, explain, historyOf, objectOf } from "./details";
-import { activityFields, clustersOf, projectsOf, settings, sourceFields } from "./fleet";
+import { detailOf, diffOf, graphFor, objectOf } from "./details";
+import { activityFields, clustersOf, projectsOf, settings } from "./fleet";
 import { logLines } from "./logs";
 import { nodesOf } from "./objects";
+import { historyOf } from "./past";
 import { deliveryFields, facetsOf, matches, page } from "./query";
+import { sourceFields, sourceOf } from "./sources";
+import { explain } from "./story";
 import type { World } from "./world";
 
 export interface MockOptions {
@@ -129,14 +132,18 @@ async function* watchDeliveries(world: World, request: WatchDeliveriesRequest, c
 
 async function* watchGraph(world: World, request: WatchGraphRequest, context: HandlerContext) {
   let seen = "";
-  let first = true;
-  while (!context.signal.aborted) {
+  let shown: string[] = [];
+  for (let first = true; !context.signal.aborted; first = false) {
     const delivery = world.delivery(request.ref);
     if (!delivery) throw new ConnectError("it was deleted", Code.NotFound);
-    const now = `${delivery.health?.state}${delivery.sync}${delivery.message}`;
-    if (now !== seen) yield { reset: first, changed: nodesOf(delivery), removed: [], note: "" };
+    const now = `${delivery.health?.state}${delivery.sync}${delivery.message}${delivery.objects}`;
+    if (now !== seen) {
+      const changed = graphFor(world, delivery);
+      const ids = new Set(changed.map((node) => node.id));
+      yield { reset: first, changed, removed: shown.filter((id) => !ids.has(id)), note: "" };
+      shown = [...ids];
+    }
     seen = now;
-    first = false;
     await world.changes(context.signal);
   }
 }
@@ -152,15 +159,6 @@ function search(world: World, text: string, limit: number) {
     ...sources.map((s) => ({ type: "source", ref: s.ref, health: s.health, detail: s.url })),
     ...objects,
   ].slice(0, limit);
-}
-
-// sourceOf is all that is known of a source.
-function sourceOf(world: World, ref: ObjectRef | undefined, readOnly: boolean): MessageInitShape<typeof GetSourceResponseSchema> {
-  const source = world.sources.find((s) => keyOf(s.ref) === keyOf(ref));
-  if (!source) throw new ConnectError(`${ref?.kind} ${ref?.namespace}/${ref?.name} is not there`, Code.NotFound);
-  const broken = source.health?.state === "Degraded";
-  const permission = (allowed: boolean, reason: string) => ({ allowed: allowed && !readOnly, reason: readOnly ? "viewer may only look." : allowed ? "" : reason });
-  return { source, fault: broken ? { reason: source.reason, message: source.message, advice: "Renew the credential in Secret flux-system/logistics-git.", severity: "error" } : undefined, conditions: [{ type: "Ready", status: broken ? "False" : "True", reason: source.reason, message: source.message, since: source.fetched }], readers: world.deliveries.filter((d) => (d.source?.ref ? keyOf(d.source.ref) === keyOf(ref) : source.ref!.kind === "Secret" && d.source?.url === source.url)).slice(0, 200), manifest: `apiVersion: source.toolkit.fluxcd.io/v1\nkind: ${source.ref!.kind}\nmetadata:\n  name: ${source.ref!.name}\n  namespace: ${source.ref!.namespace}\nspec:\n  interval: 1m\n  url: ${source.url}\n  ref:\n    branch: main\n  secretRef:\n    name: git-credentials\n`, actions: { refresh: permission(true, ""), suspend: permission(!source.suspended, "It is suspended already."), resume: permission(source.suspended, "It is not suspended.") }, verified: source.commit && !broken ? "Ann Lee <ann@example.org>" : "" };
 }
 
 // whenever answers anew whenever something changed.

@@ -6,8 +6,9 @@ import type { ObjectRef } from "../src/gen/plumb/v1/common_pb";
 import { ActivitySchema, type Activity, type Source } from "../src/gen/plumb/v1/fleet_pb";
 import type { Delivery } from "../src/gen/plumb/v1/deliveries_pb";
 import { fail, generateDeliveries, progress, settle } from "./deliveries";
-import { generateActivities, generateSources } from "./fleet";
+import { generateActivities } from "./fleet";
 import { Random } from "./random";
+import { generateSources } from "./sources";
 
 export class World {
   deliveries: Delivery[];

@@ -156,13 +156,13 @@ func subject(p *policy.Policy, who signin.Principal) policy.Subject {
 		}
 		return s
 	}
-	return policy.Subject{Name: who.Subject, Groups: who.Groups}
+	return policy.Subject{Name: who.Subject, Groups: who.Groups, NotLetIn: who.Kind == signin.KindKubernetes}
 }
 
 // view resolves a subject's roles, once for each policy.
 func (g *Guard) view(s policy.Subject) *view {
 	p := g.Policy()
-	k := fmt.Sprintf("%q", append([]string{s.Name, s.Role}, s.Groups...))
+	k := fmt.Sprintf("%t %q", s.NotLetIn, append([]string{s.Name, s.Role}, s.Groups...))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.viewsOf != p || len(g.views) >= maxViews || g.decided.Load() > maxDecisions {

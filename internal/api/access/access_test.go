@@ -218,3 +218,44 @@ func TestLookAsksByPlaces(t *testing.T) {
 		t.Error("another group's kind is seen")
 	}
 }
+
+// TestServiceAccountsHaveNoDefaultRole: every Pod of the cluster has a token of
+// one. What a policy gives them by name or group they have, and what the cluster
+// gives them.
+func TestServiceAccountsHaveNoDefaultRole(t *testing.T) {
+	now := clock
+	g := guarded(t, "g, system:serviceaccounts:ci, role:readonly", &authority{}, &now)
+	config, _ := policy.FromConfigMap(map[string]string{"policy.default": "role:readonly", "policy.csv": "g, system:serviceaccounts:ci, role:readonly"})
+	g.SetPolicy(policy.Compile(config, []policy.Project{{Namespace: "argocd", Name: "shop", Roles: []policy.Role{{Name: "viewer", Groups: []string{"nobody"}}}}}))
+	account := func(namespace string) signin.Principal {
+		name := "system:serviceaccount:" + namespace + ":default"
+		return signin.Principal{
+			Kind: signin.KindKubernetes, Name: name, Subject: name, KubernetesUser: name,
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace},
+		}
+	}
+	for what, c := range map[string]struct {
+		who  signin.Principal
+		want bool
+	}{
+		"a Pod":                 {account("team"), false},
+		"one that is let in":    {account("ci"), true},
+		"a person":              {signin.Principal{Kind: signin.KindOIDC, Name: "ann", Subject: "ann", Claims: map[string]any{"sub": "ann"}}, true},
+		"an account":            {signin.Principal{Kind: signin.KindAccount, Name: "ann", Subject: "ann"}, true},
+		"nobody, where one may": {signin.Principal{Kind: signin.KindAnonymous}, true},
+		// By its name it is the account above, and shares nothing with it.
+		"a person who is called like a Pod": {signin.Principal{Kind: signin.KindAccount, Subject: "system:serviceaccount:team:default", Groups: account("team").Groups}, true},
+	} {
+		caller := g.Caller(c.who)
+		for _, project := range []string{"shop", "other", ""} {
+			for _, action := range []string{policy.Get, policy.ReadLogs} {
+				if got := caller.May(t.Context(), action, application(project, "argocd", "web")); got.Allowed != c.want {
+					t.Errorf("%s, %s in %q: %+v", what, action, project, got)
+				}
+			}
+		}
+		if got := caller.MayUse(policy.Projects, policy.Get, "shop").Allowed; got != c.want {
+			t.Errorf("%s sees the project: %v", what, got)
+		}
+	}
+}

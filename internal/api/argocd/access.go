@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"plumb.dev/plumb/internal/dialect/argo/config"
+	secrets "plumb.dev/plumb/internal/object"
 	"plumb.dev/plumb/internal/policy"
 	"plumb.dev/plumb/internal/signin"
 )
@@ -35,7 +36,7 @@ func (s *server) mustBe(ctx context.Context, c *call, r policy.Request) error {
 	if r.Child != "" {
 		action += "/" + r.Child
 	}
-	words := []string{r.Resource, action, r.Object}
+	words := []string{r.Resource, action, secrets.WithoutCredentials(r.Object)}
 	if c.who.Subject != "" {
 		words = append(words, "sub: "+c.who.Subject)
 	}
@@ -79,6 +80,22 @@ func (s *server) servesApplications(ctx context.Context, namespace string) bool 
 	return namespace == s.Namespace || config.Listed(s.settings(ctx).ApplicationNamespaces, namespace)
 }
 
+// serving judges the namespaces of many objects, by globs of the settings. These
+// are read where one of them counts, and again while a stream goes on.
+func (s *server) serving(ctx context.Context, globs func(config.Settings) []string) func(namespace string) bool {
+	var listed []string
+	var read time.Time
+	return func(namespace string) bool {
+		if namespace == s.Namespace {
+			return true
+		}
+		if now := time.Now(); now.Sub(read) >= rechecked {
+			listed, read = globs(s.settings(ctx)), now
+		}
+		return config.Listed(listed, namespace)
+	}
+}
+
 // notPermitted refuses a namespace (util/security NamespaceNotPermittedError).
 func notPermitted(namespace string) error {
 	return failed(connect.CodePermissionDenied, "namespace '%s' is not permitted", namespace)
@@ -94,7 +111,7 @@ func nameOf(who signin.Principal) string {
 
 // done keeps account of a deed, and waits until lists know what was declared.
 func (s *server) done(ctx context.Context, c *call, action string, kind Kind, o *unstructured.Unstructured, detail string) {
-	if action == "create" || action == "update" {
+	if (action == "create" || action == "update") && kind != KindSecret { // those are always asked for
 		s.seen(ctx, kind, o)
 	}
 	if s.Audit != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"plumb.dev/plumb/internal/dialect/argo/config"
 	"plumb.dev/plumb/internal/dialect/argo/project"
 	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/policy"
@@ -171,13 +172,9 @@ func (s *server) listApplications(ctx context.Context, c *call) (map[string]any,
 // request is about.
 func (s *server) shows(ctx context.Context, c *call) func(*unstructured.Unstructured) bool {
 	projects := projectsOf(c)
-	served := map[string]bool{}
+	serves := s.serving(ctx, func(settings config.Settings) []string { return settings.ApplicationNamespaces })
 	return func(app *unstructured.Unstructured) bool {
-		namespace := app.GetNamespace()
-		if _, known := served[namespace]; !known {
-			served[namespace] = s.servesApplications(ctx, namespace)
-		}
-		return served[namespace] && (len(projects) == 0 || slices.Contains(projects, effectiveProject(app))) &&
+		return serves(app.GetNamespace()) && (len(projects) == 0 || slices.Contains(projects, effectiveProject(app))) &&
 			s.can(ctx, c, policy.Applications, policy.Get, s.objectOf(app))
 	}
 }
@@ -262,14 +259,14 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 		return (name == "" || o.GetName() == name) && (namespace == "" || o.GetNamespace() == namespace)
 	}
 	emit := func(typ watch.EventType, o *unstructured.Unstructured) {
-		if version := versionOf(o); version != 0 && version < since || !selector.Matches(labels.Set(o.GetLabels())) || !shows(o) {
+		if version := versionOf(o); typ != watch.Deleted && version != 0 && version < since || !selector.Matches(labels.Set(o.GetLabels())) || !shows(o) {
 			return
 		}
 		if err := send(map[string]any{"type": string(typ), field: s.told(o).Object}); err != nil {
 			cancel(err)
 		}
 	}
-	// Everywhere: that is what is watched anyway, and costs the API server nothing.
+	// Everywhere, so that all callers share one watch.
 	err = s.Objects.Watch(ctx, kind, "", func(typ watch.EventType, o *unstructured.Unstructured) {
 		if !asked(o) {
 			return
@@ -286,7 +283,7 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 			return
 		}
 		synced = true
-		if name != "" && since == 0 && len(order) == 0 {
+		if name != "" && since == 0 && len(order) == 0 && s.absent(ctx, kind, namespace, name) {
 			s.tellGone(ctx, c, kind, namespace, name, func() error {
 				return send(map[string]any{"type": string(watch.Deleted), field: map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace}}})
 			})
@@ -301,6 +298,13 @@ func (s *server) watchDeclared(ctx context.Context, c *call, send func(map[strin
 		return nil // the caller has gone, or does not take what is sent
 	}
 	return err
+}
+
+// absent reports that there is no such object: a watch may not have told yet of one
+// that was created just now.
+func (s *server) absent(ctx context.Context, kind Kind, namespace, name string) bool {
+	_, err := s.Objects.Get(ctx, kind, namespace, name)
+	return apierrors.IsNotFound(err)
 }
 
 // tellGone tells of an object that is not there any more, once somebody watches

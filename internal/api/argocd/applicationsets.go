@@ -61,8 +61,9 @@ func (s *server) listSets(ctx context.Context, c *call) (map[string]any, error) 
 
 func (s *server) showsSets(ctx context.Context, c *call) func(*unstructured.Unstructured) bool {
 	projects := texts(c.value, "projects")
+	serves := s.serving(ctx, func(settings config.Settings) []string { return settings.ApplicationSets.Namespaces })
 	return func(o *unstructured.Unstructured) bool {
-		return s.servesSets(ctx, o.GetNamespace()) && (len(projects) == 0 || slices.Contains(projects, projectOf(o))) &&
+		return serves(o.GetNamespace()) && (len(projects) == 0 || slices.Contains(projects, projectOf(o))) &&
 			s.can(ctx, c, policy.ApplicationSets, policy.Get, s.objectOf(o))
 	}
 }
@@ -80,14 +81,16 @@ func (s *server) proposedSet(ctx context.Context, c *call, field string) (*unstr
 	o := withoutServerFields(declaredFrom(KindApplicationSet, sent))
 	o.SetNamespace(s.orOwn(o.GetNamespace()))
 	project := projectOf(o)
-	if strings.Contains(project, "{{") {
-		return nil, failed(connect.CodeInvalidArgument, "error validating ApplicationSets: the Argo CD API does not currently support creating ApplicationSets with templated `project` fields")
-	}
 	if !s.servesSets(ctx, o.GetNamespace()) {
 		return nil, notPermitted(o.GetNamespace())
 	}
-	if err := s.must(ctx, c, policy.ApplicationSets, policy.Create, s.objectOf(o)); err != nil {
-		return nil, fmt.Errorf("error checking create permissions for ApplicationSets %s : %w", o.GetName(), err)
+	for _, into := range projectsInto(o) {
+		if strings.Contains(into, "{{") {
+			return nil, failed(connect.CodeInvalidArgument, "error validating ApplicationSets: the Argo CD API does not currently support creating ApplicationSets with templated `project` fields")
+		}
+		if err := s.must(ctx, c, policy.ApplicationSets, policy.Create, policy.ApplicationObject(s.Namespace, into, o.GetNamespace(), o.GetName())); err != nil {
+			return nil, fmt.Errorf("error checking create permissions for ApplicationSets %s : %w", o.GetName(), err)
+		}
 	}
 	if _, err := s.projectAlone(ctx, effectiveProject(o)); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -96,6 +99,42 @@ func (s *server) proposedSet(ctx context.Context, c *call, field string) (*unstr
 		return nil, failed(connect.CodeInvalidArgument, "error checking create permissions for ApplicationSets %s : ApplicationSet references project %s which cannot be used: %s", o.GetName(), project, err.Error())
 	}
 	return o, s.unmask(ctx, c, KindApplicationSet, o)
+}
+
+// projectsInto are the projects that the Applications of a set can be in, the
+// set's own first: templates of generators and a patch of the template go before
+// it. "*" stands for whatever a patch makes of it. Upstream looks at the first
+// alone, so that who may create sets in one project gets into all of them.
+func projectsInto(o *unstructured.Unstructured) []string {
+	out := []string{projectOf(o)}
+	add := func(project string) {
+		if !slices.Contains(out, project) {
+			out = append(out, project)
+		}
+	}
+	var visit func(value any)
+	visit = func(value any) {
+		switch v := value.(type) {
+		case map[string]any:
+			if project := text(v, "template", "spec", "project"); project != "" {
+				add(project)
+			}
+			for name, child := range v {
+				if name != "elements" && name != "values" { // parameters, of any shape
+					visit(child)
+				}
+			}
+		case []any:
+			for _, child := range v {
+				visit(child)
+			}
+		}
+	}
+	visit(at(o.Object, "spec", "generators"))
+	if strings.Contains(text(o.Object, "spec", "templatePatch"), "project") {
+		add("*")
+	}
+	return out
 }
 
 func (s *server) createSet(ctx context.Context, c *call) (map[string]any, error) {

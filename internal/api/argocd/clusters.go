@@ -307,8 +307,11 @@ func (s *server) createCluster(ctx context.Context, c *call) (map[string]any, er
 		if strings.TrimRight(content(o)["server"], "/") != strings.TrimRight(server, "/") {
 			continue
 		}
-		if !flag(c.value, "upsert") && !sameCluster(content(o), values) {
+		switch same := sameCluster(content(o), values); {
+		case !same && !flag(c.value, "upsert"):
 			return nil, failed(connect.CodeInvalidArgument, "existing cluster spec is different; use upsert flag to force update")
+		case same && !flag(c.value, "upsert"):
+			return s.withState(ctx, clusterOf(o)), nil
 		}
 		if err := s.must(ctx, c, policy.Clusters, policy.Update, scoped(clusterOf(o), "server")); err != nil {
 			return nil, err

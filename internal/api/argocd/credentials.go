@@ -38,7 +38,7 @@ const (
 // message and in the Secret.
 type secretField struct {
 	name   string
-	kind   byte // 't'ext, 'b'ool, 'n'umber
+	kind   byte // 't'ext, 'a'ddress, 'b'ool, 'n'umber
 	hidden bool // never part of an answer
 }
 
@@ -54,7 +54,7 @@ var secretFields = []secretField{
 	{"insecureIgnoreHostKey", 'b', false}, {"insecure", 'b', false}, {"enableLfs", 'b', false}, {"enableOCI", 'b', false},
 	{"insecureOCIForceHttp", 'b', false}, {"forceHttpBasicAuth", 'b', false}, {"useAzureWorkloadIdentity", 'b', false},
 	{"webhookManifestCacheWarmDisabled", 'b', false},
-	{"proxy", 't', false}, {"noProxy", 't', false}, {"depth", 'n', false},
+	{"proxy", 'a', false}, {"noProxy", 't', false}, {"depth", 'n', false},
 }
 
 // secrets are the Secrets of a type in the namespace of the installation.
@@ -112,6 +112,8 @@ func fieldsOf(o *unstructured.Unstructured) map[string]any {
 		switch f.kind {
 		case 't':
 			out[f.name] = value
+		case 'a':
+			out[f.name] = repository.Printable(value)
 		case 'b':
 			if on, err := strconv.ParseBool(value); err == nil && on {
 				out[f.name] = true
@@ -130,7 +132,7 @@ func valuesOf(sent map[string]any) map[string]string {
 	out := map[string]string{}
 	for _, f := range secretFields {
 		switch f.kind {
-		case 't':
+		case 't', 'a':
 			out[f.name] = text(sent, f.name)
 		case 'b':
 			out[f.name] = ""
@@ -190,7 +192,7 @@ func credentialsOf(o *unstructured.Unstructured) map[string]any {
 	out := fieldsOf(o)
 	delete(out, "name")
 	delete(out, "project")
-	out["url"] = content(o)["url"]
+	out["url"] = repository.Printable(content(o)["url"])
 	return out
 }
 
@@ -204,7 +206,7 @@ func (s *server) listCredentials(k credentialsKind) func(context.Context, *call)
 		for _, o := range all {
 			if url := content(o)["url"]; s.can(ctx, c, k.resource, policy.Get, url) {
 				// upstream tells the address and the user alone
-				out = append(out, map[string]any{"url": url, "username": content(o)["username"]})
+				out = append(out, map[string]any{"url": repository.Printable(url), "username": content(o)["username"]})
 			}
 		}
 		sortByText(out, "url")
@@ -218,7 +220,7 @@ func (s *server) findCredentials(ctx context.Context, k credentialsKind, url str
 		return nil, err
 	}
 	for _, o := range all {
-		if repository.Same(content(o)["url"], url) {
+		if sameRepository(content(o)["url"], url) {
 			return o, nil
 		}
 	}

@@ -47,6 +47,9 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 		return nil, err
 	}
 	app.SetNamespace(s.orOwn(app.GetNamespace()))
+	if !s.servesApplications(ctx, app.GetNamespace()) {
+		return nil, notPermitted(app.GetNamespace())
+	}
 	if err := s.unmask(ctx, c, KindApplication, app); err != nil {
 		return nil, err
 	}
@@ -57,11 +60,7 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 	if err := s.validate(ctx, c, app, bounds, flagOr(true, c.value, "validate")); err != nil {
 		return nil, fmt.Errorf("error while validating and normalizing app: %w", err)
 	}
-	if !s.servesApplications(ctx, app.GetNamespace()) {
-		return nil, notPermitted(app.GetNamespace())
-	}
-	fresh := withoutServerFields(app)
-	created, err := s.Objects.Create(ctx, KindApplication, fresh)
+	created, err := s.Objects.Create(ctx, KindApplication, withoutServerFields(app))
 	if err == nil {
 		s.done(ctx, c, "create", KindApplication, created, "created application")
 		return s.told(created).Object, nil
@@ -79,8 +78,10 @@ func (s *server) createApplication(ctx context.Context, c *call) (map[string]any
 	if !flag(c.value, "upsert") {
 		return nil, failed(connect.CodeInvalidArgument, "existing application spec is different, use upsert flag to force update")
 	}
-	if err := s.must(ctx, c, policy.Applications, policy.Update, s.objectOf(app)); err != nil {
-		return nil, err
+	for _, in := range []*unstructured.Unstructured{app, existing} { // somebody may have created it just now, elsewhere
+		if err := s.must(ctx, c, policy.Applications, policy.Update, s.objectOf(in)); err != nil {
+			return nil, err
+		}
 	}
 	updated, err := s.replace(ctx, KindApplication, existing, app, true)
 	if err != nil {

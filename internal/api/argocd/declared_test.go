@@ -102,3 +102,18 @@ func TestCreatedIsListed(t *testing.T) {
 type ofFunc func(argocd.Kind) ([]*unstructured.Unstructured, bool)
 
 func (f ofFunc) Of(kind argocd.Kind) ([]*unstructured.Unstructured, bool) { return f(kind) }
+
+// Secrets are never listed from what is watched: nobody waits until they are.
+func TestNobodyWaitsForSecrets(t *testing.T) {
+	s := setup(t)
+	waited := false
+	s.seen = ofFunc(func(kind argocd.Kind) ([]*unstructured.Unstructured, bool) {
+		waited = waited || kind == argocd.KindSecret
+		return nil, true
+	})
+	s.must("admin", "repository.RepositoryService/CreateRepository", map[string]any{"repo": map[string]any{"repo": "https://example.org/shop.git"}})
+	s.must("admin", "cluster.ClusterService/Create", map[string]any{"cluster": map[string]any{"server": "https://far.example.org", "name": "far"}})
+	if waited {
+		t.Error("a call waits for a Secret that no list tells of")
+	}
+}

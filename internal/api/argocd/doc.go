@@ -18,7 +18,7 @@
 //	applications.go, declare.go, validate.go, operations.go, resources.go, logs.go
 //	applicationsets.go, projects.go, tokens.go
 //	repositories.go, credentials.go, clusters.go, certificates.go, keys.go
-//	objects.go      Objects over a cluster
+//	objects.go      Objects over a cluster; feed.go shares what is watched
 //	world/          Deliveries over the engine
 //
 // No credential of a repository or cluster is ever part of an answer, and what

@@ -36,6 +36,8 @@ type memory struct {
 	watchers map[int]func(watch.EventType, *unstructured.Unstructured)
 	next     int
 	lists    int // that were asked for
+	gets     int
+	late     bool // watches begin before they know what there is
 }
 
 func newMemory() *memory {
@@ -53,6 +55,7 @@ func absent(kind argocd.Kind, name string) error {
 func (m *memory) Get(_ context.Context, kind argocd.Kind, namespace, name string) (*unstructured.Unstructured, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.gets++
 	o, ok := m.objects[keyOf(kind, namespace, name)]
 	if !ok {
 		return nil, absent(kind, name)
@@ -160,7 +163,7 @@ func (m *memory) Watch(ctx context.Context, kind argocd.Kind, namespace string, 
 	id := m.next
 	m.next++
 	for key, o := range m.objects {
-		if strings.HasPrefix(key, kind.Kind+"/") && (namespace == "" || o.GetNamespace() == namespace) {
+		if strings.HasPrefix(key, kind.Kind+"/") && (namespace == "" || o.GetNamespace() == namespace) && !m.late {
 			events <- news{watch.Added, o.DeepCopy()}
 		}
 	}
@@ -188,6 +191,13 @@ func (m *memory) Watch(ctx context.Context, kind argocd.Kind, namespace string, 
 			}
 		}
 	}
+}
+
+// asked is how often one object was asked for.
+func (m *memory) asked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gets
 }
 
 // onChange calls back for every change, as a controller would be.
@@ -426,6 +436,7 @@ p, shopkeeper, applications, *, shop/*, allow
 p, shopkeeper, logs, get, shop/*, allow
 p, shopkeeper, projects, get, shop, allow
 p, shopkeeper, repositories, get, shop/*, allow
+p, shopkeeper, applicationsets, *, shop/*, allow
 `
 
 type guard struct{ policy *policy.Policy }

@@ -2,7 +2,6 @@ package argocd
 
 import (
 	"context"
-	"sync"
 
 	"connectrpc.com/connect"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,9 +17,12 @@ import (
 // InCluster reads and writes the objects of a cluster, as Plumb itself: who may
 // ask for what was judged before. local returns nil while this process does not
 // lead.
-func InCluster(local func() *cluster.Cluster) Objects { return inCluster{local} }
+func InCluster(local func() *cluster.Cluster) Objects { return inCluster{local, &feeds{}} }
 
-type inCluster struct{ local func() *cluster.Cluster }
+type inCluster struct {
+	local func() *cluster.Cluster
+	feeds *feeds
+}
 
 // manager is the field manager of what people change by this API, as upstream's
 // server has it.
@@ -110,89 +112,20 @@ func (o inCluster) Delete(ctx context.Context, kind Kind, namespace, name string
 	return session.Delete(ctx, served, namespace, name, cluster.DeleteOptions{})
 }
 
-// Watch follows objects on a stream that is shared with everybody who looks at
-// the same ones.
+// Watch follows objects on a feed that is shared with everybody who looks at the
+// same kind.
 func (o inCluster) Watch(ctx context.Context, kind Kind, namespace string, each func(watch.EventType, *unstructured.Unstructured), synced func()) error {
 	local := o.local()
 	if local == nil {
 		return errNotLeading
 	}
-	f := &follower{news: make(chan struct{}, 1)}
-	stop := local.Watch(ctx, cluster.WatchSpec{GVK: schema.GroupVersionKind{Group: kind.Group, Version: kind.Version, Kind: kind.Kind}, Namespace: namespace}, f)
-	defer stop()
-	for {
-		for _, n := range f.take() {
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case n.o == nil:
-				synced()
-			default:
-				each(n.typ, n.o)
-			}
+	f, leave := o.feeds.join(feedOf{local, kind}, func(h cluster.Handler) func() {
+		return local.Watch(context.Background(), cluster.WatchSpec{GVK: schema.GroupVersionKind{Group: kind.Group, Version: kind.Version, Kind: kind.Kind}}, h)
+	})
+	defer leave()
+	return f.follow(ctx, func() bool { return o.local() == local }, func(typ watch.EventType, found *unstructured.Unstructured) {
+		if namespace == "" || found.GetNamespace() == namespace {
+			each(typ, found)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-f.news:
-		}
-	}
+	}, synced)
 }
-
-// follower takes what a watch tells, without making it wait for a slow caller.
-type follower struct {
-	news chan struct{}
-
-	mu     sync.Mutex
-	queue  []notice
-	byName map[string]int // of modified objects in the queue: what changes twice is told once
-}
-
-// notice is one event, or with no object the news that all was told.
-type notice struct {
-	typ watch.EventType
-	o   *unstructured.Unstructured
-}
-
-func (f *follower) take() []notice {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	out := f.queue
-	f.queue, f.byName = nil, nil
-	return out
-}
-
-func (f *follower) put(n notice) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if n.o != nil {
-		key := n.o.GetNamespace() + "/" + n.o.GetName()
-		if i, there := f.byName[key]; there && n.typ == watch.Modified {
-			f.queue[i].o = n.o
-			return
-		}
-		if f.byName == nil {
-			f.byName = map[string]int{}
-		}
-		delete(f.byName, key)
-		if n.typ != watch.Deleted {
-			f.byName[key] = len(f.queue)
-		}
-	}
-	f.queue = append(f.queue, n)
-	select {
-	case f.news <- struct{}{}:
-	default:
-	}
-}
-
-// Event is told of a change.
-func (f *follower) Event(typ watch.EventType, o *unstructured.Unstructured) {
-	f.put(notice{typ: typ, o: o})
-}
-
-// Synced is told when all was told.
-func (f *follower) Synced() { f.put(notice{}) }
-
-// Gone leaves what was told; the watch goes on by itself.
-func (f *follower) Gone(error) {}

@@ -22,10 +22,22 @@ func (s *server) listProjects(ctx context.Context, c *call) (map[string]any, err
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(all, func(o *unstructured.Unstructured) bool { return o.GetName() == project.Default }) {
+		all = append(all, s.impliedProject())
+	}
 	all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool {
 		return !s.can(ctx, c, policy.Projects, policy.Get, o.GetName())
 	})
 	return map[string]any{"metadata": map[string]any{"resourceVersion": version}, "items": s.toldAll(all)}, nil
+}
+
+// askedProject is the project that a request is about. Command lines look up that of an
+// Application as it is written there, which may be nothing.
+func askedProject(c *call) string {
+	if name := text(c.value, "name"); name != "" {
+		return name
+	}
+	return project.Default
 }
 
 // projectAs is a project that the caller may do something with.
@@ -33,11 +45,40 @@ func (s *server) projectAs(ctx context.Context, c *call, action, name string) (*
 	if err := s.must(ctx, c, policy.Projects, action, name); err != nil {
 		return nil, err
 	}
-	return s.Objects.Get(ctx, KindProject, s.Namespace, name)
+	return s.declaredProject(ctx, name)
+}
+
+// declaredProject is a project as it is declared, or as it is implied.
+func (s *server) declaredProject(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	o, err := s.Objects.Get(ctx, KindProject, s.Namespace, name)
+	if apierrors.IsNotFound(err) && name == project.Default {
+		return s.impliedProject(), nil
+	}
+	return o, err
+}
+
+// storeProject writes a project, which was implied where it has no version.
+func (s *server) storeProject(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if o.GetResourceVersion() == "" {
+		return s.Objects.Create(ctx, KindProject, o)
+	}
+	return s.Objects.Update(ctx, KindProject, o)
+}
+
+// impliedProject is the default project while nobody has declared it. Argo CD
+// declares it when it starts.
+func (s *server) impliedProject() *unstructured.Unstructured {
+	return declaredFrom(KindProject, map[string]any{
+		"metadata": map[string]any{"namespace": s.Namespace, "name": project.Default},
+		"spec": map[string]any{
+			"sourceRepos": []any{"*"}, "destinations": []any{map[string]any{"server": "*", "namespace": "*"}},
+			"clusterResourceWhitelist": []any{map[string]any{"group": "*", "kind": "*"}},
+		},
+	})
 }
 
 func (s *server) getProject(ctx context.Context, c *call) (map[string]any, error) {
-	o, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name"))
+	o, err := s.projectAs(ctx, c, policy.Get, askedProject(c))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +89,7 @@ func (s *server) getProject(ctx context.Context, c *call) (map[string]any, error
 // detailedProject is a project with what is registered for it, and the global
 // projects whose rules it has.
 func (s *server) detailedProject(ctx context.Context, c *call) (map[string]any, error) {
-	o, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name"))
+	o, err := s.projectAs(ctx, c, policy.Get, askedProject(c))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +136,7 @@ func (s *server) globalsOf(ctx context.Context, o *unstructured.Unstructured) ([
 }
 
 func (s *server) globalProjects(ctx context.Context, c *call) (map[string]any, error) {
-	o, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name"))
+	o, err := s.projectAs(ctx, c, policy.Get, askedProject(c))
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +260,7 @@ func (s *server) updateProject(ctx context.Context, c *call) (map[string]any, er
 		return nil, err
 	}
 	mergeTokens(o)
-	before, err := s.Objects.Get(ctx, KindProject, s.Namespace, o.GetName())
+	before, err := s.declaredProject(ctx, o.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +281,7 @@ func (s *server) updateProject(ctx context.Context, c *call) (map[string]any, er
 	if version := o.GetResourceVersion(); version != "" { // somebody else's change is not undone
 		next.SetResourceVersion(version)
 	}
-	updated, err := s.Objects.Update(ctx, KindProject, next)
+	updated, err := s.storeProject(ctx, next)
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +405,7 @@ func (s *server) deleteProject(ctx context.Context, c *call) (map[string]any, er
 }
 
 func (s *server) projectEvents(ctx context.Context, c *call) (map[string]any, error) {
-	o, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name"))
+	o, err := s.projectAs(ctx, c, policy.Get, askedProject(c))
 	if err != nil {
 		return nil, err
 	}
@@ -373,7 +414,7 @@ func (s *server) projectEvents(ctx context.Context, c *call) (map[string]any, er
 
 // projectWindows are the sync windows of a project that are open now.
 func (s *server) projectWindows(ctx context.Context, c *call) (map[string]any, error) {
-	o, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name"))
+	o, err := s.projectAs(ctx, c, policy.Get, askedProject(c))
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +445,7 @@ func (s *server) openWindow(o *unstructured.Unstructured, w map[string]any) bool
 }
 
 func (s *server) projectLinks(ctx context.Context, c *call) (map[string]any, error) {
-	if _, err := s.projectAs(ctx, c, policy.Get, text(c.value, "name")); err != nil {
+	if _, err := s.projectAs(ctx, c, policy.Get, askedProject(c)); err != nil {
 		return nil, err
 	}
 	return map[string]any{"items": []any{}}, nil

@@ -26,7 +26,7 @@ var (
 // repositoryOf is a repository without its credentials.
 func repositoryOf(o *unstructured.Unstructured) map[string]any {
 	out := fieldsOf(o)
-	out["repo"] = content(o)["url"]
+	out["repo"] = repository.Printable(content(o)["url"])
 	if flag(out, "insecureIgnoreHostKey") {
 		out["insecure"] = true
 	}
@@ -45,6 +45,18 @@ func scoped(o map[string]any, address string) string {
 	return policy.ScopedObject(text(o, "project"), text(o, address))
 }
 
+// scopedSecret is the repository of a Secret in the words of a policy.
+func scopedSecret(o *unstructured.Unstructured) string {
+	values := content(o)
+	return policy.ScopedObject(values["project"], values["url"])
+}
+
+// sameRepository reports whether a Secret is about an address, as it stands there
+// or as it is shown.
+func sameRepository(stored, asked string) bool {
+	return repository.Same(stored, asked) || repository.Same(repository.Printable(stored), asked)
+}
+
 func (s *server) listRepositories(k repositoryKind) func(context.Context, *call) (map[string]any, error) {
 	return func(ctx context.Context, c *call) (map[string]any, error) {
 		all, err := s.secrets(ctx, k.secret)
@@ -52,9 +64,11 @@ func (s *server) listRepositories(k repositoryKind) func(context.Context, *call)
 			return nil, err
 		}
 		all = slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool {
-			return !s.can(ctx, c, k.resource, policy.Get, scoped(repositoryOf(o), "repo"))
+			return !s.can(ctx, c, k.resource, policy.Get, scopedSecret(o))
 		})
 		out := make([]any, len(all))
+		ctx, stop := context.WithTimeout(ctx, lookTime)
+		defer stop()
 		each(all, func(i int, o *unstructured.Unstructured) {
 			one := repositoryOf(o)
 			one["connectionState"] = s.connection(ctx, o, flag(c.value, "forceRefresh"))
@@ -81,6 +95,10 @@ func each(all []*unstructured.Unstructured, do func(int, *unstructured.Unstructu
 	}
 	running.Wait()
 }
+
+// lookTime is how long a list waits to hear whether its repositories can be read.
+// Of those that have not answered by then it is not known.
+const lookTime = 15 * time.Second
 
 // stateLife is how long it is known whether something can be reached.
 const stateLife = 3 * time.Minute
@@ -133,9 +151,10 @@ func (s *server) connection(ctx context.Context, o *unstructured.Unstructured, a
 		case err != nil:
 			found.err = "Unable to connect to repository: " + err.Error()
 		}
-		if ctx.Err() == nil {
-			s.reached.put(key, found)
+		if ctx.Err() != nil {
+			return state{at: s.Now(), unknown: true}.told()
 		}
+		s.reached.put(key, found)
 	}
 	return found.told()
 }
@@ -161,7 +180,7 @@ func (s *server) findRepository(ctx context.Context, k repositoryKind, url, proj
 	var found []*unstructured.Unstructured
 	for _, o := range all {
 		values := content(o)
-		if repository.Same(values["url"], url) && (project == "" || values["project"] == project) {
+		if sameRepository(values["url"], url) && (project == "" || values["project"] == project) {
 			found = append(found, o)
 		}
 	}
@@ -192,7 +211,7 @@ func (s *server) repositoryFor(ctx context.Context, c *call, k repositoryKind, a
 		}
 		return nil, errDenied
 	}
-	return o, s.must(ctx, c, k.resource, action, scoped(repositoryOf(o), "repo"))
+	return o, s.must(ctx, c, k.resource, action, scopedSecret(o))
 }
 
 func (s *server) getRepository(k repositoryKind) func(context.Context, *call) (map[string]any, error) {
@@ -257,7 +276,7 @@ func (s *server) findExact(ctx context.Context, k repositoryKind, url, project s
 		return nil, err
 	}
 	for _, o := range all {
-		if values := content(o); repository.Same(values["url"], url) && values["project"] == project {
+		if values := content(o); sameRepository(values["url"], url) && values["project"] == project {
 			return o, nil
 		}
 	}
@@ -274,8 +293,8 @@ func (s *server) updateRepository(k repositoryKind) func(context.Context, *call)
 		if o == nil {
 			return nil, errDenied
 		}
-		for _, on := range []map[string]any{repositoryOf(o), sent} {
-			if err := s.must(ctx, c, k.resource, policy.Update, scoped(on, "repo")); err != nil {
+		for _, on := range []string{scopedSecret(o), scoped(sent, "repo")} {
+			if err := s.must(ctx, c, k.resource, policy.Update, on); err != nil {
 				return nil, err
 			}
 		}

@@ -47,10 +47,10 @@ func (s *server) managedResources(ctx context.Context, c *call) (map[string]any,
 	if err != nil {
 		return nil, fmt.Errorf("error getting cached app managed resources: %w", err)
 	}
-	out := []any{}
+	out, sensitive := []any{}, s.sensitive(ctx)
 	for _, m := range managed {
 		if !m.Hook && matches(c, m.Ref) {
-			item, err := s.difference(ctx, m)
+			item, err := difference(m, sensitive)
 			if err != nil {
 				return nil, err
 			}
@@ -73,12 +73,12 @@ func matches(c *call, ref Ref) bool {
 
 // difference is an object as a ResourceDiff. States that are not there are the
 // word null, as Go's JSON has them.
-func (s *server) difference(ctx context.Context, m Managed) (map[string]any, error) {
+func difference(m Managed, sensitive []string) (map[string]any, error) {
 	out := map[string]any{"group": m.Ref.Group, "kind": m.Ref.Kind, "namespace": m.Ref.Namespace, "name": m.Ref.Name, "hook": m.Hook, "modified": m.Modified}
 	for field, o := range map[string]*unstructured.Unstructured{
 		"targetState": m.Desired, "liveState": m.Live, "normalizedLiveState": m.Live, "predictedLiveState": m.Predicted,
 	} {
-		state, err := s.written(ctx, o)
+		state, err := written(o, sensitive)
 		if err != nil {
 			return nil, err
 		}
@@ -90,13 +90,16 @@ func (s *server) difference(ctx context.Context, m Managed) (map[string]any, err
 	return out, nil
 }
 
+// sensitive are the annotations of Secrets that the installation hides.
+func (s *server) sensitive(ctx context.Context) []string { return s.settings(ctx).SensitiveAnnotations }
+
 // written is an object as JSON, with whatever is secret masked once more: what
 // comes in here was masked already, as far as the engine knows of it.
-func (s *server) written(ctx context.Context, o *unstructured.Unstructured) (string, error) {
+func written(o *unstructured.Unstructured, sensitive []string) (string, error) {
 	if o == nil {
 		return "null", nil
 	}
-	body, err := json.Marshal(masked(o, s.settings(ctx).SensitiveAnnotations).Object)
+	body, err := json.Marshal(masked(o, sensitive).Object)
 	if err != nil {
 		return "", fmt.Errorf("error marshaling object: %w", err)
 	}
@@ -116,8 +119,9 @@ func (s *server) manifests(ctx context.Context, c *call) (map[string]any, error)
 		return nil, fmt.Errorf("error generating manifests: %w", err)
 	}
 	var out []any
+	sensitive := s.sensitive(ctx)
 	for _, o := range rendered {
-		text, err := s.written(ctx, o)
+		text, err := written(o, sensitive)
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +187,7 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 	if err != nil {
 		return nil, err
 	}
-	out, changed := []any{}, false
+	out, changed, sensitive := []any{}, false, s.sensitive(ctx)
 	for _, live := range objects(c.value, "liveResources") {
 		ref := Ref{Group: text(live, "group"), Kind: text(live, "kind"), Namespace: text(live, "namespace"), Name: text(live, "name")}
 		m := Managed{Ref: ref, Desired: wanted[ref]}
@@ -192,7 +196,7 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 			return nil, err
 		}
 		changed = changed || m.Modified
-		item, err := s.difference(ctx, m)
+		item, err := difference(m, sensitive)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +208,7 @@ func (s *server) serverSideDiff(ctx context.Context, c *call) (map[string]any, e
 			return nil, err
 		}
 		changed = changed || m.Modified
-		item, err := s.difference(ctx, m)
+		item, err := difference(m, sensitive)
 		if err != nil {
 			return nil, err
 		}
@@ -324,7 +328,7 @@ func (s *server) getResource(ctx context.Context, c *call) (map[string]any, erro
 	if err != nil {
 		return nil, fmt.Errorf("error getting resource: %w", err)
 	}
-	manifest, err := s.written(ctx, live)
+	manifest, err := written(live, s.sensitive(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +347,7 @@ func (s *server) patchResource(ctx context.Context, c *call) (map[string]any, er
 		}
 		return nil, fmt.Errorf("error patching resource: %w", err)
 	}
-	manifest, err := s.written(ctx, changed)
+	manifest, err := written(changed, s.sensitive(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -364,11 +368,14 @@ func (s *server) deleteResource(ctx context.Context, c *call) (map[string]any, e
 	return nothing(), nil
 }
 
-// subject is the object of an action: one in the tree, or the Application.
+// subject is the object of an action: one in the tree, or the Application, of
+// which the reference is zero.
 func (s *server) subject(ctx context.Context, c *call, action, child string) (*unstructured.Unstructured, Ref, error) {
-	if ref := asked(c); ref.Kind == KindApplication.Kind && ref.Group == KindApplication.Group && ref.Name == text(c.value, "name") {
+	ref := asked(c)
+	itself := ref.Kind == KindApplication.Kind && ref.Group == KindApplication.Group && ref.Name == text(c.value, "name")
+	if itself && (ref.Namespace == "" || ref.Namespace == s.orOwn(text(c.value, "appNamespace"))) {
 		app, _, err := s.application(ctx, c, action, child)
-		return app, ref, err
+		return app, Ref{}, err
 	}
 	return s.owned(ctx, c, action, child)
 }
@@ -378,11 +385,14 @@ func (s *server) listActions(ctx context.Context, c *call) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
+	out := []any{}
+	if ref == (Ref{}) { // there are none of an Application itself
+		return map[string]any{"actions": out}, nil
+	}
 	actions, err := s.Deliveries.Actions(ctx, app, ref)
 	if err != nil {
 		return nil, fmt.Errorf("error getting available actions: %w", err)
 	}
-	out := []any{}
 	for _, a := range actions {
 		out = append(out, map[string]any{"name": a.Name, "disabled": a.Disabled, "displayName": a.DisplayName, "iconClass": a.Icon})
 	}
@@ -398,6 +408,9 @@ func (s *server) runAction(ctx context.Context, c *call) (map[string]any, error)
 	parameters := map[string]string{}
 	for _, p := range objects(c.value, "resourceActionParameters") {
 		parameters[text(p, "name")] = text(p, "value")
+	}
+	if ref == (Ref{}) {
+		return nil, failed(connect.CodeInvalidArgument, "an Application itself has no action %s", name)
 	}
 	if err := s.Deliveries.Act(ctx, app, ref, name, parameters); err != nil {
 		return nil, fmt.Errorf("error executing resource action: %w", err)

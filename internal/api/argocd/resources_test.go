@@ -121,6 +121,7 @@ func TestDiffShowsNothingThatIsNotOfTheApplication(t *testing.T) {
 func TestManagedResources(t *testing.T) {
 	s := delivered(t)
 	got := s.must("reader", apps+"ManagedResources", map[string]any{"applicationName": "shop", "kind": "Deployment"})
+	forOne := s.objects.gets
 	items, _ := got["items"].([]any)
 	if len(items) != 1 {
 		t.Fatalf("got %v", got)
@@ -131,6 +132,9 @@ func TestManagedResources(t *testing.T) {
 	}
 	if all, _ := s.must("reader", apps+"ManagedResources", map[string]any{"applicationName": "shop"})["items"].([]any); len(all) != 2 {
 		t.Errorf("hooks are told of: %v", all)
+	}
+	if forTwo := s.objects.gets - forOne; forTwo != forOne {
+		t.Errorf("%d objects are read for one difference, %d for two", forOne, forTwo)
 	}
 }
 
@@ -157,6 +161,13 @@ func TestObjectsOfAnApplication(t *testing.T) {
 	s.refused(connect.CodePermissionDenied, "permission denied", "reader", apps+"RunResourceActionV2", on("Deployment", "web", map[string]any{"action": "restart"}))
 	s.must("shopkeeper", apps+"RunResourceActionV2", on("Deployment", "web", map[string]any{"action": "scale", "resourceActionParameters": []any{map[string]any{"name": "replicas", "value": "3"}}}))
 	s.must("shopkeeper", apps+"RunResourceAction", on("Deployment", "web", map[string]any{"action": "restart"}))
+	itself := map[string]any{"name": "shop", "group": "argoproj.io", "kind": "Application", "version": "v1alpha1", "resourceName": "shop", "namespace": "argocd", "action": "restart"}
+	if got := s.must("reader", apps+"ListResourceActions", itself); got["actions"] != nil {
+		t.Errorf("an Application itself has actions: %v", got)
+	}
+	s.refused(connect.CodeInvalidArgument, "an Application itself has no action restart", "admin", apps+"RunResourceAction", itself)
+	itself["namespace"] = "elsewhere"
+	s.refused(connect.CodeInvalidArgument, "not found as part of application shop", "reader", apps+"ListResourceActions", itself)
 	if want := []string{"Deployment/web scale map[replicas:3]", "Deployment/web restart map[]"}; !reflect.DeepEqual(s.world.acted, want) {
 		t.Errorf("got %v", s.world.acted)
 	}

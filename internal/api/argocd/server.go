@@ -107,6 +107,7 @@ type Deliveries interface {
 	// Tree is the ApplicationTree: nodes, orphanedNodes, hosts.
 	Tree(ctx context.Context, app *unstructured.Unstructured) (map[string]any, error)
 	// WatchTree hands over the tree whenever it may have changed, until ctx ends.
+	// It is shared: read only.
 	WatchTree(ctx context.Context, app *unstructured.Unstructured, each func(map[string]any) error) error
 	// Managed compares what is wanted and what is there.
 	Managed(ctx context.Context, app *unstructured.Unstructured) ([]Managed, error)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -424,6 +425,33 @@ func TestWatchForTheEnd(t *testing.T) {
 	}
 	if got := stream.Msg().value; got["type"] != "DELETED" || pick(got, "application", "metadata", "name") != "gone" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestWatchOfWhatIsNew: what a watch does not know yet is not told to be gone.
+func TestWatchOfWhatIsNew(t *testing.T) {
+	s := setup(t, project, defaultProject, shop)
+	s.objects.late = true
+	client, m := s.rpc(apps+"Watch", connect.WithGRPC())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	request := connect.NewRequest(&message{m.Input, map[string]any{"name": "shop"}})
+	request.Header().Set("token", "token-reader")
+	declared := make(chan struct{})
+	go func() {
+		defer close(declared)
+		for s.objects.asked() == 0 && ctx.Err() == nil { // the watch has begun when it is looked whether the object is there
+			runtime.Gosched()
+		}
+		s.declare(shop)
+	}()
+	stream, err := client.CallServerStream(ctx, request)
+	if s.objects.asked() == 0 {
+		t.Fatal("nobody looks whether the Application is there")
+	}
+	<-declared
+	if err != nil || !stream.Receive() || stream.Msg().value["type"] != "ADDED" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -213,6 +213,12 @@ func TestClustersHideCredentials(t *testing.T) {
 	if err != nil || !strings.Contains(string(config), canary) || pick(all[0].Object, "data", "name") != base64.StdEncoding.EncodeToString([]byte("farther")) {
 		t.Errorf("the update changed more than the name: %v", all[0].Object["data"])
 	}
+	sent["name"] = "farther" // as it is now: nothing is written, and no right to change it is asked for
+	s.must("admin", service+"Create", map[string]any{"cluster": sent})
+	again, err := s.objects.Get(context.Background(), argocd.KindSecret, "argocd", all[0].GetName())
+	if err != nil || again.GetResourceVersion() != all[0].GetResourceVersion() {
+		t.Errorf("the same cluster was written again (%v)", err)
+	}
 	sent["name"] = "third"
 	s.refused(connect.CodeInvalidArgument, "existing cluster spec is different; use upsert flag to force update", "admin", service+"Create", map[string]any{"cluster": sent})
 	s.refused(connect.CodePermissionDenied, "permission denied", "reader", service+"Delete", map[string]any{"server": "https://far.example.org"})
@@ -314,4 +320,82 @@ func TestApplicationSets(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	s.must("admin", service+"Delete", map[string]any{"name": "all"})
+}
+
+// Who may make sets of one project makes Applications of no other: neither by the
+// template of a generator nor by a patch of it.
+func TestSetsStayInTheirProject(t *testing.T) {
+	s := setup(t, project, defaultProject)
+	const create = "applicationset.ApplicationSetService/Create"
+	set := func(generator, more string) map[string]any {
+		return map[string]any{"applicationset": manifest(t, `
+kind: ApplicationSet
+metadata: {name: all}
+spec:
+  generators: [`+generator+`]
+  template:
+    metadata: {name: '{{a}}'}
+    spec: {project: shop, destination: {name: in-cluster}}
+  `+more).Object}
+	}
+	const other = `{list: {elements: [{a: "1"}], template: {spec: {project: default}}}}`
+	for _, refused := range []map[string]any{
+		set(other, ""), set(`{matrix: {generators: [{clusters: {}}, `+other+`]}}`, ""), set(`{clusters: {}}`, "templatePatch: 'spec: {project: default}'"),
+	} {
+		s.refused(connect.CodePermissionDenied, "permission denied: applicationsets, create", "shopkeeper", create, refused)
+	}
+	s.refused(connect.CodeInvalidArgument, "templated `project` fields", "shopkeeper", create, set(`{list: {elements: [], template: {spec: {project: '{{p}}'}}}}`, ""))
+	s.must("shopkeeper", create, set(`{list: {elements: [{template: {spec: {project: default}}}]}}`, "templatePatch: 'spec: {info: []}'"))
+	s.must("admin", create, map[string]any{"applicationset": set(other, "")["applicationset"], "upsert": true})
+}
+
+// Addresses of repositories and proxies are shown without the credentials in them,
+// and found as they are shown.
+func TestAddressesHideCredentials(t *testing.T) {
+	s := setup(t)
+	const service = "repository.RepositoryService/"
+	repo := map[string]any{"repo": "https://bot:" + canary + "@example.org/shop.git", "proxy": "http://bot:" + canary + "@proxy.example.org"}
+	for _, call := range []string{"CreateRepository", "UpdateRepository"} {
+		withoutCanary(t, call, s.must("admin", service+call, map[string]any{"repo": repo}))
+		_, err := s.as("stranger", service+call, map[string]any{"repo": repo})
+		withoutCanary(t, call, map[string]any{"refused": fmt.Sprint(err)})
+	}
+	got := s.must("admin", service+"ListRepositories", map[string]any{})
+	withoutCanary(t, "List", got)
+	if !strings.Contains(fmt.Sprint(got), "repo:https://example.org/shop.git") || !strings.Contains(fmt.Sprint(got), "proxy:http://proxy.example.org") {
+		t.Errorf("got %v", got)
+	}
+	s.must("admin", service+"DeleteRepository", map[string]any{"repo": "https://example.org/shop.git"})
+	const creds = "repocreds.RepoCredsService/"
+	withoutCanary(t, "creds", s.must("admin", creds+"CreateRepositoryCredentials", map[string]any{"creds": map[string]any{"url": "https://bot:" + canary + "@example.org", "username": "bot"}}))
+	withoutCanary(t, "creds", s.must("admin", creds+"ListRepositoryCredentials", map[string]any{}))
+	s.must("admin", creds+"DeleteRepositoryCredentials", map[string]any{"url": "https://example.org"})
+}
+
+// The default project is there though nobody has declared it, and an Application
+// that names none is in it: command lines look the project up by that name.
+func TestImpliedProject(t *testing.T) {
+	s := setup(t)
+	const service = "project.ProjectService/"
+	if got := names(s.must("reader", service+"List", map[string]any{})); !reflect.DeepEqual(got, []string{"default"}) {
+		t.Errorf("got %v", got)
+	}
+	if got := names(s.must("shopkeeper", service+"List", map[string]any{})); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+	for _, name := range []string{"", "default"} {
+		got := s.must("reader", service+"Get", map[string]any{"name": name})
+		detailed := s.must("reader", service+"GetDetailedProject", map[string]any{"name": name})
+		if pick(got, "metadata", "name") != "default" || fmt.Sprint(pick(got, "spec", "sourceRepos")) != "[*]" || pick(detailed, "project", "metadata", "name") != "default" {
+			t.Errorf("got %v and %v", got, detailed)
+		}
+		s.refused(connect.CodePermissionDenied, "projects, get, default", "shopkeeper", service+"Get", map[string]any{"name": name})
+	}
+	s.refused(connect.CodeNotFound, "", "reader", service+"Get", map[string]any{"name": "nowhere"})
+	got := s.must("admin", service+"Get", map[string]any{"name": "default"})
+	got["spec"].(map[string]any)["description"] = "declared now" //nolint:forcetypeassert // it has one
+	s.must("admin", service+"Update", map[string]any{"project": got})
+	if got := s.must("admin", service+"Get", map[string]any{"name": "default"}); pick(got, "spec", "description") != "declared now" {
+		t.Errorf("got %v", got)
+	}
 }

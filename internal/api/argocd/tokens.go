@@ -82,7 +82,7 @@ func (s *server) roleAs(ctx context.Context, c *call, o *unstructured.Unstructur
 func (s *server) createProjectToken(ctx context.Context, c *call) (map[string]any, error) {
 	name, id := text(c.value, "project"), text(c.value, "id")
 	for range conflicts {
-		o, err := s.Objects.Get(ctx, KindProject, s.Namespace, name)
+		o, err := s.declaredProject(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func (s *server) createProjectToken(ctx context.Context, c *call) (map[string]an
 			entry["exp"] = issued.ExpiresAt
 		}
 		setTokens(o, role, append(slices.Clone(all), entry))
-		_, err = s.Objects.Update(ctx, KindProject, o)
+		_, err = s.storeProject(ctx, o)
 		if err == nil {
 			s.done(ctx, c, "create-token", KindProject, o, "created token")
 			return map[string]any{"token": string(token.Reveal())}, nil
@@ -122,7 +122,7 @@ func (s *server) createProjectToken(ctx context.Context, c *call) (map[string]an
 func (s *server) deleteProjectToken(ctx context.Context, c *call) (map[string]any, error) {
 	name := text(c.value, "project")
 	for range conflicts {
-		o, err := s.Objects.Get(ctx, KindProject, s.Namespace, name)
+		o, err := s.declaredProject(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +140,7 @@ func (s *server) deleteProjectToken(ctx context.Context, c *call) (map[string]an
 			return nothing(), nil
 		}
 		setTokens(o, role, slices.Delete(all, i, i+1))
-		_, err = s.Objects.Update(ctx, KindProject, o)
+		_, err = s.storeProject(ctx, o)
 		if err == nil {
 			s.done(ctx, c, "delete-token", KindProject, o, "deleted token")
 			return nothing(), nil

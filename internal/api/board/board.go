@@ -160,10 +160,14 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 	match := b.matcher(q)
 	counts := newCounter(&b.shape)
 	b.mu.RLock()
-	page := Page[T]{Revision: b.revision(b.seq)}
+	seq, seen := b.seq, uint64(0)
 	matching := make([]T, 0, len(b.rows))
-	for _, r := range b.rows {
-		if !visible(r.value) || !match.rest(r) {
+	for id, r := range b.rows {
+		if !visible(r.value) {
+			continue
+		}
+		seen ^= b.print(id)
+		if !match.rest(r) {
 			continue
 		}
 		misses := match.misses(r.value)
@@ -175,7 +179,7 @@ func (b *Board[T]) List(q Query, visible func(T) bool) (Page[T], error) {
 		}
 	}
 	b.mu.RUnlock()
-	page.Total = len(matching)
+	page := Page[T]{Revision: b.revision(seq, seen), Total: len(matching)}
 	if q.Numbers {
 		matching = nil
 	}
@@ -353,10 +357,14 @@ func (c *counter[T]) facet(i int) *Facet {
 	return f
 }
 
-// revision names a state of the board.
-func (b *Board[T]) revision(seq uint64) string {
-	return b.epoch + "." + strconv.FormatUint(seq, 10)
+// revision names a state of the board, and which rows of it a viewer saw.
+func (b *Board[T]) revision(seq, seen uint64) string {
+	return b.epoch + "." + strconv.FormatUint(seq, 10) + "." + strconv.FormatUint(seen, 36)
 }
+
+// print stands for a row. Those of several are put together by exclusive or, in
+// any order.
+func (b *Board[T]) print(id object.ID) uint64 { return maphash.Comparable(b.seed, id) }
 
 // Each hands over every row, in no order. each must not call the board.
 func (b *Board[T]) Each(each func(T)) {

@@ -1,7 +1,6 @@
 package board
 
 import (
-	"hash/maphash"
 	"strconv"
 	"strings"
 
@@ -38,7 +37,7 @@ type Follower[T any] struct {
 
 	seq     uint64
 	total   int
-	print   uint64 // of the rows of the answer, by their names
+	seen    uint64 // print of the rows that the viewer sees, in the answer or not
 	counter *counter[T]
 }
 
@@ -57,7 +56,8 @@ type Look[T any] struct {
 	News <-chan struct{}
 
 	whole   bool
-	lost    bool // where it went on from is not known any more
+	lost    bool   // where it went on from is not known any more
+	saw     uint64 // print of what the viewer saw there; only of a first look
 	seq     uint64
 	rows    []named[T] // all; only of a whole look
 	changes []net[T]
@@ -97,11 +97,11 @@ func (f *Follower[T]) Look(whole bool) *Look[T] {
 	b := f.board
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	from, known := b.position(f.since)
+	from, saw, known := b.position(f.since)
 	if f.begun {
 		from, known = b.after(f.seq)
 	}
-	l := &Look[T]{News: b.news, whole: whole || !f.begun || !known, lost: !known, seq: b.seq}
+	l := &Look[T]{News: b.news, whole: whole || !f.begun || !known, lost: !known, saw: saw, seq: b.seq}
 	if known {
 		l.changes = b.netSince(from)
 	}
@@ -123,10 +123,13 @@ func (f *Follower[T]) Tell(l *Look[T], visible func(T) bool) Delta[T] {
 		}
 	}
 	if l.whole {
-		before := f.print
+		before := f.seen
+		if !f.begun {
+			before = l.saw ^ f.turned(l, visible)
+		}
 		f.recount(l.rows, visible)
-		if f.begun && f.print != before {
-			delta.Reset = true // somebody sees something else
+		if f.seen != before {
+			delta.Reset = true // the viewer may see something else now
 		}
 	}
 	if delta.Reset {
@@ -138,11 +141,23 @@ func (f *Follower[T]) Tell(l *Look[T], visible func(T) bool) Delta[T] {
 		}
 	}
 	f.seq, f.begun = l.seq, true
-	delta.Revision, delta.Total = f.board.revision(l.seq), f.total
+	delta.Revision, delta.Total = f.board.revision(l.seq, f.seen), f.total
 	if f.query.Facets {
 		delta.Facets = f.counter.facets()
 	}
 	return delta
+}
+
+// turned is the print of the rows that changes have brought to the viewer, or have
+// taken away.
+func (f *Follower[T]) turned(l *Look[T], visible func(T) bool) uint64 {
+	turned := uint64(0)
+	for i := range l.changes {
+		if c := &l.changes[i]; (c.had && visible(c.was.value)) != (c.has && visible(c.now.value)) {
+			turned ^= f.board.print(c.id)
+		}
+	}
+	return turned
 }
 
 // change tells of one row, and counts it where what was before has been counted.
@@ -169,7 +184,7 @@ func (f *Follower[T]) change(delta *Delta[T], c *net[T], visible func(T) bool) {
 
 // recount counts every row anew.
 func (f *Follower[T]) recount(rows []named[T], visible func(T) bool) {
-	f.counter, f.total, f.print = newCounter(&f.board.shape), 0, 0
+	f.counter, f.total, f.seen = newCounter(&f.board.shape), 0, 0
 	if f.Tally != nil {
 		f.Tally(nil, 0)
 	}
@@ -182,6 +197,7 @@ func (f *Follower[T]) recount(rows []named[T], visible func(T) bool) {
 
 // count counts a row that the viewer sees.
 func (f *Follower[T]) count(id object.ID, r row[T], by int) {
+	f.seen ^= f.board.print(id)
 	if !f.match.rest(r) {
 		return
 	}
@@ -193,7 +209,6 @@ func (f *Follower[T]) count(id object.ID, r row[T], by int) {
 		return
 	}
 	f.total += by
-	f.print ^= maphash.Comparable(f.board.seed, id)
 	if f.Tally != nil {
 		f.Tally(&r.value, by)
 	}
@@ -224,14 +239,20 @@ func (b *Board[T]) netSince(from int) []net[T] {
 	return changes
 }
 
-// position is where in the log a revision stands. The caller holds b.mu.
-func (b *Board[T]) position(revision string) (int, bool) {
-	epoch, text, found := strings.Cut(revision, ".")
-	seq, err := strconv.ParseUint(text, 10, 64)
-	if !found || err != nil || epoch != b.epoch {
-		return 0, false
+// position is where in the log a revision stands, and the print of what its viewer
+// saw there. The caller holds b.mu.
+func (b *Board[T]) position(revision string) (from int, saw uint64, known bool) {
+	parts := strings.Split(revision, ".")
+	if len(parts) != 3 || parts[0] != b.epoch {
+		return 0, 0, false
 	}
-	return b.after(seq)
+	seq, err := strconv.ParseUint(parts[1], 10, 64)
+	saw, sawErr := strconv.ParseUint(parts[2], 36, 64)
+	if err != nil || sawErr != nil {
+		return 0, 0, false
+	}
+	from, known = b.after(seq)
+	return from, saw, known
 }
 
 // after is where in the log the first change after the one numbered seq stands;

@@ -75,7 +75,12 @@ func TestSinceTellsNobodyOfWhatTheyMayNotSee(t *testing.T) {
 	if delta, _ := since(t, b, start.Revision, Query{}, public); !delta.Empty() {
 		t.Errorf("told of %+v", delta)
 	}
-	if delta, _ := since(t, b, start.Revision, Query{}, everybody); removed(delta) != "eagle" {
+	seen := follow(t, b, Query{}, "")
+	seen.Tell(seen.Look(false), everybody)
+	b.Put(id("falcon"), shirt{name: "falcon", private: true})
+	seen.Tell(seen.Look(false), everybody)
+	b.Remove(id("falcon"))
+	if delta := seen.Tell(seen.Look(false), everybody); removed(delta) != "falcon" {
 		t.Errorf("who may see it is told of %+v", delta)
 	}
 	b.Put(id("bear"), shirt{name: "bear", private: true}) // goes to another project
@@ -93,7 +98,7 @@ func TestSinceBeginsAnew(t *testing.T) {
 		b.Put(id("anchor"), shirt{name: "anchor", size: fmt.Sprint(i)})
 	}
 	for what, revision := range map[string]string{
-		"too old": start.Revision, "another board": "two.1", "from the future": "one.99999999", "nonsense": "x", "no number": "one.x",
+		"too old": start.Revision, "another board": "two.1.0", "from the future": "one.99999999.0", "nonsense": "x", "no number": "one.x.0", "no print": "one.1.-",
 	} {
 		if delta, _ := since(t, b, revision, Query{}, everybody); !delta.Reset || len(delta.Changed) != 5 {
 			t.Errorf("%s (%s): %d rows, reset %v", what, revision, len(delta.Changed), delta.Reset)
@@ -102,12 +107,49 @@ func TestSinceBeginsAnew(t *testing.T) {
 	if delta := behind.Tell(behind.Look(false), everybody); !delta.Reset || len(delta.Changed) != 5 || delta.Total != 5 {
 		t.Errorf("who has fallen behind: %d rows of %d, reset %v", len(delta.Changed), delta.Total, delta.Reset)
 	}
-	last := b.revision(b.seq - 1)
+	last := listed(t, b, everybody)
+	b.Put(id("anchor"), shirt{name: "anchor", size: "XL"})
 	if delta, _ := since(t, b, last, Query{}, everybody); delta.Reset || names(delta.Changed) != "anchor" {
 		t.Errorf("the last change: %+v", delta)
 	}
 	if len(b.log) > kept {
 		t.Errorf("the log has %d entries", len(b.log))
+	}
+}
+
+// listed is the revision of a list.
+func listed(t *testing.T, b *Board[shirt], visible func(shirt) bool) string {
+	t.Helper()
+	page, err := b.List(Query{Search: "bear", Limit: 1}, visible)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page.Revision
+}
+
+// TestSinceSeesWhatRightsDo: rows do not change when somebody is granted a right
+// to them or loses it, between a list and its stream or while a stream is
+// interrupted. Who goes on from there has everything told anew.
+func TestSinceSeesWhatRightsDo(t *testing.T) {
+	b := stocked()
+	b.Put(id("eagle"), shirt{name: "eagle", size: "S", color: "Green", private: true})
+	for what, c := range map[string]struct {
+		before, after func(shirt) bool
+		want          string
+	}{
+		"granted": {public, everybody, "anchor bear crown dove eagle"},
+		"lost":    {everybody, public, "anchor bear crown dove"},
+	} {
+		revision := listed(t, b, c.before)
+		b.Put(id("bear"), shirt{name: "bear", size: what})
+		delta, _ := since(t, b, revision, Query{}, c.after)
+		slices.SortFunc(delta.Changed, shirts.Worse)
+		if !delta.Reset || names(delta.Changed) != c.want {
+			t.Errorf("%s: told of %+v, want %s", what, delta, c.want)
+		}
+		if same, _ := since(t, b, revision, Query{}, c.before); same.Reset || names(same.Changed) != "bear" {
+			t.Errorf("%s, to somebody else: told of %+v", what, same)
+		}
 	}
 }
 

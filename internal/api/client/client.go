@@ -65,6 +65,8 @@ const (
 	Unimplemented    Code = "unimplemented"
 	Precondition     Code = "failed_precondition"
 	Invalid          Code = "invalid_argument"
+	Exhausted        Code = "resource_exhausted"
+	Aborted          Code = "aborted"
 )
 
 // Error is what the server, or the way to it, answers instead of what was asked
@@ -100,6 +102,23 @@ func Explain(err error) error {
 	return &Error{Code: Code(told.Code().String()), Message: told.Message(), cause: told.Unwrap()}
 }
 
+// Passing reports whether an error of a call, as Explain has it, may pass by
+// itself: the server, or what stands before it, has answered that it cannot for a
+// moment. That nobody listens there, or that its certificate is not trusted, does
+// not.
+func Passing(err error) bool {
+	var told *Error
+	var none *unanswered
+	if errors.As(err, &none) || !errors.As(err, &told) {
+		return false
+	}
+	switch told.Code {
+	case Unavailable, Exhausted, Aborted:
+		return true
+	}
+	return false
+}
+
 // The pauses between attempts at a call that only reads.
 const (
 	attempts   = 5
@@ -118,7 +137,7 @@ func (c caller) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		}
 		for attempt, pause := 1, firstPause; ; attempt, pause = attempt+1, 2*pause {
 			answer, err := next(ctx, request)
-			again := attempt < attempts && request.Spec().IdempotencyLevel == connect.IdempotencyNoSideEffects && passing(err)
+			again := attempt < attempts && request.Spec().IdempotencyLevel == connect.IdempotencyNoSideEffects && Passing(Explain(err))
 			if err == nil || !again {
 				return answer, Explain(err)
 			}
@@ -177,21 +196,6 @@ func (r refusing) CloseRequest() error { return nil }
 
 // CloseResponse would wait for the answer to them.
 func (r refusing) CloseResponse() error { return nil }
-
-// passing reports whether the server, or what stands before it, has answered
-// that it cannot for a moment. That nobody listens there, or that its certificate
-// is not trusted, does not pass by itself.
-func passing(err error) bool {
-	var none *unanswered
-	if errors.As(err, &none) {
-		return false
-	}
-	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeResourceExhausted, connect.CodeAborted:
-		return true
-	}
-	return false
-}
 
 // marking is a client that marks the errors of requests that nobody has answered.
 func marking(c *http.Client) *http.Client {

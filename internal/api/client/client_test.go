@@ -97,7 +97,7 @@ func TestNobodyListens(t *testing.T) {
 	}})
 	_, err := c.Session.GetMe(t.Context(), &plumbv1.GetMeRequest{})
 	var none *unanswered
-	if CodeOf(err) != Unavailable || !errors.As(err, &none) || passing(err) || asked != 1 {
+	if CodeOf(err) != Unavailable || !errors.As(err, &none) || Passing(err) || asked != 1 {
 		t.Errorf("%s: %v", CodeOf(err), err)
 	}
 }

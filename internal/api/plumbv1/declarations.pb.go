@@ -165,11 +165,148 @@ func (x *ListDeclarationsResponse) GetNextPageToken() string {
 	return ""
 }
 
+type WatchDeclarationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`                              // "": every one
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`                                        // "": every one; a name goes with a namespace
+	LabelSelector string                 `protobuf:"bytes,5,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"` // as kubectl takes it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeclarationsRequest) Reset() {
+	*x = WatchDeclarationsRequest{}
+	mi := &file_plumb_v1_declarations_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeclarationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeclarationsRequest) ProtoMessage() {}
+
+func (x *WatchDeclarationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_declarations_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeclarationsRequest.ProtoReflect.Descriptor instead.
+func (*WatchDeclarationsRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_declarations_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WatchDeclarationsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *WatchDeclarationsRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *WatchDeclarationsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WatchDeclarationsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WatchDeclarationsRequest) GetLabelSelector() string {
+	if x != nil {
+		return x.LabelSelector
+	}
+	return ""
+}
+
+// Everything there is comes first, in one or more messages; then what changes.
+type WatchDeclarationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Manifests     []string               `protobuf:"bytes,1,rep,name=manifests,proto3" json:"manifests,omitempty"` // new or different, by namespace and name; as of ListDeclarationsResponse
+	Removed       []*ObjectRef           `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`     // gone, or not for the caller any more
+	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"`        // with this message all has been told that there is now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeclarationsResponse) Reset() {
+	*x = WatchDeclarationsResponse{}
+	mi := &file_plumb_v1_declarations_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeclarationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeclarationsResponse) ProtoMessage() {}
+
+func (x *WatchDeclarationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_v1_declarations_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeclarationsResponse.ProtoReflect.Descriptor instead.
+func (*WatchDeclarationsResponse) Descriptor() ([]byte, []int) {
+	return file_plumb_v1_declarations_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchDeclarationsResponse) GetManifests() []string {
+	if x != nil {
+		return x.Manifests
+	}
+	return nil
+}
+
+func (x *WatchDeclarationsResponse) GetRemoved() []*ObjectRef {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *WatchDeclarationsResponse) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
 var File_plumb_v1_declarations_proto protoreflect.FileDescriptor
 
 const file_plumb_v1_declarations_proto_rawDesc = "" +
 	"\n" +
-	"\x1bplumb/v1/declarations.proto\x12\bplumb.v1\"\xd8\x01\n" +
+	"\x1bplumb/v1/declarations.proto\x12\bplumb.v1\x1a\x15plumb/v1/common.proto\"\xd8\x01\n" +
 	"\x17ListDeclarationsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
@@ -181,9 +318,20 @@ const file_plumb_v1_declarations_proto_rawDesc = "" +
 	"page_token\x18\a \x01(\tR\tpageToken\"`\n" +
 	"\x18ListDeclarationsResponse\x12\x1c\n" +
 	"\tmanifests\x18\x01 \x03(\tR\tmanifests\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2t\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
+	"\x18WatchDeclarationsRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12%\n" +
+	"\x0elabel_selector\x18\x05 \x01(\tR\rlabelSelector\"~\n" +
+	"\x19WatchDeclarationsResponse\x12\x1c\n" +
+	"\tmanifests\x18\x01 \x03(\tR\tmanifests\x12-\n" +
+	"\aremoved\x18\x02 \x03(\v2\x13.plumb.v1.ObjectRefR\aremoved\x12\x14\n" +
+	"\x05whole\x18\x03 \x01(\bR\x05whole2\xd4\x01\n" +
 	"\x12DeclarationService\x12^\n" +
-	"\x10ListDeclarations\x12!.plumb.v1.ListDeclarationsRequest\x1a\".plumb.v1.ListDeclarationsResponse\"\x03\x90\x02\x01b\x06proto3"
+	"\x10ListDeclarations\x12!.plumb.v1.ListDeclarationsRequest\x1a\".plumb.v1.ListDeclarationsResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\x11WatchDeclarations\x12\".plumb.v1.WatchDeclarationsRequest\x1a#.plumb.v1.WatchDeclarationsResponse0\x01b\x06proto3"
 
 var (
 	file_plumb_v1_declarations_proto_rawDescOnce sync.Once
@@ -197,19 +345,25 @@ func file_plumb_v1_declarations_proto_rawDescGZIP() []byte {
 	return file_plumb_v1_declarations_proto_rawDescData
 }
 
-var file_plumb_v1_declarations_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_plumb_v1_declarations_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_plumb_v1_declarations_proto_goTypes = []any{
-	(*ListDeclarationsRequest)(nil),  // 0: plumb.v1.ListDeclarationsRequest
-	(*ListDeclarationsResponse)(nil), // 1: plumb.v1.ListDeclarationsResponse
+	(*ListDeclarationsRequest)(nil),   // 0: plumb.v1.ListDeclarationsRequest
+	(*ListDeclarationsResponse)(nil),  // 1: plumb.v1.ListDeclarationsResponse
+	(*WatchDeclarationsRequest)(nil),  // 2: plumb.v1.WatchDeclarationsRequest
+	(*WatchDeclarationsResponse)(nil), // 3: plumb.v1.WatchDeclarationsResponse
+	(*ObjectRef)(nil),                 // 4: plumb.v1.ObjectRef
 }
 var file_plumb_v1_declarations_proto_depIdxs = []int32{
-	0, // 0: plumb.v1.DeclarationService.ListDeclarations:input_type -> plumb.v1.ListDeclarationsRequest
-	1, // 1: plumb.v1.DeclarationService.ListDeclarations:output_type -> plumb.v1.ListDeclarationsResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	4, // 0: plumb.v1.WatchDeclarationsResponse.removed:type_name -> plumb.v1.ObjectRef
+	0, // 1: plumb.v1.DeclarationService.ListDeclarations:input_type -> plumb.v1.ListDeclarationsRequest
+	2, // 2: plumb.v1.DeclarationService.WatchDeclarations:input_type -> plumb.v1.WatchDeclarationsRequest
+	1, // 3: plumb.v1.DeclarationService.ListDeclarations:output_type -> plumb.v1.ListDeclarationsResponse
+	3, // 4: plumb.v1.DeclarationService.WatchDeclarations:output_type -> plumb.v1.WatchDeclarationsResponse
+	3, // [3:5] is the sub-list for method output_type
+	1, // [1:3] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_plumb_v1_declarations_proto_init() }
@@ -217,13 +371,14 @@ func file_plumb_v1_declarations_proto_init() {
 	if File_plumb_v1_declarations_proto != nil {
 		return
 	}
+	file_plumb_v1_common_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_v1_declarations_proto_rawDesc), len(file_plumb_v1_declarations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -3790,8 +3790,10 @@ func (x *Sync) GetOptions() []string {
 
 type Refresh struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hard          bool                   `protobuf:"varint,1,opt,name=hard,proto3" json:"hard,omitempty"`     // use nothing that is remembered
-	Source        bool                   `protobuf:"varint,2,opt,name=source,proto3" json:"source,omitempty"` // look at the source first
+	Hard          bool                   `protobuf:"varint,1,opt,name=hard,proto3" json:"hard,omitempty"`                                        // use nothing that is remembered
+	Source        bool                   `protobuf:"varint,2,opt,name=source,proto3" json:"source,omitempty"`                                    // look at the source first
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`                                      // HelmRelease: install or upgrade once more though nothing has changed; needs the right to sync
+	ResetFailures bool                   `protobuf:"varint,4,opt,name=reset_failures,json=resetFailures,proto3" json:"reset_failures,omitempty"` // HelmRelease: count its failures from zero; needs the right to sync
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3836,6 +3838,20 @@ func (x *Refresh) GetHard() bool {
 func (x *Refresh) GetSource() bool {
 	if x != nil {
 		return x.Source
+	}
+	return false
+}
+
+func (x *Refresh) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Refresh) GetResetFailures() bool {
+	if x != nil {
+		return x.ResetFailures
 	}
 	return false
 }
@@ -3968,6 +3984,7 @@ type Rollback struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of HistoryEntry
 	Prune         bool                   `protobuf:"varint,2,opt,name=prune,proto3" json:"prune,omitempty"`
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4012,6 +4029,13 @@ func (x *Rollback) GetId() string {
 func (x *Rollback) GetPrune() bool {
 	if x != nil {
 		return x.Prune
+	}
+	return false
+}
+
+func (x *Rollback) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
 	}
 	return false
 }
@@ -4606,18 +4630,21 @@ const file_plumb_v1_deliveries_proto_rawDesc = "" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x121\n" +
 	"\tresources\x18\x05 \x03(\v2\x13.plumb.v1.ObjectRefR\tresources\x12\x18\n" +
-	"\aoptions\x18\x06 \x03(\tR\aoptions\"5\n" +
+	"\aoptions\x18\x06 \x03(\tR\aoptions\"r\n" +
 	"\aRefresh\x12\x12\n" +
 	"\x04hard\x18\x01 \x01(\bR\x04hard\x12\x16\n" +
-	"\x06source\x18\x02 \x01(\bR\x06source\"!\n" +
+	"\x06source\x18\x02 \x01(\bR\x06source\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12%\n" +
+	"\x0ereset_failures\x18\x04 \x01(\bR\rresetFailures\"!\n" +
 	"\aSuspend\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\b\n" +
 	"\x06Resume\"\x1f\n" +
 	"\aApprove\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"0\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"I\n" +
 	"\bRollback\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05prune\x18\x02 \x01(\bR\x05prune\"\v\n" +
+	"\x05prune\x18\x02 \x01(\bR\x05prune\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\v\n" +
 	"\tTerminate\"+\n" +
 	"\x06Delete\x12!\n" +
 	"\fkeep_objects\x18\x01 \x01(\bR\vkeepObjects\"\x06\n" +

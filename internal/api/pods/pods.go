@@ -305,3 +305,16 @@ func Revision(o *unstructured.Unstructured) int64 {
 	}
 	return n
 }
+
+// The marks of nodes that run nothing: those of plumb up, and those of kwok.
+const (
+	simulatedLabel = "simulate.plumb.dev/node"
+	kwokAnnotation = "kwok.x-k8s.io/node"
+)
+
+// Simulated reports whether a Node runs no programs, so that its Pods have no
+// logs.
+func Simulated(node *unstructured.Unstructured) bool {
+	_, kwok := node.GetAnnotations()[kwokAnnotation]
+	return kwok || node.GetLabels()[simulatedLabel] != ""
+}

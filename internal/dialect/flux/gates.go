@@ -52,7 +52,7 @@ var gates = map[string]gate{
 	"MigrateAPIVersion":              {idle: gateOfCaches},
 	"OOMWatch":                       {idle: gateOfCaches},
 	"ObjectLevelWorkloadIdentity":    {idle: gateAlwaysOn},
-	"StrictPostBuildSubstitutions":   {acts: func(g *dialect.Gates, on bool) { g.StrictSubstitution = on }},
+	"StrictPostBuildSubstitutions":   {acts: func(g *dialect.Gates, on bool) { g.LaxSubstitution = !on }},
 	"UseHelm3Defaults":               {acts: func(g *dialect.Gates, on bool) { g.Helm3Defaults = on }},
 }
 

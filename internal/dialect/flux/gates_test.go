@@ -9,8 +9,8 @@ import (
 )
 
 func TestReadGates(t *testing.T) {
-	got, idle, err := ReadGates([]string{"DisableChartDigestTracking=true", "UseHelm3Defaults=true", "DefaultToRetryOnFailure=true", "OOMWatch=true", "UseHelm3Defaults=false"})
-	if want := (dialect.Gates{PlainChartVersions: true, RetryOnFailure: true}); err != nil || got != want {
+	got, idle, err := ReadGates([]string{"DisableChartDigestTracking=true", "UseHelm3Defaults=true", "DefaultToRetryOnFailure=true", "OOMWatch=true", "UseHelm3Defaults=false", "StrictPostBuildSubstitutions=false"})
+	if want := (dialect.Gates{PlainChartVersions: true, RetryOnFailure: true, LaxSubstitution: true}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if len(idle) != 1 || !strings.Contains(idle[0], "OOMWatch=true") {
@@ -80,7 +80,7 @@ func TestGatesReachWhatTheyAreAbout(t *testing.T) {
 		"retries": {dialect.Gates{RetryOnFailure: true}, gatedRelease, func(d *model.Delivery) bool {
 			return d.Release.Install.RetryOnFailure && d.Release.Upgrade.RetryOnFailure && d.Release.Upgrade.RetryInterval > 0
 		}},
-		"strictness": {dialect.Gates{StrictSubstitution: true}, gatedKustomization, func(d *model.Delivery) bool { return d.Inputs[0].Render.Substitution.Strict }},
+		"no strictness": {dialect.Gates{LaxSubstitution: true}, gatedKustomization, func(d *model.Delivery) bool { return !d.Inputs[0].Render.Substitution.Strict }},
 	} {
 		if c.shows(compiled(c.declared, dialect.Gates{})) {
 			t.Errorf("%s without the gate", name)

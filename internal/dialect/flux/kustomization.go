@@ -222,7 +222,7 @@ func substitution(post node, namespace string, gates dialect.Gates) *model.Subst
 	out := &model.Substitution{
 		Inline: post.At("substitute").StringMap(),
 		Always: post.At("substituteStrategy").Str() == "Always",
-		Strict: gates.StrictSubstitution,
+		Strict: !gates.LaxSubstitution,
 	}
 	for _, item := range post.At("substituteFrom").Items() {
 		kind, name := item.At("kind"), item.At("name")
@@ -348,9 +348,11 @@ func healthChecks(list node) []model.HealthCheck {
 }
 
 // healthExprs are compiled here only to see that they can be: upstream stalls
-// on one that cannot before it does anything else.
+// on one that cannot before it does anything else, and on a kind, or a whole group,
+// that is named twice.
 func healthExprs(list node) []model.HealthExpr {
 	var out []model.HealthExpr
+	taken := map[schema.GroupKind]bool{}
 	for _, item := range list.Items() {
 		expr := model.HealthExpr{
 			APIVersion: item.At("apiVersion").Str(),
@@ -364,6 +366,11 @@ func healthExprs(list node) []model.HealthExpr {
 			continue
 		}
 		_, err := health.CompileExpr(expr)
+		if kind := schema.FromAPIVersionAndKind(expr.APIVersion, expr.Kind).GroupKind(); err == nil && taken[kind] {
+			err = fmt.Errorf("duplicate custom health check for GroupKind %s", kind)
+		} else {
+			taken[kind] = true
+		}
 		badExpression(item, err)
 		out = append(out, expr)
 	}

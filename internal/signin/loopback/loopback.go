@@ -65,9 +65,9 @@ type Options struct {
 // ends.
 func SignIn(ctx context.Context, p Provider, o Options) (Session, error) {
 	ctx = bounded(ctx, o.HTTP)
-	found, err := oidc.NewProvider(ctx, p.Issuer)
+	found, err := discover(ctx, p.Issuer)
 	if err != nil {
-		return Session{}, fmt.Errorf("the identity provider %s does not tell of itself: %w", p.Issuer, err)
+		return Session{}, err
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)))
 	if err != nil {
@@ -105,6 +105,30 @@ func SignIn(ctx context.Context, p Provider, o Options) (Session, error) {
 		}
 		return attempt.redeem(ctx, found, got.code)
 	}
+}
+
+// discover asks an identity provider about itself. Where it says to send codes and
+// tokens must be as well encrypted as its own address is, and the browser is sent
+// to web addresses only: the server that names the provider may be anybody's.
+func discover(ctx context.Context, issuer string) (*oidc.Provider, error) {
+	found, err := oidc.NewProvider(ctx, issuer)
+	if err != nil {
+		return nil, fmt.Errorf("the identity provider %s does not tell of itself: %w", issuer, err)
+	}
+	endpoint := found.Endpoint()
+	for what, address := range map[string]string{"sign-in": endpoint.AuthURL, "tokens": endpoint.TokenURL} {
+		if !asGood(issuer, address) {
+			return nil, fmt.Errorf("the identity provider %s names an address for %s that is missing or not encrypted", issuer, what)
+		}
+	}
+	return found, nil
+}
+
+// asGood reports whether an address is one of the web, and encrypted if the
+// issuer's is.
+func asGood(issuer, address string) bool {
+	at, err := url.Parse(address)
+	return err == nil && at.Host != "" && at.User == nil && (at.Scheme == "https" || at.Scheme == "http" && !strings.HasPrefix(issuer, "https://"))
 }
 
 // Bounds of what comes from elsewhere.
@@ -227,9 +251,9 @@ func checked(ctx context.Context, found *oidc.Provider, client string, told *oau
 // the old. ErrEnded says that it takes the token no more.
 func Renew(ctx context.Context, client *http.Client, p Provider, refresh model.Secret) (Session, error) {
 	ctx = bounded(ctx, client)
-	found, err := oidc.NewProvider(ctx, p.Issuer)
+	found, err := discover(ctx, p.Issuer)
 	if err != nil {
-		return Session{}, fmt.Errorf("the identity provider %s does not tell of itself: %w", p.Issuer, err)
+		return Session{}, err
 	}
 	config := oauth2.Config{ClientID: p.ClientID, Endpoint: found.Endpoint()}
 	told, err := config.TokenSource(ctx, &oauth2.Token{RefreshToken: string(refresh.Reveal())}).Token()
@@ -251,7 +275,7 @@ func Renew(ctx context.Context, client *http.Client, p Provider, refresh model.S
 // 7009). One that has no place to tell it is left alone.
 func Revoke(ctx context.Context, client *http.Client, p Provider, refresh model.Secret) error {
 	ctx = bounded(ctx, client)
-	found, err := oidc.NewProvider(ctx, p.Issuer)
+	found, err := discover(ctx, p.Issuer)
 	if err != nil {
 		return err
 	}
@@ -260,6 +284,9 @@ func Revoke(ctx context.Context, client *http.Client, p Provider, refresh model.
 	}
 	if err := found.Claims(&told); err != nil || told.Revocation == "" {
 		return err
+	}
+	if !asGood(p.Issuer, told.Revocation) {
+		return fmt.Errorf("the identity provider %s takes tokens back at an address that is not encrypted", p.Issuer)
 	}
 	form := url.Values{"token": {string(refresh.Reveal())}, "token_type_hint": {"refresh_token"}, "client_id": {p.ClientID}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, told.Revocation, strings.NewReader(form.Encode()))
@@ -279,13 +306,14 @@ func Revoke(ctx context.Context, client *http.Client, p Provider, refresh model.
 }
 
 // bounded lets every call to the provider go through a client whose answers are
-// bounded.
+// bounded, and which follows no redirects: they could lead a code or a token away.
 func bounded(ctx context.Context, client *http.Client) context.Context {
 	if client == nil {
 		client = http.DefaultClient
 	}
 	limited := *client
 	limited.Transport = shortAnswers{client.Transport}
+	limited.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return oidc.ClientContext(ctx, &limited)
 }
 

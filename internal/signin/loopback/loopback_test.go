@@ -152,6 +152,72 @@ func TestPortIsTaken(t *testing.T) {
 	}
 }
 
+// TestEndpointsAreAsGoodAsTheIssuer: who names the provider may be anybody, and so
+// may the provider: it has no program started, and nothing sent in the clear.
+func TestEndpointsAreAsGoodAsTheIssuer(t *testing.T) {
+	for what, c := range map[string]struct{ auth, token, revocation string }{
+		"a program":            {auth: "file:///usr/bin/true", token: "https://idp.example.org/token"},
+		"a script":             {auth: "javascript:alert(1)", token: "https://idp.example.org/token"},
+		"an option":            {auth: "--version", token: "https://idp.example.org/token"},
+		"a sign-in in clear":   {auth: "http://idp.example.org/auth", token: "https://idp.example.org/token"},
+		"tokens in clear":      {auth: "https://idp.example.org/auth", token: "http://idp.example.org/token"},
+		"a user in an address": {auth: "https://idp.example.org@elsewhere.example/auth", token: "https://idp.example.org/token"},
+		"a revocation in clear": {
+			auth: "https://idp.example.org/auth", token: "https://idp.example.org/token", revocation: "http://idp.example.org/revoke",
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var provider *httptest.Server
+			provider = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/.well-known/openid-configuration" {
+					t.Errorf("%s was asked for", r.URL)
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q,"revocation_endpoint":%q,"jwks_uri":%q}`, provider.URL, c.auth, c.token, c.revocation, provider.URL+"/keys")
+			}))
+			defer provider.Close()
+			p := Provider{Issuer: provider.URL, ClientID: "plumb-cli"}
+			if err := Revoke(within(t), provider.Client(), p, model.NewSecret([]byte("refresh"))); err == nil {
+				t.Error("a refresh token is taken back there")
+			}
+			if c.revocation != "" {
+				return
+			}
+			_, err := SignIn(within(t), p, Options{HTTP: provider.Client(), Open: func(address string) error {
+				t.Errorf("the browser is sent to %s", address)
+				return errors.New("enough")
+			}})
+			if err == nil || !strings.Contains(err.Error(), "not encrypted") {
+				t.Errorf("signing in: %v", err)
+			}
+			if _, err := Renew(within(t), provider.Client(), p, model.NewSecret([]byte("refresh"))); err == nil || !strings.Contains(err.Error(), "not encrypted") {
+				t.Errorf("renewing: %v", err)
+			}
+		})
+	}
+}
+
+// TestTokensAreNotLedAway: an endpoint that redirects gets nothing sent on.
+func TestTokensAreNotLedAway(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was asked for with %s", r.URL, r.FormValue("refresh_token"))
+	}))
+	defer elsewhere.Close()
+	var provider *httptest.Server
+	provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q}`, provider.URL, provider.URL+"/auth", provider.URL+"/token")
+	}))
+	defer provider.Close()
+	if _, err := Renew(within(t), nil, Provider{Issuer: provider.URL, ClientID: "plumb-cli"}, model.NewSecret([]byte("refresh"))); err == nil {
+		t.Error("it is renewed")
+	}
+}
+
 // TestAnswersAreBounded: a provider that never ends its answer is cut off.
 func TestAnswersAreBounded(t *testing.T) {
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

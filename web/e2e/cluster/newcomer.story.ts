@@ -5,6 +5,7 @@ import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { violationsOf } from "../axe";
 import { openBrowser } from "../browser";
+import { act, confirm } from "./hands";
 import { startUp, type Up } from "./up";
 
 const soon = 45_000;
@@ -85,11 +86,11 @@ test("rolls an Application back in the browser", async () => {
 
   up.repository.edit("shop/page.yaml", "text: hello", "text: broken");
   up.repository.commit("Close the shop");
-  await act("Refresh");
+  await act(page, "Refresh");
   await page.locator("header").getByText("Close the shop").waitFor();
   await page.getByRole("navigation", { name: "Parts of the delivery" }).getByRole("link", { name: "History" }).click();
   await page.getByRole("button", { name: "Roll back…" }).and(page.locator(":not([aria-disabled=true])")).first().click();
-  await confirm("Roll back");
+  await confirm(page, "Roll back");
   await page.getByText(/is in quarantine/).waitFor();
   await page.goto(`${up.console}/deliveries/argo-application/argocd/shop/manifest?object=${encodeURIComponent("/ConfigMap/default/page")}&pane=live`);
   await page.getByText("text: hello").first().waitFor();
@@ -148,18 +149,6 @@ test("finds an object from the keyboard, and signs out", async () => {
 test("nothing broke on the way, and nothing was forbidden", () => {
   expect(complaints).toEqual([]);
 });
-
-// act does what a button of the header says, after its preview.
-async function act(name: string) {
-  await page.getByRole("group", { name: "Actions" }).getByRole("button", { name }).click();
-  await confirm(name);
-}
-
-async function confirm(name: string) {
-  const window = page.getByRole("dialog");
-  await window.getByRole("button", { name, exact: true }).click();
-  await window.waitFor({ state: "detached" });
-}
 
 function shop(repository: string): string {
   return `apiVersion: argoproj.io/v1alpha1

@@ -22,6 +22,7 @@ export interface Repository {
   edit: (file: string, from: string | RegExp, to: string) => void;
   write: (file: string, text: string) => void;
   move: (from: string, to: string) => void;
+  remove: (file: string) => void;
   commit: (message: string) => void;
   revert: () => void;
 }
@@ -79,6 +80,7 @@ function repositoryIn(directory: string, url: string): Repository {
       make(to);
       git("mv", from, to);
     },
+    remove: (file) => git("rm", "--quiet", file),
     commit(message) {
       git("add", "--all");
       git("commit", "--message", message);

@@ -34,5 +34,5 @@ export function troubleOf(error: unknown): Trouble | undefined {
   // With words of its own it is the server that answers, and something behind it that does not.
   if (code === Code.Unavailable && rawMessage && !/^HTTP \d+/.test(rawMessage)) return { kind: "busy", title: "It cannot be had now", detail: rawMessage };
   const [kind, title] = kinds[code] ?? ["broken", "Something broke"];
-  return { kind, title, detail: kind === "offline" ? "" : rawMessage };
+  return { kind, title, detail: kind === "offline" ? "" : rawMessage.replace(/^permission denied: /, "") };
 }

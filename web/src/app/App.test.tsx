@@ -8,7 +8,7 @@ import { showApp } from "../../test/show";
 
 test("a session that ends leads to the sign-in page, which says so and knows the way back", async () => {
   const { history } = showApp("/settings");
-  await screen.findByText("concurrency");
+  await screen.findByText("concurrent");
   act(sessionLost);
   expect(await screen.findByText(/Your session has ended/)).toBeTruthy();
   expect(history.at(-1)).toBe("/signin?back=%2Fsettings");

@@ -3,6 +3,7 @@ package world
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"plumb.dev/plumb/internal/api/argocd"
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/model"
 )
 
@@ -64,7 +66,7 @@ const maxRounds = 16
 func (w *world) facts(ctx context.Context, compile func(model.Facts) ([]model.Need, error)) (model.Facts, error) {
 	local := w.Local()
 	if local == nil {
-		return nil, errNotLeading
+		return nil, ErrNotLeading
 	}
 	facts := model.Facts{}
 	for range maxRounds {
@@ -174,7 +176,7 @@ func (w *world) Generate(ctx context.Context, set *unstructured.Unstructured) ([
 			if w.Answer == nil {
 				return nil, &model.Fault{Reason: "ErrorOccurred", Message: fmt.Sprintf("the generator at %s asks outside, which is not done for a preview", q.Origin.Field), Advice: "preview the set with plumb build"}
 			}
-			answer, err := w.Answer(ctx, q)
+			answer, err := w.ask(ctx, q)
 			if err != nil {
 				return nil, err
 			}
@@ -182,4 +184,69 @@ func (w *world) Generate(ctx context.Context, set *unstructured.Unstructured) ([
 		}
 	}
 	return nil, &model.Fault{Reason: "ErrorOccurred", Message: fmt.Sprintf("the generators ask for more than %d rounds of answers", maxRounds), Advice: "nest fewer generators"}
+}
+
+// ask finds the answer to a question outside.
+func (w *world) ask(ctx context.Context, q model.Question) (model.Answer, error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return model.Answer{}, err
+	}
+	defer leave()
+	return w.Answer(ctx, q)
+}
+
+// Reach tries to read a Git repository with what a Secret of it holds, and else
+// with the credentials of its prefix, as an Application would.
+func (w *world) Reach(ctx context.Context, secret *unstructured.Unstructured) error {
+	values := decoded(secret)
+	if w.Options.Reach == nil || values["type"] != "" && values["type"] != "git" || repository.InRegistry(values["url"]) {
+		return argocd.ErrNotLooked
+	}
+	namespace := secret.GetNamespace()
+	var source model.Source
+	_, err := w.facts(ctx, func(facts model.Facts) ([]model.Need, error) {
+		registered(facts, namespace, secret)
+		found, needs, err := repository.Source(facts, namespace, values["url"], "", values["project"])
+		source = found
+		return needs, err
+	})
+	if err != nil {
+		return err
+	}
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return w.Options.Reach(ctx, source)
+}
+
+// registered puts a Secret among those that are known, in the place of one of the
+// same address and project.
+func registered(facts model.Facts, namespace string, secret *unstructured.Unstructured) {
+	need := repository.Secrets(namespace, "repository")
+	known, ok := facts[need]
+	if !ok || known.State != model.Present || slices.Contains(known.Objects, secret) {
+		return
+	}
+	values := decoded(secret)
+	others := slices.DeleteFunc(slices.Clone(known.Objects), func(o *unstructured.Unstructured) bool {
+		other := decoded(o)
+		return repository.Same(other["url"], values["url"]) && other["project"] == values["project"]
+	})
+	known.Objects = append(others, secret)
+	facts[need] = known
+}
+
+// decoded is what a Secret holds.
+func decoded(secret *unstructured.Unstructured) map[string]string {
+	out := map[string]string{}
+	data, _, _ := unstructured.NestedStringMap(secret.Object, "data")
+	for name, value := range data {
+		if raw, err := base64.StdEncoding.DecodeString(value); err == nil {
+			out[name] = string(raw)
+		}
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	"plumb.dev/plumb/internal/cluster"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/model"
+	"plumb.dev/plumb/internal/object"
 )
 
 // below are the kinds that the cluster makes of what is delivered, from the top.
@@ -214,13 +216,16 @@ func revisionInfo(rs *unstructured.Unstructured) []any {
 const looks = 2 * time.Second
 
 // WatchTree hands over the tree whenever it is another one. It looks every two
-// seconds, for as long as somebody watches.
+// seconds, for as long as somebody watches; whoever watches the same one shares the
+// look.
 func (w *world) WatchTree(ctx context.Context, app *unstructured.Unstructured, each func(map[string]any) error) error {
 	clock := time.NewTicker(looks)
 	defer clock.Stop()
+	shared, leave := w.watched.join(idOf(app))
+	defer leave()
 	var sent map[string]any
 	for {
-		now, err := w.Tree(ctx, app)
+		now, err := shared.look(ctx, func() (map[string]any, error) { return w.Tree(ctx, app) })
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -238,4 +243,57 @@ func (w *world) WatchTree(ctx context.Context, app *unstructured.Unstructured, e
 		case <-clock.C:
 		}
 	}
+}
+
+// watched are the trees that somebody watches.
+type watched struct {
+	mu sync.Mutex
+	of map[object.ID]*sharedTree
+}
+
+// sharedTree is one of them, as it was when somebody last looked.
+type sharedTree struct {
+	watchers int // watched.mu guards it
+
+	mu   sync.Mutex
+	at   time.Time
+	tree map[string]any
+}
+
+func (w *watched) join(id object.ID) (t *sharedTree, leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t = w.of[id]; t == nil {
+		t = &sharedTree{}
+		if w.of == nil {
+			w.of = map[object.ID]*sharedTree{}
+		}
+		w.of[id] = t
+	}
+	t.watchers++
+	return t, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if t.watchers--; t.watchers == 0 {
+			delete(w.of, id)
+		}
+	}
+}
+
+// look is the tree, not older than half of what lies between two looks. Who comes
+// while somebody looks waits for what they see.
+func (t *sharedTree) look(ctx context.Context, do func() (map[string]any, error)) (map[string]any, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if t.tree != nil && time.Since(t.at) < looks/2 {
+		return t.tree, nil
+	}
+	tree, err := do()
+	if err == nil {
+		t.at, t.tree = time.Now(), tree
+	}
+	return tree, err
 }

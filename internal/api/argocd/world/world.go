@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,20 +37,39 @@ type Options struct {
 	// Answer finds the answer to a question of a generator; nil: sets that need
 	// one cannot be previewed.
 	Answer func(ctx context.Context, q model.Question) (model.Answer, error)
-	// Reach tries to read a repository with what a Secret of it holds; nil:
-	// whether it can be read is not known.
-	Reach func(ctx context.Context, secret *unstructured.Unstructured) error
+	// Reach tries to read a Git repository; nil: whether it can be read is not
+	// known.
+	Reach func(ctx context.Context, source model.Source) error
 	// Version asks a remote cluster for its version; nil: it is not known.
 	Version func(ctx context.Context, server string) (string, error)
 }
 
 // New makes a world.
-func New(opts Options) argocd.Deliveries { return &world{opts} }
+func New(opts Options) argocd.Deliveries {
+	return &world{Options: opts, outside: make(chan struct{}, outsiders)}
+}
 
-type world struct{ Options }
+// outsiders bounds how many callers have something asked outside at a time.
+const outsiders = 4
 
-// errNotLeading is for a process that is starting, or that another one replaces.
-var errNotLeading = &model.Fault{Reason: "NotLeading", Message: "this replica does not lead, or is just starting", Advice: "try again in a moment", Retry: true}
+type world struct {
+	Options
+	outside chan struct{} // turns of those who have something asked outside
+	watched watched
+}
+
+// enter waits for a turn to ask outside, until leave.
+func (w *world) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case w.outside <- struct{}{}:
+		return func() { <-w.outside }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ErrNotLeading is for a process that is starting, or that another one replaces.
+var ErrNotLeading error = &model.Fault{Reason: "NotLeading", Message: "this replica does not lead, or is just starting", Advice: "try again in a moment", Retry: true}
 
 func idOf(o *unstructured.Unstructured) object.ID {
 	return object.ID{Group: "argoproj.io", Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()}
@@ -59,7 +79,7 @@ func idOf(o *unstructured.Unstructured) object.ID {
 func (w *world) known(app *unstructured.Unstructured) (*engine.Engine, engine.Known, error) {
 	e := w.Engine()
 	if e == nil {
-		return nil, engine.Known{}, errNotLeading
+		return nil, engine.Known{}, ErrNotLeading
 	}
 	k, ok := e.Known(idOf(app))
 	if !ok {
@@ -96,22 +116,35 @@ func (w *world) Managed(ctx context.Context, app *unstructured.Unstructured) ([]
 	for i := range known.Objects {
 		hooks[known.Objects[i].ID] = !known.Objects[i].Owned && known.Objects[i].Stage.Hook()
 	}
+	return managed(compared, hooks)
+}
+
+// managed are objects as they were compared. One that belongs to another delivery,
+// or cannot be compared, is shown as it is wanted, and differs; the error is for an
+// Application of which nothing can be compared.
+func managed(compared []engine.Comparison, hooks map[object.ID]bool) ([]argocd.Managed, error) {
 	var out []argocd.Managed
-	for _, c := range compared {
-		if c.Fault != nil {
-			return nil, c.Fault
-		}
+	var fault error
+	failures := 0
+	for i := range compared {
+		c := &compared[i]
 		m := argocd.Managed{
 			Ref:     argocd.Ref{Group: c.Object.Group, Version: c.Version, Kind: c.Object.Kind, Namespace: c.Object.Namespace, Name: c.Object.Name},
 			Desired: c.Desired, Live: c.Live, Predicted: c.Predicted, Modified: c.Verb != "" && !c.Ignored, Hook: hooks[c.Object] && c.Live == nil,
 		}
-		if m.Predicted == nil && c.Verb == "" {
-			m.Predicted = c.Live
-		}
-		if c.Ignored { // what a rule leaves to others is no difference here either
+		switch {
+		case c.Fault != nil:
+			if c.Fault.Reason != "Conflict" {
+				failures, fault = failures+1, c.Fault
+			}
+			m.Predicted, m.Modified = c.Desired, true
+		case m.Predicted == nil && c.Verb == "", c.Ignored: // what a rule leaves to others is no difference here either
 			m.Predicted = c.Live
 		}
 		out = append(out, m)
+	}
+	if fault != nil && failures == len(compared) {
+		return nil, fault
 	}
 	return out, nil
 }
@@ -124,7 +157,7 @@ func (w *world) Manifests(ctx context.Context, app *unstructured.Unstructured) (
 	}
 	local := w.Local()
 	if local == nil {
-		return nil, errNotLeading
+		return nil, ErrNotLeading
 	}
 	kind, err := local.Resolve(ctx, gvk(idOf(app), "v1alpha1"))
 	if err != nil {
@@ -134,7 +167,7 @@ func (w *world) Manifests(ctx context.Context, app *unstructured.Unstructured) (
 	if err != nil {
 		return nil, err
 	}
-	if !sameJSON(declared.Object["spec"], app.Object["spec"]) {
+	if !sameJSON(declared.Object["spec"], asDeclared(app, declared, known.Inputs)) {
 		if w.Render == nil {
 			return nil, &model.Fault{Reason: "NotDeclared", Message: "another revision than the declared one is not rendered by the server", Advice: "render it with plumb build"}
 		}
@@ -155,6 +188,44 @@ func (w *world) Manifests(ctx context.Context, app *unstructured.Unstructured) (
 	return out, nil
 }
 
+// asDeclared is the spec of an Application, in which a source that is asked for at
+// the commit that it stands at is the declared one.
+func asDeclared(app, declared *unstructured.Unstructured, inputs []model.InputReport) any {
+	spec, _, _ := unstructured.NestedMap(app.Object, "spec")
+	was, _, _ := unstructured.NestedMap(declared.Object, "spec")
+	asked, known := sourcesOf(spec), sourcesOf(was)
+	for i := range min(len(asked), len(known), len(inputs)) {
+		revision, _ := asked[i]["targetRevision"].(string)
+		if at := inputs[i].Commit.Hash; len(revision) < shortestCommit || !strings.HasPrefix(at, revision) {
+			continue
+		}
+		if target, there := known[i]["targetRevision"]; there {
+			asked[i]["targetRevision"] = target
+		} else {
+			delete(asked[i], "targetRevision")
+		}
+	}
+	return spec
+}
+
+// shortestCommit is how much of a commit has to be named (util/git
+// IsTruncatedCommitSHA).
+const shortestCommit = 7
+
+// sourcesOf are the sources of a spec.
+func sourcesOf(spec map[string]any) []map[string]any {
+	var out []map[string]any
+	many, _ := spec["sources"].([]any)
+	for _, one := range many {
+		m, _ := one.(map[string]any)
+		out = append(out, m)
+	}
+	if one, ok := spec["source"].(map[string]any); ok && len(many) == 0 {
+		out = append(out, one)
+	}
+	return out
+}
+
 func sameJSON(a, b any) bool {
 	left, err := json.Marshal(a)
 	if err != nil {
@@ -172,7 +243,7 @@ func gvk(id object.ID, version string) schema.GroupVersionKind {
 func (w *world) session(ctx context.Context, app *unstructured.Unstructured, ref argocd.Ref) (*engine.Engine, *cluster.Session, cluster.Kind, error) {
 	e := w.Engine()
 	if e == nil {
-		return nil, nil, cluster.Kind{}, errNotLeading
+		return nil, nil, cluster.Kind{}, ErrNotLeading
 	}
 	session, err := e.Session(idOf(app))
 	if err != nil {
@@ -276,19 +347,11 @@ func (w *world) Cluster(ctx context.Context, server string) (string, error) {
 	local := w.Local()
 	switch {
 	case local == nil:
-		return "", errNotLeading
+		return "", ErrNotLeading
 	case server == "https://kubernetes.default.svc" || server == local.Host():
 		return local.Version(ctx)
 	case w.Version == nil:
 		return "", argocd.ErrNotLooked
 	}
 	return w.Version(ctx, server)
-}
-
-// Reach tries to read a repository.
-func (w *world) Reach(ctx context.Context, secret *unstructured.Unstructured) error {
-	if w.Options.Reach == nil {
-		return argocd.ErrNotLooked
-	}
-	return w.Options.Reach(ctx, secret)
 }

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -18,6 +19,7 @@ import (
 
 	"plumb.dev/plumb/internal/api/argocd"
 	"plumb.dev/plumb/internal/cluster"
+	"plumb.dev/plumb/internal/dialect/argo/repository"
 	"plumb.dev/plumb/internal/engine"
 	"plumb.dev/plumb/internal/model"
 	"plumb.dev/plumb/internal/object"
@@ -184,5 +186,125 @@ func TestWhyNothingIsKnown(t *testing.T) {
 	app := read(t, "{metadata: {name: a}, status: {conditions: [{type: SyncError, message: x}, {type: InvalidSpecError, message: no such path}]}}")
 	if err := unknownOf(app); err.Error() != "InvalidSpecError: no such path" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// One object that cannot be compared hides the others from nobody.
+func TestManagedBesideOthers(t *testing.T) {
+	config := func(name, value string) *unstructured.Unstructured {
+		return read(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: `+name+`}, data: {a: `+value+`}}`)
+	}
+	id := func(name string) object.ID { return object.ID{Kind: "ConfigMap", Name: name} }
+	theirs := engine.Comparison{Object: id("theirs"), Desired: config("theirs", "ours"), Fault: &model.Fault{Reason: "Conflict", Message: "it belongs to another"}}
+	refused := engine.Comparison{Object: id("refused"), Desired: config("refused", "x"), Live: config("refused", "y"), Fault: &model.Fault{Reason: "Invalid", Message: "no"}}
+	same := engine.Comparison{Object: id("same"), Desired: config("same", "x"), Live: config("same", "x")}
+	left := engine.Comparison{Object: id("left"), Desired: config("left", "x"), Live: config("left", "y"), Predicted: config("left", "x"), Verb: model.Update, Ignored: true}
+	out, err := managed([]engine.Comparison{theirs, refused, same, left}, nil)
+	if err != nil || len(out) != 4 {
+		t.Fatalf("got %v (%v)", out, err)
+	}
+	for i, want := range []bool{true, true, false, false} {
+		m := out[i]
+		if m.Modified != want || reflect.DeepEqual(m.Live, m.Predicted) == want {
+			t.Errorf("%s: got %+v", m.Ref.Name, m)
+		}
+	}
+	if out, err = managed([]engine.Comparison{theirs}, nil); err != nil || len(out) != 1 {
+		t.Errorf("got %v (%v)", out, err)
+	}
+	if _, err = managed([]engine.Comparison{refused}, nil); err == nil {
+		t.Error("nothing could be compared, and nobody says so")
+	}
+	if out, err = managed(nil, nil); err != nil || len(out) != 0 {
+		t.Errorf("got %v (%v)", out, err)
+	}
+}
+
+// A source that is asked for at the commit that it stands at is the declared one.
+func TestAskedAtItsCommit(t *testing.T) {
+	const commit = "15912e331922bcd3f7dfbb5b20dba14e9d59fb68"
+	inputs := []model.InputReport{{Commit: model.Commit{Hash: commit}}, {}}
+	declared := read(t, `{spec: {sources: [{repoURL: a, targetRevision: main}, {chart: c, targetRevision: 1.0.0}]}}`)
+	bare := read(t, `{spec: {source: {repoURL: a}}}`)
+	for revision, want := range map[string]bool{commit: true, commit[:8]: true, commit[:4]: false, "main": true, "other": false, "": false} {
+		asked := declared.DeepCopy()
+		sources, _, _ := unstructured.NestedSlice(asked.Object, "spec", "sources")
+		sources[0].(map[string]any)["targetRevision"] = revision //nolint:forcetypeassert // it is as written above
+		asked.Object["spec"] = map[string]any{"sources": sources}
+		if got := sameJSON(declared.Object["spec"], asDeclared(asked, declared, inputs)); got != want {
+			t.Errorf("%q: %v", revision, got)
+		}
+		if got, _, _ := unstructured.NestedSlice(asked.Object, "spec", "sources"); got[0].(map[string]any)["targetRevision"] != revision { //nolint:forcetypeassert // as above
+			t.Errorf("%q: what was asked is changed", revision)
+		}
+	}
+	at := read(t, `{spec: {source: {repoURL: a, targetRevision: `+commit+`}}}`)
+	if !sameJSON(bare.Object["spec"], asDeclared(at, bare, inputs)) {
+		t.Error("a source without a revision has none that could be asked for")
+	}
+}
+
+// What is about to be registered is used in the place of what is.
+func TestRegistered(t *testing.T) {
+	secret := func(name, url, project string) *unstructured.Unstructured {
+		return read(t, `{apiVersion: v1, kind: Secret, metadata: {namespace: argocd, name: `+name+`}, data: {url: `+encoded(url)+`, project: `+encoded(project)+`}}`)
+	}
+	need := repository.Secrets("argocd", "repository")
+	proposed := secret("new", "https://example.org/a", "shop")
+	facts := model.Facts{}
+	registered(facts, "argocd", proposed) // nothing is known yet: nothing is claimed to be
+	if len(facts) != 0 {
+		t.Errorf("got %v", facts)
+	}
+	facts[need] = model.Fact{State: model.Present, Objects: []*unstructured.Unstructured{secret("old", "https://example.org/a.git", "shop"), secret("other", "https://example.org/a", "")}}
+	registered(facts, "argocd", proposed)
+	registered(facts, "argocd", proposed)
+	var names []string
+	for _, o := range facts[need].Objects {
+		names = append(names, o.GetName())
+	}
+	if !reflect.DeepEqual(names, []string{"other", "new"}) {
+		t.Errorf("got %v", names)
+	}
+	w := &world{outside: make(chan struct{}, 1)}
+	if err := w.Reach(context.Background(), proposed); !errors.Is(err, argocd.ErrNotLooked) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// Who watches the same tree shares the look; what failed is looked at again.
+func TestSharedLooks(t *testing.T) {
+	var w watched
+	id := object.ID{Kind: "Application", Name: "a"}
+	first, leaveFirst := w.join(id)
+	second, leaveSecond := w.join(id)
+	looked := 0
+	look := func() (map[string]any, error) {
+		if looked++; looked == 1 {
+			return nil, errors.New("not now")
+		}
+		return map[string]any{"nodes": looked}, nil
+	}
+	if _, err := first.look(context.Background(), look); err == nil {
+		t.Error("a failure is kept from the one who looked")
+	}
+	for _, shared := range []*sharedTree{first, second, first} {
+		if got, err := shared.look(context.Background(), look); err != nil || got["nodes"] != 2 {
+			t.Errorf("got %v (%v)", got, err)
+		}
+	}
+	second.at = second.at.Add(-looks)
+	if got, err := second.look(context.Background(), look); err != nil || got["nodes"] != 3 {
+		t.Errorf("got %v (%v)", got, err)
+	}
+	leaveFirst()
+	if len(w.of) != 1 {
+		t.Error("it is forgotten while somebody watches")
+	}
+	leaveSecond()
+	if len(w.of) != 0 {
+		t.Error("it is kept though nobody watches")
 	}
 }

@@ -36,6 +36,9 @@ const (
 	// DeclarationServiceListDeclarationsProcedure is the fully-qualified name of the
 	// DeclarationService's ListDeclarations RPC.
 	DeclarationServiceListDeclarationsProcedure = "/plumb.v1.DeclarationService/ListDeclarations"
+	// DeclarationServiceWatchDeclarationsProcedure is the fully-qualified name of the
+	// DeclarationService's WatchDeclarations RPC.
+	DeclarationServiceWatchDeclarationsProcedure = "/plumb.v1.DeclarationService/WatchDeclarations"
 )
 
 // DeclarationServiceClient is a client for the plumb.v1.DeclarationService service.
@@ -43,6 +46,8 @@ type DeclarationServiceClient interface {
 	// Lists the declared objects of one kind that the caller may see, by namespace
 	// and name.
 	ListDeclarations(context.Context, *plumbv1.ListDeclarationsRequest) (*plumbv1.ListDeclarationsResponse, error)
+	// Tells what ListDeclarations would answer, and then every change of it.
+	WatchDeclarations(context.Context, *plumbv1.WatchDeclarationsRequest) (*connect.ServerStreamForClient[plumbv1.WatchDeclarationsResponse], error)
 }
 
 // NewDeclarationServiceClient constructs a client for the plumb.v1.DeclarationService service. By
@@ -63,12 +68,19 @@ func NewDeclarationServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		watchDeclarations: connect.NewClient[plumbv1.WatchDeclarationsRequest, plumbv1.WatchDeclarationsResponse](
+			httpClient,
+			baseURL+DeclarationServiceWatchDeclarationsProcedure,
+			connect.WithSchema(declarationServiceMethods.ByName("WatchDeclarations")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // declarationServiceClient implements DeclarationServiceClient.
 type declarationServiceClient struct {
-	listDeclarations *connect.Client[plumbv1.ListDeclarationsRequest, plumbv1.ListDeclarationsResponse]
+	listDeclarations  *connect.Client[plumbv1.ListDeclarationsRequest, plumbv1.ListDeclarationsResponse]
+	watchDeclarations *connect.Client[plumbv1.WatchDeclarationsRequest, plumbv1.WatchDeclarationsResponse]
 }
 
 // ListDeclarations calls plumb.v1.DeclarationService.ListDeclarations.
@@ -80,11 +92,18 @@ func (c *declarationServiceClient) ListDeclarations(ctx context.Context, req *pl
 	return nil, err
 }
 
+// WatchDeclarations calls plumb.v1.DeclarationService.WatchDeclarations.
+func (c *declarationServiceClient) WatchDeclarations(ctx context.Context, req *plumbv1.WatchDeclarationsRequest) (*connect.ServerStreamForClient[plumbv1.WatchDeclarationsResponse], error) {
+	return c.watchDeclarations.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // DeclarationServiceHandler is an implementation of the plumb.v1.DeclarationService service.
 type DeclarationServiceHandler interface {
 	// Lists the declared objects of one kind that the caller may see, by namespace
 	// and name.
 	ListDeclarations(context.Context, *plumbv1.ListDeclarationsRequest) (*plumbv1.ListDeclarationsResponse, error)
+	// Tells what ListDeclarations would answer, and then every change of it.
+	WatchDeclarations(context.Context, *plumbv1.WatchDeclarationsRequest, *connect.ServerStream[plumbv1.WatchDeclarationsResponse]) error
 }
 
 // NewDeclarationServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -101,10 +120,18 @@ func NewDeclarationServiceHandler(svc DeclarationServiceHandler, opts ...connect
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	declarationServiceWatchDeclarationsHandler := connect.NewServerStreamHandlerSimple(
+		DeclarationServiceWatchDeclarationsProcedure,
+		svc.WatchDeclarations,
+		connect.WithSchema(declarationServiceMethods.ByName("WatchDeclarations")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/plumb.v1.DeclarationService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DeclarationServiceListDeclarationsProcedure:
 			declarationServiceListDeclarationsHandler.ServeHTTP(w, r)
+		case DeclarationServiceWatchDeclarationsProcedure:
+			declarationServiceWatchDeclarationsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -116,4 +143,8 @@ type UnimplementedDeclarationServiceHandler struct{}
 
 func (UnimplementedDeclarationServiceHandler) ListDeclarations(context.Context, *plumbv1.ListDeclarationsRequest) (*plumbv1.ListDeclarationsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.DeclarationService.ListDeclarations is not implemented"))
+}
+
+func (UnimplementedDeclarationServiceHandler) WatchDeclarations(context.Context, *plumbv1.WatchDeclarationsRequest, *connect.ServerStream[plumbv1.WatchDeclarationsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.v1.DeclarationService.WatchDeclarations is not implemented"))
 }

@@ -75,6 +75,7 @@ type application struct {
 	fields map[string]any // metadata and spec
 	name   string
 	from   string // path of the generator
+	given  []byte // its parameters, for people to see
 }
 
 // applications fills the templates and checks the names.
@@ -88,7 +89,7 @@ func (e *expansion) applications(sets []generated) ([]application, error) {
 			}
 			metadata, _ := fields["metadata"].(map[string]any)
 			name, _ := metadata["name"].(string)
-			out = append(out, application{fields: fields, name: name, from: made.path})
+			out = append(out, application{fields: fields, name: name, from: made.path, given: told(with)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b application) int { return cmp.Compare(a.name, b.name) })
@@ -364,6 +365,7 @@ func (e *expansion) rendered(apps []application) ([]model.Rendered, error) {
 			Version: version,
 			JSON:    body,
 			Origin:  originOf(e.set.id, app.from),
+			Given:   app.given,
 		})
 	}
 	return out, nil

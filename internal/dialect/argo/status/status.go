@@ -304,12 +304,21 @@ func (w *writer) edits() model.Edits {
 	w.fit()
 	_, refreshed := out.Annotations[AnnotationRefresh]
 	if w.news() || refreshed || out.Fields != nil {
-		if w.report.Compared || w.failed() || w.status["reconciledAt"] == nil {
+		if w.report.Compared || w.failed() || w.status["reconciledAt"] == nil || w.ended() {
 			w.status["reconciledAt"] = timestamp(w.looked())
 		}
 		out.Status = w.status
 	}
 	return out
+}
+
+// ended reports whether the last operation has ended since the status was looked
+// at as a whole. One that found nothing to do ends without another look.
+func (w *writer) ended() bool {
+	text, _ := w.status["reconciledAt"].(string)
+	at, err := time.Parse(time.RFC3339, text)
+	op := w.report.Operation
+	return op != nil && err == nil && op.Finished.After(at)
 }
 
 // looked is when the delivery was looked at: not before the end of its last

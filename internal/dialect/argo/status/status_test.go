@@ -286,3 +286,22 @@ func TestOperationID(t *testing.T) {
 		t.Error("another revision is the same request")
 	}
 }
+
+// Command lines that wait for a rollback go on until the Application was looked at
+// after its end, though it may have found nothing to do.
+func TestOperationWithNothingToDoIsALook(t *testing.T) {
+	o := application(t)
+	edits := Project(&model.Report{At: noon, Compared: true, Sync: model.Synced}, o, Options{})
+	o = apply(t, o, edits)
+	for after, want := range map[time.Duration]string{-time.Minute: "2026-01-01T12:00:00Z", time.Minute: "2026-01-01T12:01:00Z", 0: "2026-01-01T12:00:00Z"} {
+		op := &model.OperationReport{Phase: model.OperationSucceeded, Message: "successfully synced", Started: noon.Add(after), Finished: noon.Add(after)}
+		told := Project(&model.Report{At: noon.Add(-time.Hour), Operation: op}, o, Options{})
+		if got := told.Status["reconciledAt"]; got != want {
+			t.Errorf("an operation that ended %s later: looked at %v, want %s", after, got, want)
+		}
+	}
+	running := &model.OperationReport{Phase: model.OperationRunning, Started: noon.Add(time.Minute)}
+	if got := Project(&model.Report{At: noon.Add(time.Minute), Operation: running}, o, Options{}).Status["reconciledAt"]; got != "2026-01-01T12:00:00Z" {
+		t.Errorf("one that goes on: %v", got)
+	}
+}

@@ -103,8 +103,8 @@ function Tools({ query, onQuery, span, onSpan, entries }: ToolsProps) {
   return (
     <>
       <Button icon="error" look={failed ? "plain" : "ghost"} aria-pressed={failed} onPress={() => onQuery(withValue(query, "failed", "true", !failed))}>Failed</Button>
-      <ChoiceMenu several title="What was done" button={<Button icon="filter" look="ghost">What</Button>} items={actions.map((id) => ({ id, label: actionTitle(id) }))} chosen={query.where.action ?? []} onChoose={(ids) => choose("action", ids)} />
-      <ChoiceMenu several title="Who did it" button={<Button icon="person" look="ghost">Who</Button>} items={actors.map((actor) => ({ id: `by:${actor}`, label: valueTitle("actor", actor) }))} chosen={(query.where.actor ?? []).map((actor) => `by:${actor}`)} onChoose={(ids) => choose("actor", ids.map((id) => id.slice("by:".length)))} />
+      <ChoiceMenu several title="Action" button={<Button icon="filter" look="ghost">Action</Button>} items={actions.map((id) => ({ id, label: actionTitle(id) }))} chosen={query.where.action ?? []} onChoose={(ids) => choose("action", ids)} />
+      <ChoiceMenu several title="Who" button={<Button icon="person" look="ghost">Who</Button>} items={actors.map((actor) => ({ id: `by:${actor}`, label: valueTitle("actor", actor) }))} chosen={(query.where.actor ?? []).map((actor) => `by:${actor}`)} onChoose={(ids) => choose("actor", ids.map((id) => id.slice("by:".length)))} />
       <ChoiceMenu title="When" button={<Button icon="clock" look={span ? "plain" : "ghost"}>{spanTitles[span]}</Button>} items={(Object.keys(spanTitles) as Span[]).map((id) => ({ id: id || "any", label: spanTitles[id] }))} chosen={[span || "any"]} onChoose={([id = "any"]) => onSpan(id === "any" ? "" : (id as Span))} />
     </>
   );

@@ -11,9 +11,9 @@ export function columnsFor(onActor: (actor: string) => void): readonly Column<Ac
   return [
     { id: "time", title: "When", width: "76px", cell: (a) => <TimeAgo time={a.time} /> },
     { id: "actor", title: "Who", width: "minmax(120px, 0.8fr)", cell: (a) => <button type="button" tabIndex={-1} className={styles.who} onClick={() => onActor(a.actor)} title={`Only what ${a.actor || "Plumb itself"} did`}><Icon name={a.actor ? "person" : "sync"} size={14} /><span className="cut">{a.actor || "Plumb"}</span></button> },
-    { id: "action", title: "What", width: "110px", cell: (a) => <ActionTag activity={a} /> },
-    { id: "object", title: "Of what", width: "minmax(230px, 1.9fr)", cell: (a) => (concerns(a) ? <ObjectName of={a.object!} /> : <span className="quiet">–</span>) },
-    { id: "result", title: "What came of it", width: "minmax(180px, 1.7fr)", cell: (a) => <Result activity={a} /> },
+    { id: "action", title: "Action", width: "110px", cell: (a) => <ActionTag activity={a} /> },
+    { id: "object", title: "Object", width: "minmax(230px, 1.9fr)", cell: (a) => (concerns(a) ? <ObjectName of={a.object!} /> : <span className="quiet">–</span>) },
+    { id: "result", title: "Result", width: "minmax(180px, 1.7fr)", cell: (a) => <Result activity={a} /> },
     { id: "revision", title: "Revision", width: "150px", spare: 2, cell: (a) => <Revision revision={a.revision} /> },
     { id: "address", title: "From", width: "120px", spare: 1, cell: (a) => (a.address ? <code className="quiet">{a.address}</code> : <span className="quiet">–</span>) },
   ];

@@ -10,6 +10,7 @@ import { Page } from "~/parts/page/Page";
 import { HealthBadge, HealthMark, SyncBadge, SyncMark } from "~/parts/state/State";
 import { VirtualTable, type Column, type Slot, type TableHandle } from "~/parts/table/VirtualTable";
 import { TimeAgo } from "~/parts/time/TimeAgo";
+import { Why } from "../deliveries/columns";
 import { nameOf, useChildren, useSets } from "./useSets";
 import styles from "./ApplicationSets.module.css";
 
@@ -17,11 +18,11 @@ const fields = ["health", "namespace"] as const;
 const skeletonRows = 10;
 
 const columns: readonly Column<Delivery>[] = [
-  { id: "name", title: "Application", width: "minmax(210px, 1.4fr)", cell: (d) => <Link className={styles.child} href={deliveryPath(d.ref!)} tabIndex={-1}><span className="cut">{d.ref!.name}</span></Link> },
+  { id: "name", title: "Application", width: "minmax(220px, 1.6fr)", cell: (d) => <Link className={styles.child} href={deliveryPath(d.ref!)} tabIndex={-1}><span className="cut">{d.ref!.name}</span></Link> },
   { id: "health", title: "Health", width: "122px", cell: (d) => <HealthBadge health={d.health} /> },
   { id: "sync", title: "Sync", width: "118px", cell: (d) => <SyncBadge sync={d.sync} /> },
-  { id: "why", title: "What is going on", width: "minmax(150px, 2fr)", cell: (d) => <span className={styles.why} title={d.message}>{d.reason && <b>{d.reason}</b>}<span>{d.message}</span></span> },
-  { id: "cluster", title: "Goes to", width: "minmax(120px, 0.8fr)", spare: 1, cell: (d) => <span className="quiet">{[d.cluster, d.targetNamespace].filter(Boolean).join(" / ")}</span> },
+  { id: "why", title: "Status", width: "minmax(150px, 1.7fr)", cell: (d) => <Why delivery={d} /> },
+  { id: "cluster", title: "Destination", width: "minmax(190px, 1.1fr)", spare: 1, cell: (d) => <span className="quiet">{[d.cluster, d.targetNamespace].filter(Boolean).join(" / ")}</span> },
   { id: "changed", title: "Changed", width: "84px", spare: 2, end: true, cell: (d) => <TimeAgo time={d.changed} /> },
 ];
 
@@ -117,7 +118,7 @@ function Compact({ child: d }: { child: Delivery }) {
   return (
     <span className={styles.compact}>
       <span><HealthMark state={d.health?.state} /><strong className="cut">{d.ref!.name}</strong><SyncMark state={d.sync} /></span>
-      <span className={styles.why}>{d.reason && <b>{d.reason}</b>}<span>{d.message}</span></span>
+      <Why delivery={d} />
     </span>
   );
 }

@@ -10,7 +10,7 @@ import type { Delivery } from "~/gen/plumb/v1/deliveries_pb";
 
 // More than these of one kind are never shown at once; the list of deliveries has the rest.
 const most = 1_000;
-const readMask = create(FieldMaskSchema, { paths: ["ref", "cluster", "health", "sync", "reason", "message", "project", "changed", "target_namespace"] });
+const readMask = create(FieldMaskSchema, { paths: ["ref", "cluster", "health", "sync", "running", "reason", "message", "hold", "commit", "short_revision", "automation", "out_of_sync", "project", "changed", "target_namespace"] });
 // Changes that come together are asked for together.
 const settle = 400;
 

@@ -76,9 +76,9 @@ function columnsFor(largest: number): readonly Column<Cluster>[] {
     { id: "server", title: "Address", width: "minmax(160px, 1.6fr)", cell: (c) => <Address cluster={c} /> },
     { id: "version", title: "Kubernetes", width: "104px", spare: 1, order: "version", cell: (c) => c.version || <span className="quiet">–</span> },
     { id: "project", title: "Project", width: "100px", spare: 3, cell: (c) => c.project || <span className="quiet">–</span> },
-    { id: "labels", title: "Labels", width: "minmax(110px, 0.8fr)", spare: 2, cell: (c) => <code className="quiet" title={annotationsOf(c)}>{labelsOf(c) || "–"}</code> },
+    { id: "labels", title: "Labels", width: "minmax(124px, 0.8fr)", spare: 2, cell: (c) => <code className="quiet" title={annotationsOf(c)}>{labelsOf(c) || "–"}</code> },
     { id: "objects", title: "Objects", width: "88px", spare: 4, order: "objects", end: true, cell: (c) => c.objects.toLocaleString() },
-    { id: "deliveries", title: "Deliveries", width: "minmax(200px, 1.4fr)", order: "deliveries", cell: (c) => <Share cluster={c} largest={largest} /> },
+    { id: "deliveries", title: "Deliveries", width: "minmax(232px, 1.4fr)", order: "deliveries", cell: (c) => <Share cluster={c} largest={largest} /> },
   ];
 }
 

@@ -20,8 +20,8 @@ export default function Acting({ kind, selection, onClose }: { kind: Kind; selec
           ? { case: "suspend", value: create(SuspendSchema, { reason }) }
           : { case: "resume", value: create(ResumeSchema) };
   const options = {
-    sync: <Checkbox checked={prune} onChange={setPrune}>Delete what the source does not have any more (Applications)</Checkbox>,
-    refresh: <Checkbox checked={hard} onChange={setHard}>Use nothing that is remembered</Checkbox>,
+    sync: <Checkbox checked={prune} onChange={setPrune}>Prune: delete objects that left the source (Applications)</Checkbox>,
+    refresh: <Checkbox checked={hard} onChange={setHard}>Hard: without caches</Checkbox>,
     suspend: <TextField label="Why" value={reason} onChange={setReason} help="Told in the activity, and to whoever looks at the delivery." />,
     resume: undefined,
   }[kind];

@@ -29,7 +29,7 @@ test("nothing found says so, and leads back", async () => {
 });
 
 test("suspending several asks beforehand, and does it", async () => {
-  const { world } = showApp("/deliveries?health=Healthy&sync=Synced");
+  const { world } = showApp("/deliveries?dialect=flux&health=Healthy&sync=Synced");
   await rows();
   const boxes = screen.getAllByRole("checkbox", { name: "Select" });
   await userEvent.click(boxes[0]!);

@@ -21,7 +21,7 @@ export const Filters = memo(function Filters({ facets, query, onQuery, labelErro
   return (
     <div className={styles.filters}>
       <form className={styles.labels} onSubmit={(event) => (event.preventDefault(), apply())} onBlur={apply}>
-        <TextField label="Labels" mono placeholder="team=payments,env in (prod)" value={labels} onChange={setLabels} error={labelError} />
+        <TextField label="Labels" mono placeholder="team=payments" value={labels} onChange={setLabels} error={labelError} />
       </form>
       <FacetPanel facets={facets} fields={fields.filter((f) => f !== "held" && f !== "suspended")} query={query} onQuery={onQuery} />
     </div>

@@ -1,11 +1,12 @@
 import { Link } from "wouter";
 import { deliveryPath } from "~/api/refs";
 import type { Delivery } from "~/gen/plumb/v1/deliveries_pb";
-import { Revision, shortRevision } from "~/parts/revision/Revision";
+import { Revision } from "~/parts/revision/Revision";
 import { HealthBadge, HealthMark, SyncBadge, SyncMark } from "~/parts/state/State";
 import type { Column } from "~/parts/table/VirtualTable";
 import { TimeAgo } from "~/parts/time/TimeAgo";
 import { Icon } from "~/parts/icon/Icon";
+import { saidOf } from "./said";
 import styles from "./rows.module.css";
 
 export const columns: readonly (Column<Delivery> & { always?: boolean; field?: string })[] = [
@@ -13,7 +14,7 @@ export const columns: readonly (Column<Delivery> & { always?: boolean; field?: s
   { id: "kind", title: "Kind", width: "118px", spare: 3, cell: (d) => <span className="quiet">{d.ref!.kind}</span> },
   { id: "health", title: "Health", width: "112px", order: "health", cell: (d) => <HealthBadge health={d.health} /> },
   { id: "sync", title: "Sync", width: "118px", order: "sync", cell: (d) => <SyncBadge sync={d.sync} /> },
-  { id: "why", title: "What is going on", width: "minmax(170px, 2fr)", cell: (d) => <TwoLines delivery={d} /> },
+  { id: "why", title: "Status", width: "minmax(170px, 2fr)", cell: (d) => <TwoLines delivery={d} /> },
   { id: "cluster", title: "Cluster", width: "94px", spare: 2, order: "cluster", cell: (d) => d.cluster },
   { id: "project", field: "project", title: "Project", width: "104px", order: "project", cell: (d) => d.project || <span className="quiet">–</span> },
   { id: "source", field: "source", title: "Source", width: "minmax(180px, 1.2fr)", cell: (d) => <span title={d.source?.url}>{(d.source?.url ?? "").replace(/^\w+:\/\//, "") || "–"}</span> },
@@ -41,15 +42,15 @@ function Name({ delivery: d }: { delivery: Delivery }) {
   );
 }
 
-// Why is the reason of what is wrong or under way; of what is well, the commit that runs.
+// Why is what a row says of a delivery, in one line.
 export function Why({ delivery: d }: { delivery: Delivery }) {
-  const well = isWell(d);
-  if (well && d.commit?.subject) return <span className={styles.well} title={`${shortRevision(d.commit.hash)} ${d.commit.subject}`}>{d.commit.subject}</span>;
+  const { head, detail, well } = saidOf(d);
+  if (well) return <span className={styles.well} title={[head, detail].filter(Boolean).join(" · ")}>{head}</span>;
   return (
     <span className={styles.why} title={d.message}>
       {d.hold && <Icon name="hand" size={14} />}
-      {d.reason && !well && <b>{d.reason}</b>}
-      <span>{d.message}</span>
+      <b>{head}</b>
+      <span>{detail}</span>
     </span>
   );
 }
@@ -57,26 +58,13 @@ export function Why({ delivery: d }: { delivery: Delivery }) {
 // TwoLines is the same where there is room for two lines; always two, so that a
 // change of one to the other moves nothing.
 function TwoLines({ delivery: d }: { delivery: Delivery }) {
-  if (isWell(d) && d.commit?.subject)
-    return (
-      <span className={styles.lines} title={d.commit.subject}>
-        <span className={styles.well}>{d.commit.subject}</span>
-        <span className={styles.below}>{[d.commit.hash.slice(0, 8), d.commit.author.replace(/ <.*/, "")].filter(Boolean).join(" · ")}</span>
-      </span>
-    );
+  const { head, detail, well } = saidOf(d);
   return (
-    <span className={styles.lines} title={d.message}>
-      <b>
-        {d.hold && <Icon name="hand" size={14} />}
-        {d.reason || d.phase || "\u00a0"}
-      </b>
-      <span className={styles.below}>{d.message || "\u00a0"}</span>
+    <span className={styles.lines} title={d.message || [head, detail].filter(Boolean).join(" · ")}>
+      {well ? <span className={styles.well}>{head}</span> : <b>{d.hold && <Icon name="hand" size={14} />}<span className="cut">{head}</span></b>}
+      <span className={styles.below}>{detail || "\u00a0"}</span>
     </span>
   );
-}
-
-function isWell(d: Delivery): boolean {
-  return d.health?.state === "Healthy" && d.sync === "Synced" && !d.hold && !d.running;
 }
 
 // Compact is a row on a phone: what, how it is, and why, in three lines.

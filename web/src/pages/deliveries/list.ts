@@ -14,7 +14,7 @@ import type { Delivery, WatchDeliveriesResponse } from "~/gen/plumb/v1/deliverie
 const pageSize = 60;
 
 // What every row shows; columns add to it. What rows do not show is not sent.
-const rowFields = ["ref", "cluster", "health", "sync", "running", "phase", "reason", "message", "hold", "commit", "changed"];
+const rowFields = ["ref", "cluster", "health", "sync", "running", "phase", "reason", "message", "hold", "commit", "short_revision", "automation", "out_of_sync", "changed"];
 
 export interface Segment {
   value: string; // of the field that is grouped by

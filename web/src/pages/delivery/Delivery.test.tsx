@@ -8,6 +8,7 @@ import { createApi } from "~/api/api";
 import { deliveryPath, keyOf, refOf } from "~/api/refs";
 import { App } from "~/app/App";
 import type { Delivery } from "~/gen/plumb/v1/deliveries_pb";
+import { workloadOf } from "../../../mock/parts";
 import { routes } from "../../../mock/services";
 import { World } from "../../../mock/world";
 
@@ -32,7 +33,7 @@ function worldWith(fits: (d: Delivery) => boolean): [World, Delivery] {
   return [world, delivery];
 }
 
-const failed = (kind: string) => (d: Delivery) => d.ref!.kind === kind && d.reason === "HealthCheckFailed";
+const failed = (kind: string) => (d: Delivery) => d.ref!.kind === kind && d.health?.state === "Degraded" && d.phase === "settle" && !d.running;
 const page = (d: Delivery, tab?: Parameters<typeof deliveryPath>[1]) => deliveryPath(d.ref!, tab);
 
 describe("the page of a delivery", () => {
@@ -40,11 +41,11 @@ describe("the page of a delivery", () => {
     const [world, d] = worldWith(failed("Kustomization"));
     show(page(d), world);
     const why = await screen.findByRole("region", { name: "Why" });
-    expect(within(why).getByRole("heading", { level: 2 }).textContent).toBe(d.message);
-    const chain = within(why).getByRole("list", { name: /root of it/ });
+    expect(why.textContent!.toLowerCase()).toContain(d.message.toLowerCase());
+    const chain = within(why).getByRole("list", { name: /root cause/ });
     expect(within(chain).getAllByRole("listitem").length).toBeGreaterThan(2);
-    expect(within(chain).getByText("The root of it")).toBeTruthy();
-    const deployment = keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: d.ref!.name }));
+    expect(within(chain).getByText("Root cause")).toBeTruthy();
+    const deployment = keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: workloadOf(d) }));
     expect(within(chain).getAllByRole("link")[0]!.getAttribute("href")).toContain(`object=${encodeURIComponent(deployment)}`);
     expect(within(why).getByText("What to do next")).toBeTruthy();
   });
@@ -55,7 +56,7 @@ describe("the page of a delivery", () => {
     await screen.findByRole("heading", { level: 1, name: d.ref!.name });
     await screen.findAllByText("ReconciliationSucceeded");
     world.change(d, (d) => Object.assign(d, { running: true, phase: "render", message: "building manifests", health: { ...d.health!, state: "Progressing" } }));
-    expect(await screen.findByText("Build the manifests")).toBeTruthy();
+    expect(await screen.findByText("Render manifests")).toBeTruthy();
     expect(await screen.findByText("building manifests")).toBeTruthy();
   });
 
@@ -110,14 +111,14 @@ describe("actions", () => {
     const [world, d] = worldWith((d) => d.ref!.kind === "Kustomization" && d.health?.state === "Healthy");
     show(page(d), world, "viewer");
     await waitFor(() => expect(screen.getByRole("button", { name: "Reconcile" }).getAttribute("aria-disabled")).toBe("true"));
-    expect(screen.getByRole("button", { name: "Reconcile" }).getAttribute("aria-description")).toContain("viewer may not sync");
+    expect(screen.getByRole("button", { name: "Reconcile" }).getAttribute("aria-description")).toContain("No rule lets viewer sync");
   });
 
   it("let only those roll back who may, and only to what can be gone back to", async () => {
     const [world, d] = worldWith(failed("Application"));
     show(page(d, "history"), world);
     const buttons = await screen.findAllByRole("button", { name: /Roll back/ });
-    expect(buttons[0]!.getAttribute("aria-description")).toBe("It is what runs now.");
+    expect(buttons[0]!.getAttribute("aria-description")).toBe("It is what is delivered now");
     const able = buttons.find((b) => b.getAttribute("aria-disabled") !== "true")!;
     await userEvent.setup().click(able);
     expect(await within(await screen.findByRole("dialog")).findByText(/What was delivered then is delivered again/)).toBeTruthy();
@@ -142,10 +143,10 @@ describe("the history", () => {
 describe("an object of the delivery", () => {
   it("is shown at its address, with its parts", async () => {
     const [world, d] = worldWith(failed("Kustomization"));
-    const key = keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: d.ref!.name }));
+    const key = keyOf(refOf({ group: "apps", kind: "Deployment", namespace: d.targetNamespace, name: workloadOf(d) }));
     const history = show(`${page(d, "manifest")}?object=${encodeURIComponent(key)}&pane=events`, world);
-    const panel = await screen.findByRole("complementary", { name: `Deployment ${d.ref!.name}` });
-    expect(await within(panel).findByText("BackOff")).toBeTruthy();
+    const panel = await screen.findByRole("complementary", { name: `Deployment ${workloadOf(d)}` });
+    expect(await within(panel).findByText("ProgressDeadlineExceeded")).toBeTruthy();
     expect(within(panel).getByRole("link", { name: /Diff/ }).getAttribute("href")).toContain("pane=diff");
     await userEvent.setup().click(within(panel).getByRole("button", { name: "Close" }));
     expect(history!.at(-1)).toBe(page(d, "manifest"));

@@ -20,7 +20,7 @@ const columns: readonly Column<Project>[] = [
   { id: "description", title: "Description", width: "minmax(160px, 1.3fr)", spare: 1, cell: (p) => <span className="quiet">{p.description || "–"}</span> },
   { id: "sources", title: "May read", width: "minmax(160px, 1.3fr)", cell: (p) => <Several of={p.sources} every="any repository" /> },
   { id: "destinations", title: "May deliver to", width: "minmax(160px, 1.3fr)", cell: (p) => <Several of={p.destinations} every="anywhere" /> },
-  { id: "roles", title: "Roles", width: "minmax(110px, 0.7fr)", spare: 2, cell: (p) => <Several of={p.roles} /> },
+  { id: "roles", title: "Roles", width: "minmax(138px, 0.7fr)", spare: 2, cell: (p) => <Several of={p.roles} /> },
   { id: "windows", title: "Windows", width: "84px", spare: 3, end: true, cell: (p) => p.windows.length || <span className="quiet">–</span> },
   { id: "deliveries", title: "Deliveries", width: "92px", end: true, cell: (p) => p.deliveries.toLocaleString() },
 ];

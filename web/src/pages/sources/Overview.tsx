@@ -20,7 +20,7 @@ export function Overview({ answer }: { answer: GetSourceResponse }) {
           <Facts
             facts={[
               ["URL", <span key="url"><code>{s.url || "–"}</code> {s.url && <CopyButton text={s.url} what="Copy URL" />}</span>],
-              ["Follows", s.targetRevision && <code>{s.targetRevision}</code>],
+              ["Target revision", s.targetRevision && <code>{s.targetRevision}</code>],
               ["Revision", <Revision key="revision" revision={s.revision} copy />],
               !!s.commit?.subject && ["Commit", <span key="commit" className={styles.commit}>{s.commit.subject}<span>{s.commit.author}{s.commit.time && <> · <TimeAgo time={s.commit.time} suffix=" ago" /></>}</span></span>],
               ["Signed by", verified],

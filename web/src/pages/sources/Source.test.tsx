@@ -12,8 +12,8 @@ test("a source that fails says why, and what to do", async () => {
   const source = sourceThat(world, "Degraded");
   showApp(sourcePath(source.ref!), { world });
   expect(await screen.findByRole("heading", { level: 1, name: source.ref!.name })).toBeTruthy();
-  expect((await screen.findAllByText("AuthenticationFailed")).length).toBeGreaterThan(0);
-  expect(screen.getByText(/Renew the credential/)).toBeTruthy();
+  expect((await screen.findAllByText("GitOperationFailed")).length).toBeGreaterThan(0);
+  expect(screen.getByText(/Renew the token/i)).toBeTruthy();
 });
 
 test("suspending a source offers to resume it", async () => {

@@ -8,11 +8,11 @@ import { TimeAgo } from "~/parts/time/TimeAgo";
 import styles from "./Sources.module.css";
 
 export const columns: readonly Column<Source>[] = [
-  { id: "name", title: "Name", width: "minmax(190px, 1.3fr)", order: "name", cell: (s) => <Name source={s} /> },
+  { id: "name", title: "Name", width: "minmax(206px, 1.4fr)", order: "name", cell: (s) => <Name source={s} /> },
   { id: "kind", title: "Kind", width: "124px", spare: 2, order: "kind", cell: (s) => <span className="quiet">{s.ref!.kind}</span> },
   { id: "health", title: "Health", width: "122px", order: "health", cell: (s) => <HealthBadge health={s.health} /> },
-  { id: "url", title: "Where, or what is wrong", width: "minmax(200px, 2.2fr)", order: "url", cell: (s) => <Place source={s} /> },
-  { id: "follows", title: "Follows", width: "110px", spare: 1, cell: (s) => <code>{s.targetRevision || "–"}</code> },
+  { id: "url", title: "URL or error", width: "minmax(196px, 2fr)", order: "url", cell: (s) => <Place source={s} /> },
+  { id: "follows", title: "Target", width: "110px", spare: 1, cell: (s) => <code>{s.targetRevision || "–"}</code> },
   { id: "revision", title: "Revision", width: "160px", spare: 3, order: "revision", cell: (s) => <Revision revision={s.revision} /> },
   { id: "readers", title: "Read by", width: "84px", order: "readers", end: true, cell: (s) => s.readers.toLocaleString() },
   { id: "fetched", title: "Fetched", width: "84px", order: "fetched", end: true, cell: (s) => <TimeAgo time={s.fetched} /> },

@@ -3,6 +3,7 @@ import { Link as RouterLink } from "wouter";
 import type { Permission } from "~/gen/plumb/v1/common_pb";
 import { Icon, type IconName } from "../icon/Icon";
 import { Tooltip } from "../tooltip/Tooltip";
+import { sentence } from "../words/sentence";
 import styles from "./Button.module.css";
 
 export interface ButtonProps extends Omit<ComponentPropsWithRef<"button">, "onClick" | "disabled" | "className"> {
@@ -50,7 +51,7 @@ export function IconButton({ label, keys, icon, look = "ghost", ...rest }: Omit<
 // to whoever points at it or comes to it by keyboard.
 export function PermittedButton({ permission, ...rest }: ButtonProps & { permission: Permission | undefined }) {
   if (!permission || permission.allowed) return <Button {...rest} disabled={rest.disabled || !permission} />;
-  const why = permission.reason || "You may not do this.";
+  const why = sentence(permission.reason) || "You may not do this.";
   return (
     <Tooltip text={why}>
       <Button {...rest} onPress={undefined} aria-disabled aria-description={why} />

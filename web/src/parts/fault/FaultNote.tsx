@@ -1,6 +1,7 @@
 import type { Fault } from "~/gen/plumb/v1/common_pb";
 import { Icon } from "../icon/Icon";
 import { ObjectName } from "../object/ObjectName";
+import { sentence } from "../words/sentence";
 import styles from "./FaultNote.module.css";
 
 // FaultNote tells of one thing that is wrong: reason, where, and what to do next.
@@ -16,9 +17,9 @@ export function FaultNote({ fault }: { fault: Fault }) {
           {fault.waiting && <span className="quiet">waits for something else</span>}
           {place && <code>{place}</code>}
         </p>
-        <p className={styles.message}>{fault.message}</p>
+        <p className={styles.message}>{sentence(fault.message)}</p>
         {fault.object && <ObjectName of={fault.object} />}
-        {fault.advice && <p className={styles.advice}>{fault.advice}</p>}
+        {fault.advice && <p className={styles.advice}>{sentence(fault.advice)}</p>}
       </div>
     </div>
   );

@@ -3,6 +3,7 @@
 import { useEffect, useLayoutEffect, useRef, type FocusEvent, type KeyboardEvent } from "react";
 import { Icon } from "../icon/Icon";
 import type { Choosing, Item } from "./Menu";
+import { sentence } from "../words/sentence";
 import styles from "./Menu.module.css";
 
 export interface PopupProps {
@@ -100,7 +101,7 @@ export function Popup({ trigger, label, heading, items, end, choosing, onAction,
               {choosing ? <span className={styles.tick}>{chosen && <Icon name="check" size={14} />}</span> : item.icon && <Icon name={item.icon} />}
               <span className={styles.label}>
                 {item.label}
-                {item.disabled && <span className={styles.why}>{item.disabled}</span>}
+                {item.disabled && <span className={styles.why}>{sentence(item.disabled)}</span>}
               </span>
               {item.note && <span className={styles.note}>{item.note}</span>}
             </div>

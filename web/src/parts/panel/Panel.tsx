@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import { Fragment, type ReactNode } from "react";
 import styles from "./Panel.module.css";
 
 // Panel is a titled region of a page; flush leaves out the padding, for lists.
@@ -31,6 +31,12 @@ export function PageHeader({ title, note, actions, children }: { title: ReactNod
   );
 }
 
+// Breakable is a long word, such as an address or a label, that breaks where one
+// reads a pause.
+export function Breakable({ text }: { text: string }) {
+  return text.split(/(?<=[/=@:])(?=[^/])/).map((part, i) => <Fragment key={i}>{i > 0 && <wbr />}{part}</Fragment>);
+}
+
 // Facts is a list of names and values; those without a value are left out.
 export function Facts({ facts }: { facts: readonly (readonly [string, ReactNode] | false | null | undefined)[] }) {
   return (
@@ -38,7 +44,7 @@ export function Facts({ facts }: { facts: readonly (readonly [string, ReactNode]
       {facts.map((fact) => fact && fact[1] !== undefined && fact[1] !== "" && fact[1] !== null && (
         <div key={fact[0]}>
           <dt>{fact[0]}</dt>
-          <dd>{fact[1]}</dd>
+          <dd>{typeof fact[1] === "string" ? <Breakable text={fact[1]} /> : fact[1]}</dd>
         </div>
       ))}
     </dl>

@@ -4,6 +4,7 @@ import type { Trouble } from "~/api/trouble";
 import { announce } from "../announce/announce";
 import { Button } from "../button/Button";
 import { Icon, type IconName } from "../icon/Icon";
+import { sentence } from "../words/sentence";
 import styles from "./States.module.css";
 
 // Empty says that there is nothing, why, and what to do about it.
@@ -29,7 +30,7 @@ export function TroubleState({ trouble, retry }: { trouble: Trouble; retry?: () 
       title={trouble.title}
       action={retry && trouble.kind !== "forbidden" && trouble.kind !== "missing" && <Button icon="refresh" onPress={retry}>Try again</Button>}
     >
-      {trouble.detail && <p className={styles.detail}>{trouble.detail}</p>}
+      {trouble.detail && <p className={styles.detail}>{sentence(trouble.detail)}</p>}
       {trouble.kind === "forbidden" && <p>Whoever runs Plumb here can grant it.</p>}
       {trouble.kind === "offline" && <p>The connection is tried again as soon as there is one.</p>}
     </Empty>

@@ -43,5 +43,5 @@ export function ago(then: number, now: number): string {
 }
 
 export function exactTime(time: Timestamp): string {
-  return timestampDate(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return timestampDate(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }

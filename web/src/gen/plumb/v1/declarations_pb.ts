@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { ObjectRef } from "./common_pb";
+import { file_plumb_v1_common } from "./common_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file plumb/v1/declarations.proto.
  */
 export const file_plumb_v1_declarations: GenFile = /*@__PURE__*/
-  fileDesc("ChtwbHVtYi92MS9kZWNsYXJhdGlvbnMucHJvdG8SCHBsdW1iLnYxIpYBChdMaXN0RGVjbGFyYXRpb25zUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRuYW1lGAQgASgJEhYKDmxhYmVsX3NlbGVjdG9yGAUgASgJEhEKCXBhZ2Vfc2l6ZRgGIAEoBRISCgpwYWdlX3Rva2VuGAcgASgJIkYKGExpc3REZWNsYXJhdGlvbnNSZXNwb25zZRIRCgltYW5pZmVzdHMYASADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMnQKEkRlY2xhcmF0aW9uU2VydmljZRJeChBMaXN0RGVjbGFyYXRpb25zEiEucGx1bWIudjEuTGlzdERlY2xhcmF0aW9uc1JlcXVlc3QaIi5wbHVtYi52MS5MaXN0RGVjbGFyYXRpb25zUmVzcG9uc2UiA5ACAWIGcHJvdG8z");
+  fileDesc("ChtwbHVtYi92MS9kZWNsYXJhdGlvbnMucHJvdG8SCHBsdW1iLnYxIpYBChdMaXN0RGVjbGFyYXRpb25zUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRuYW1lGAQgASgJEhYKDmxhYmVsX3NlbGVjdG9yGAUgASgJEhEKCXBhZ2Vfc2l6ZRgGIAEoBRISCgpwYWdlX3Rva2VuGAcgASgJIkYKGExpc3REZWNsYXJhdGlvbnNSZXNwb25zZRIRCgltYW5pZmVzdHMYASADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInAKGFdhdGNoRGVjbGFyYXRpb25zUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRuYW1lGAQgASgJEhYKDmxhYmVsX3NlbGVjdG9yGAUgASgJImMKGVdhdGNoRGVjbGFyYXRpb25zUmVzcG9uc2USEQoJbWFuaWZlc3RzGAEgAygJEiQKB3JlbW92ZWQYAiADKAsyEy5wbHVtYi52MS5PYmplY3RSZWYSDQoFd2hvbGUYAyABKAgy1AEKEkRlY2xhcmF0aW9uU2VydmljZRJeChBMaXN0RGVjbGFyYXRpb25zEiEucGx1bWIudjEuTGlzdERlY2xhcmF0aW9uc1JlcXVlc3QaIi5wbHVtYi52MS5MaXN0RGVjbGFyYXRpb25zUmVzcG9uc2UiA5ACARJeChFXYXRjaERlY2xhcmF0aW9ucxIiLnBsdW1iLnYxLldhdGNoRGVjbGFyYXRpb25zUmVxdWVzdBojLnBsdW1iLnYxLldhdGNoRGVjbGFyYXRpb25zUmVzcG9uc2UwAWIGcHJvdG8z", [file_plumb_v1_common]);
 
 /**
  * @generated from message plumb.v1.ListDeclarationsRequest
@@ -96,6 +98,84 @@ export const ListDeclarationsResponseSchema: GenMessage<ListDeclarationsResponse
   messageDesc(file_plumb_v1_declarations, 1);
 
 /**
+ * @generated from message plumb.v1.WatchDeclarationsRequest
+ */
+export type WatchDeclarationsRequest = Message<"plumb.v1.WatchDeclarationsRequest"> & {
+  /**
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * "": every one
+   *
+   * @generated from field: string namespace = 3;
+   */
+  namespace: string;
+
+  /**
+   * "": every one; a name goes with a namespace
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * as kubectl takes it
+   *
+   * @generated from field: string label_selector = 5;
+   */
+  labelSelector: string;
+};
+
+/**
+ * Describes the message plumb.v1.WatchDeclarationsRequest.
+ * Use `create(WatchDeclarationsRequestSchema)` to create a new message.
+ */
+export const WatchDeclarationsRequestSchema: GenMessage<WatchDeclarationsRequest> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_declarations, 2);
+
+/**
+ * Everything there is comes first, in one or more messages; then what changes.
+ *
+ * @generated from message plumb.v1.WatchDeclarationsResponse
+ */
+export type WatchDeclarationsResponse = Message<"plumb.v1.WatchDeclarationsResponse"> & {
+  /**
+   * new or different, by namespace and name; as of ListDeclarationsResponse
+   *
+   * @generated from field: repeated string manifests = 1;
+   */
+  manifests: string[];
+
+  /**
+   * gone, or not for the caller any more
+   *
+   * @generated from field: repeated plumb.v1.ObjectRef removed = 2;
+   */
+  removed: ObjectRef[];
+
+  /**
+   * with this message all has been told that there is now
+   *
+   * @generated from field: bool whole = 3;
+   */
+  whole: boolean;
+};
+
+/**
+ * Describes the message plumb.v1.WatchDeclarationsResponse.
+ * Use `create(WatchDeclarationsResponseSchema)` to create a new message.
+ */
+export const WatchDeclarationsResponseSchema: GenMessage<WatchDeclarationsResponse> = /*@__PURE__*/
+  messageDesc(file_plumb_v1_declarations, 3);
+
+/**
  * What is declared, as it stands in the cluster: for programs that print it or
  * wait for something in it, as the command line does.
  *
@@ -112,6 +192,16 @@ export const DeclarationService: GenService<{
     methodKind: "unary";
     input: typeof ListDeclarationsRequestSchema;
     output: typeof ListDeclarationsResponseSchema;
+  },
+  /**
+   * Tells what ListDeclarations would answer, and then every change of it.
+   *
+   * @generated from rpc plumb.v1.DeclarationService.WatchDeclarations
+   */
+  watchDeclarations: {
+    methodKind: "server_streaming";
+    input: typeof WatchDeclarationsRequestSchema;
+    output: typeof WatchDeclarationsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_plumb_v1_declarations, 0);

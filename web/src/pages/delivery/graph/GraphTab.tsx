@@ -61,7 +61,7 @@ export function GraphTab({ graph, covered }: { graph: Graph; covered: number }) 
         <span className={styles.count} role="status">{arrived && (narrowed ? `${shape.matching} of ${nodes.size} objects` : `${nodes.size} objects`)}</span>
         <div className={styles.end}>
           {note && <span className={styles.note}><Icon name="warning" size={14} />{note}</span>}
-          {view === "graph" && <Switch on={!all} onChange={(on) => address.set({ fold: on ? null : "no" })}>Fold many alike</Switch>}
+          {view === "graph" && <Switch on={!all} onChange={(on) => address.set({ fold: on ? null : "no" })}>Group alike</Switch>}
           <Choice label="Show as" value={view} onChange={(id) => address.set({ view: id })} options={[{ id: "graph", label: <><Icon name="graph" size={14} />Graph</> }, { id: "list", label: <><Icon name="table" size={14} />List</> }]} />
         </div>
       </div>

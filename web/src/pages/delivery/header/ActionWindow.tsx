@@ -37,7 +37,7 @@ export function ActionWindow({ asked, delivery, detail, onClose, onDone }: { ask
   return (
     <ActionDialog
       title={`${word}: ${asked.object?.name ?? delivery.ref!.name}`}
-      confirm={asked.name === "sync" && options.dryRun ? "Try" : word}
+      confirm={asked.name === "sync" && options.dryRun ? "Dry run" : word}
       targets={[delivery.ref!]}
       action={actionOf(asked, settled, delivery)}
       danger={danger}
@@ -64,7 +64,7 @@ function fieldsOf(asked: Asked, delivery: Delivery, detail: GetDeliveryResponse 
       return (
         <div className={styles.ticks}>
           {tick("source", "Look at the source first", "for commits that are newer")}
-          {tick("hard", "Hard", "use nothing that is remembered")}
+          {tick("hard", "Hard", "without caches")}
         </div>
       );
     case "suspend":

@@ -55,10 +55,7 @@ export function Header({ name, delivery, detail, brief, onAsk }: HeaderProps) {
 function Actions({ delivery, detail, onAsk }: Required<Pick<HeaderProps, "onAsk">> & { delivery: Delivery; detail: GetDeliveryResponse | undefined }) {
   const offers = offersOf(delivery, detail);
   const ask = (name: ActionName) => onAsk({ name });
-  useKeys("Delivery", [
-    { keys: "s", label: offers.buttons[0]!.label, run: () => offers.buttons[0]!.permission?.allowed && ask("sync") },
-    { keys: "r", label: "Refresh", run: () => offers.buttons[1]!.permission?.allowed && ask("refresh") },
-  ]);
+  useKeys("Delivery", offers.buttons.map(({ name, label, permission }) => ({ keys: name.charAt(0), label, run: () => permission?.allowed && ask(name) })));
   return (
     <div className={styles.actions} role="group" aria-label="Actions">
       {offers.buttons.map((offer, i) => (
@@ -86,7 +83,7 @@ function Meta({ delivery, detail }: { delivery: Delivery; detail: GetDeliveryRes
         <li className={styles.kind}><b>{dialects[delivery.dialect] ?? delivery.dialect}</b> {ref?.kind}</li>
         <li title="Namespace of the declared object">{ref?.namespace}</li>
         {delivery.project && <li>project <Link className="link" href={`/projects?name=${encodeURIComponent(delivery.project)}`}>{delivery.project}</Link></li>}
-        <li title="Where it goes">to {delivery.cluster || "in-cluster"}{delivery.targetNamespace && ` / ${delivery.targetNamespace}`}</li>
+        {ref?.kind !== "ApplicationSet" && <li title="Destination">to {delivery.cluster || "in-cluster"}{delivery.targetNamespace && ` / ${delivery.targetNamespace}`}</li>}
         {delivery.madeBy && <li>by <ObjectName of={delivery.madeBy} home={ref?.namespace} /></li>}
         {where && (
           <li className={styles.source}>

@@ -11,7 +11,7 @@ export function PhaseBar({ delivery }: { delivery: Delivery }) {
   const steps = stepsOf(resting ? { ...delivery, phase: "" } : delivery);
   const at = steps.findIndex((step) => step !== "done" && step !== "ahead");
   const title = at < 0 ? undefined : `${phases[at]![1]} (${at + 1} of ${phases.length})`;
-  const what = delivery.deleting ? "Deleting" : resting ? "Suspended" : at >= 0 ? (delivery.running ? phases[at]![1] : `${steps[at] === "waits" ? "Waits" : "Stopped"}: ${phases[at]![1].toLowerCase()}`) : delivery.reason || (delivery.phase === "done" ? "Delivered" : "Waiting to begin");
+  const what = delivery.deleting ? "Deleting" : resting ? "Suspended" : at >= 0 ? (delivery.running ? phases[at]![1] : `${steps[at] === "waits" ? "Waiting" : "Stopped"}: ${phases[at]![1].toLowerCase()}`) : delivery.reason || (delivery.phase === "done" ? "Delivered" : "Waiting to begin");
   const message = delivery.message || (delivery.appliedRevision ? `Applied revision ${shortRevision(delivery.appliedRevision)}` : "");
   const known = delivery.ref?.kind !== "ApplicationSet" && delivery.phase !== "delete";
   return (

@@ -39,9 +39,9 @@ export function SyncFields({ delivery, detail, choice, onChange }: SyncFieldsPro
     <>
       <TextField label="Revision" value={choice.revision} onChange={(revision) => onChange({ revision })} placeholder={delivery.source?.targetRevision || "as declared"} help="Leave it empty for the revision that is declared." mono />
       <div className={styles.ticks}>
-        {tick("prune", "Prune", "delete what the source has no more")}
+        {tick("prune", "Prune", "delete objects that left the source")}
         {tick("dryRun", "Dry run", "change nothing")}
-        {tick("force", "Force", "replace what cannot be changed")}
+        {tick("force", "Force", "recreate objects whose fields are immutable")}
       </div>
       <Objects detail={detail} home={delivery.targetNamespace} chosen={choice.objects} onChoose={(objects) => onChange({ objects })} />
       <details className={styles.fold}>

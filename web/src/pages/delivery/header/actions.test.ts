@@ -19,6 +19,12 @@ describe("what is offered", () => {
     expect(names(offersOf(flux({ running: true }), detail()).more)).not.toContain("terminate");
   });
 
+  it("leaves out of an ApplicationSet what makes no sense for one", () => {
+    const set = create(DeliverySchema, { dialect: "argo", ref: refOf({ group: "argoproj.io", kind: "ApplicationSet", namespace: "argocd", name: "shops" }) });
+    expect(names(offersOf(set, detail()).buttons)).toEqual(["refresh"]);
+    expect(names(offersOf(set, detail()).more)).toEqual(["delete"]);
+  });
+
   it("keeps what is not allowed, with the reason", () => {
     const offer = offersOf(flux(), detail()).more.find((o) => o.name === "delete")!;
     expect(offer.permission).toMatchObject({ allowed: false, reason: "viewer may not delete" });
@@ -37,6 +43,7 @@ describe("what is offered", () => {
 
   it("calls things as people of the dialect do", () => {
     expect([wordOf("sync", flux()), wordOf("sync", argo()), wordOf("suspend", flux())]).toEqual(["Reconcile", "Sync", "Suspend"]);
+    expect([wordOf("suspend", argo()), wordOf("resume", argo())]).toEqual(["Disable auto-sync", "Enable auto-sync"]);
   });
 });
 

@@ -20,12 +20,11 @@ export interface Offers {
 
 // wordOf is what an action is called by users of a dialect.
 export function wordOf(name: ActionName, delivery: Pick<Delivery, "dialect" | "ref">): string {
-  const set = delivery.ref?.kind === "ApplicationSet";
   const words: Record<ActionName, string> = {
-    sync: delivery.dialect === "argo" && !set ? "Sync" : "Reconcile",
+    sync: delivery.dialect === "argo" ? "Sync" : "Reconcile",
     refresh: "Refresh",
-    suspend: delivery.dialect === "argo" ? "Stop syncing by itself" : "Suspend",
-    resume: delivery.dialect === "argo" ? "Sync by itself again" : "Resume",
+    suspend: delivery.dialect === "argo" ? "Disable auto-sync" : "Suspend",
+    resume: delivery.dialect === "argo" ? "Enable auto-sync" : "Resume",
     approve: "Approve deletions",
     rollback: "Roll back",
     terminate: "Terminate",
@@ -43,11 +42,12 @@ const icons: Record<ActionName, IconName> = { sync: "sync", refresh: "refresh", 
 export function offersOf(delivery: Delivery, detail: Pick<GetDeliveryResponse, "actions" | "quarantined" | "operation"> | undefined): Offers {
   const offer = (name: ActionName, danger?: boolean): Offer => ({ name, label: wordOf(name, delivery), icon: icons[name], danger, permission: detail?.actions[permissionKey(name, detail)] });
   const application = delivery.ref?.kind === "Application";
+  const set = delivery.ref?.kind === "ApplicationSet";
   const running = detail?.operation?.phase === "Running" || detail?.operation?.phase === "Terminating";
   return {
-    buttons: [offer("sync"), offer("refresh")],
+    buttons: set ? [offer("refresh")] : [offer("sync"), offer("refresh")],
     more: [
-      ...(delivery.suspended ? [offer("resume")] : [offer("suspend")]),
+      ...(set ? [] : [offer(delivery.suspended ? "resume" : "suspend")]),
       ...(application && (running || delivery.running) ? [offer("terminate")] : []),
       ...(delivery.hold ? [offer("approve", true)] : []),
       ...(detail?.quarantined ? [offer("lift")] : []),

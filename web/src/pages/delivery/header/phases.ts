@@ -2,13 +2,13 @@
 import type { Delivery } from "~/gen/plumb/v1/deliveries_pb";
 
 export const phases = [
-  ["resolve", "Find the revision"],
-  ["render", "Build the manifests"],
-  ["gate", "Check the conditions"],
-  ["plan", "Compare with the cluster"],
+  ["resolve", "Fetch the source"],
+  ["render", "Render manifests"],
+  ["gate", "Dependencies and windows"],
+  ["plan", "Compare"],
   ["apply", "Apply"],
-  ["prune", "Delete what is gone"],
-  ["settle", "Wait until healthy"],
+  ["prune", "Prune"],
+  ["settle", "Health checks"],
 ] as const;
 
 export type Step = "done" | "now" | "stopped" | "waits" | "ahead";

@@ -51,7 +51,7 @@ function Full({ explained }: { explained: ExplainResponse }) {
       {(steps.length > 0 || explained.advice.length > 0) && (
         <div className={styles.body}>
           {steps.length > 0 && (
-            <ol className={styles.chain} aria-label="From what is seen to the root of it">
+            <ol className={styles.chain} aria-label="From what is seen to the root cause">
               {steps.map((step, i) => <StepLine key={i} step={step} explained={explained} />)}
             </ol>
           )}
@@ -78,7 +78,7 @@ function StepLine({ step, explained }: { step: ChainStep; explained: ExplainResp
     <li data-root={step.root || undefined}>
       <span className={styles.mark}>{step.health?.state ? <HealthMark state={step.health.state} /> : <i />}</span>
       <div>
-        {step.root && <p className={styles.root}>The root of it</p>}
+        {step.root && <p className={styles.root}>Root cause</p>}
         {step.text && <p className={styles.text}>{sentence(step.text)}</p>}
         {(other || step.file) && (
           <p className={styles.links}>
@@ -98,13 +98,13 @@ function Origin({ explained, told }: { explained: ExplainResponse; told: boolean
     <footer className={styles.origin}>
       {commit && (
         <p>
-          <span className="quiet">Asked for by</span>
+          <span className="quiet">Wanted by</span>
           <Revision revision={revision} url={page} icon />
           <CommitWords commit={commit} />
         </p>
       )}
       {file && !told && <p><span className="quiet">in</span><FilePlace url={url} revision={revision} commit={commit?.hash} file={file} line={line} /></p>}
-      {writers.length > 0 && <p><span className="quiet">Also written by</span>{writers.join("; ")}</p>}
+      {writers.length > 0 && <p><span className="quiet">Also managed by</span>{writers.join("; ")}</p>}
     </footer>
   );
 }

@@ -5,7 +5,7 @@ import { CopyButton } from "~/parts/copy/CopyButton";
 import { FaultNote } from "~/parts/fault/FaultNote";
 import { Icon } from "~/parts/icon/Icon";
 import { ObjectName } from "~/parts/object/ObjectName";
-import { Facts, Panel } from "~/parts/panel/Panel";
+import { Breakable, Facts, Panel } from "~/parts/panel/Panel";
 import { HealthMark, SyncMark } from "~/parts/state/State";
 import { Skeleton } from "~/parts/states/States";
 import { TimeAgo } from "~/parts/time/TimeAgo";
@@ -33,6 +33,8 @@ export function Overview({ shown }: { shown: Shown }) {
 function Rest({ detail, state }: { detail: GetDeliveryResponse; state: string }) {
   // The explanation says what the fault says, and more.
   const faults = state === "wrong" || state === "waiting" || state === "held" ? [] : [detail.fault].filter((f) => f !== undefined);
+  // The Applications of a set are its resources.
+  const set = detail.delivery?.ref?.kind === "ApplicationSet";
   const notes = [...faults, ...detail.findings];
   return (
     <div className={styles.columns}>
@@ -48,10 +50,10 @@ function Rest({ detail, state }: { detail: GetDeliveryResponse; state: string })
         {detail.parameters.length > 0 && <Parameters detail={detail} />}
       </div>
       <div className={styles.side}>
-        <Sources sources={detail.sources} />
+        {(!set || detail.sources.length > 0) && <Sources sources={detail.sources} />}
         {detail.dependsOn.length > 0 && <Relatives title="Depends on" relatives={detail.dependsOn} home={detail.delivery?.ref?.namespace} />}
         {detail.dependants.length > 0 && <Relatives title="Dependants" relatives={detail.dependants} home={detail.delivery?.ref?.namespace} />}
-        {detail.children.length > 0 && <Relatives title="Deliveries it declares" relatives={detail.children} home={detail.delivery?.ref?.namespace} />}
+        {!set && detail.children.length > 0 && <Relatives title="Deliveries it declares" relatives={detail.children} home={detail.delivery?.ref?.namespace} />}
         {detail.windows && <Windows windows={detail.windows} />}
         <About detail={detail} />
         {detail.urls.length > 0 && (
@@ -64,7 +66,7 @@ function Rest({ detail, state }: { detail: GetDeliveryResponse; state: string })
   );
 }
 
-// Relatives are other deliveries; the one that is waited for stands out.
+// Relatives are other deliveries; the one that blocks this one stands out.
 function Relatives({ title, relatives, home }: { title: string; relatives: readonly Related[]; home: string | undefined }) {
   const sorted = [...relatives].sort((a, b) => Number(b.blocks) - Number(a.blocks));
   return (
@@ -75,7 +77,7 @@ function Relatives({ title, relatives, home }: { title: string; relatives: reado
             {r.health ? <HealthMark state={r.health.state} /> : <span className={styles.unseenState} title="You may not see how it is" />}
             <ObjectName of={r.ref!} home={home} />
             {r.sync === "OutOfSync" && <SyncMark state={r.sync} />}
-            {r.blocks && <b className={styles.blocks}>is waited for</b>}
+            {r.blocks && <b className={styles.blocks}>blocking</b>}
           </li>
         ))}
       </ul>
@@ -91,12 +93,12 @@ function About({ detail }: { detail: GetDeliveryResponse }) {
     <Panel title="About">
       <Facts
         facts={[
-          ["Automation", { automatic: "Delivers by itself", manual: "Synced by hand", suspended: "Suspended" }[d?.automation ?? ""]],
+          ["Automation", { automatic: "Automatic", manual: "Manual sync", suspended: "Suspended" }[d?.automation ?? ""]],
           ["Acts as", <span key="identity">{identity}</span>],
           ["Last run", detail.lastRun && <TimeAgo key="run" time={detail.lastRun} suffix=" ago" />],
           ["Declared", d?.created && <TimeAgo key="created" time={d.created} suffix=" ago" />],
           ["Objects", d && (d.unhealthy > 0 || d.outOfSync > 0 ? `${d.objects}, ${[d.unhealthy > 0 && `${d.unhealthy} not healthy`, d.outOfSync > 0 && `${d.outOfSync} out of sync`].filter(Boolean).join(", ")}` : String(d.objects))],
-          labels.length > 0 && ["Labels", <ul key="labels" className={styles.labels}>{labels.map(([name, value]) => <li key={name}><code>{name}={value}</code></li>)}</ul>],
+          labels.length > 0 && ["Labels", <ul key="labels" className={styles.labels}>{labels.map(([name, value]) => <li key={name}><code><Breakable text={`${name}=${value}`} /></code></li>)}</ul>],
         ]}
       />
     </Panel>

@@ -17,10 +17,10 @@ export function Windows({ windows }: { windows: SyncWindows }) {
     <Panel title="Sync windows" note={String(windows.windows.length)}>
       <p className={styles.verdict} data-tone={automatic ? "good" : "warn"}>
         <Icon name={automatic ? "check" : "lock"} size={14} />
-        <span>{automatic ? "It may be synced now." : manual ? "It is not synced by itself now; a person may." : "It may not be synced now."}</span>
+        <span>{automatic ? "It may be synced now." : manual ? "Automatic syncs are blocked now; manual ones are not." : "Syncs are blocked now."}</span>
       </p>
       {why && <p className="quiet">{sentence(why)}</p>}
-      {next && <p className="quiet">Until {exactTime(next)}</p>}
+      {next && <p className="quiet">At least until {exactTime(next)}</p>}
       <ul className={styles.windows}>{windows.windows.map((w, i) => <li key={i}><Window window={w} /></li>)}</ul>
     </Panel>
   );
@@ -31,7 +31,7 @@ function Window({ window: { deny, schedule, duration, timeZone, manual, descript
     <>
       <b>{deny ? "Denies" : "Allows"}</b> <code>{schedule}</code> for {shortDuration(duration)}
       {timeZone && `, ${timeZone}`}
-      {manual && <span className="quiet">, but not people</span>}
+      {manual && <span className="quiet">, manual syncs allowed</span>}
       {description && <span className="quiet"> · {description}</span>}
     </>
   );

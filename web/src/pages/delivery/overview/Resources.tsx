@@ -35,7 +35,7 @@ export function Resources({ detail }: { detail: GetDeliveryResponse }) {
   return (
     <Panel
       flush
-      title="Resources"
+      title={detail.delivery?.ref?.kind === "ApplicationSet" ? "Applications" : "Resources"}
       note={narrowed ? `${rows.length} of ${detail.resources.length}` : String(detail.resources.length)}
       actions={
         <>
@@ -95,13 +95,13 @@ function Filter({ name, title, values, chosen }: { name: string; title: string; 
 
 function columnsOf(home: string, waves: boolean, hooks: boolean): Column<Resource>[] {
   const columns: (Column<Resource> | false)[] = [
-    { id: "kind", title: "Kind", width: "minmax(104px, 0.8fr)", order: "kind", cell: (r) => <span className="quiet" title={r.object!.group ? `${r.object!.kind}.${r.object!.group}` : undefined}>{r.object!.kind}</span> },
-    { id: "name", title: "Name", width: "minmax(150px, 2fr)", order: "name", cell: (r) => <span className={styles.name}><ObjectName of={r.object!} tag={false} home={home} href={pathOf(r.object)} plain={!pathOf(r.object)} />{r.prune && <i className={styles.prune}>to be pruned</i>}</span> },
+    { id: "kind", title: "Kind", width: "minmax(160px, 0.8fr)", order: "kind", cell: (r) => <span className="quiet" title={r.object!.group ? `${r.object!.kind}.${r.object!.group}` : undefined}>{r.object!.kind}</span> },
+    { id: "name", title: "Name", width: "minmax(150px, 2fr)", order: "name", cell: (r) => <span className={styles.name}><ObjectName of={r.object!} tag={false} home={home} href={pathOf(r.object)} plain={!pathOf(r.object)} /></span> },
     { id: "health", title: "Health", width: "124px", order: "health", cell: (r) => <HealthBadge health={{ state: healthOf(r), message: r.health?.message ?? "" }} /> },
     { id: "sync", title: "Sync", width: "116px", order: "sync", cell: (r) => <span title={r.drift}><SyncBadge sync={r.sync} /></span> },
     waves && { id: "wave", title: "Wave", width: "64px", order: "wave", end: true, cell: (r) => r.wave || "" },
     hooks && { id: "hook", title: "Hook", width: "96px", cell: (r) => r.hook },
-    { id: "file", title: "Source", width: "minmax(130px, 1.5fr)", order: "file", cell: (r) => r.file && <code className="quiet" title={`${r.file}${r.line ? `:${r.line}` : ""}`}>{ending(r.file)}{r.line > 0 && `:${r.line}`}</code> },
+    { id: "file", title: "Source", width: "minmax(130px, 1.5fr)", order: "file", cell: (r) => (r.prune ? <i className={styles.prune}>to be pruned</i> : r.file && <code className="quiet" title={`${r.file}${r.line ? `:${r.line}` : ""}`}>{ending(r.file)}{r.line > 0 && `:${r.line}`}</code>) },
   ];
   return columns.filter((c) => c !== false);
 }

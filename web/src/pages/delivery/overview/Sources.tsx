@@ -38,7 +38,7 @@ function Source({ state }: { state: SourceState }) {
         facts={[
           ["Revision", <Revision key="r" revision={revision} url={page} copy />],
           source?.ref && ["Repository", source.url],
-          ["Follows", source?.targetRevision && <code key="t">{source.targetRevision}</code>],
+          ["Target revision", source?.targetRevision && <code key="t">{source.targetRevision}</code>],
           ["Path", source?.path && <code key="p">{source.path}</code>],
           ["Chart", source?.chart && <code key="c">{source.chart}</code>],
         ]}
