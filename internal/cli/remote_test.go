@@ -394,7 +394,7 @@ func TestLoginAsKubeconfig(t *testing.T) {
 	m.must("login", f.address, "--name", "k", "--kubernetes")
 	m.must("get", "kustomizations")
 	write("token: canary.another")
-	m.refused([]string{"does not know you"}, "get", "kustomizations") // it is read anew each time
+	m.refused([]string{"does not know you", `token of context "test" has to be that of a service account`}, "get", "kustomizations") // it is read anew each time
 	write("username: ann, password: canary")
 	m.refused([]string{`context "test" of the kubeconfig signs in without a token`}, "get", "kustomizations")
 	content, err := os.ReadFile(filepath.Join(m.env["XDG_CONFIG_HOME"], "plumb", "logins.yaml"))

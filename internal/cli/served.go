@@ -64,6 +64,8 @@ func (s *atServer) told(err error) error {
 		return advise(fmt.Errorf("%s: %w", s.login, logins.ErrAnother), "if that is meant to be, look at the new one and sign in again: %s", again)
 	case logins.Untrusted(err):
 		return advise(fmt.Errorf("%s: %w", s.login, err), "look at its certificate and say whether you trust it: %s", again)
+	case code == client.Unauthenticated && s.login.Kubernetes != "":
+		return advise(fmt.Errorf("%s does not know you: %w", s.login, err), "the token of context %q has to be that of a service account; make one with kubectl create token NAME, and sign in with --token", s.login.Kubernetes)
 	case code == client.Unauthenticated:
 		return advise(fmt.Errorf("%s does not know you: %w", s.login, err), "sign in again: %s", again)
 	case code == client.PermissionDenied:
