@@ -149,7 +149,7 @@ func (b *bench) said() string {
 // open starts the control plane, the Git server and the watches.
 func (b *bench) open(ctx context.Context) (err error) {
 	b.step("starting a control plane")
-	if b.plane, err = stage.StartPlane(ctx, filepath.Join(b.dir, "plane"), true); err != nil {
+	if b.plane, err = stage.StartPlane(ctx, filepath.Join(b.dir, "plane"), 0, true); err != nil {
 		return err
 	}
 	cfg, err := b.plane.Config()

@@ -14,7 +14,8 @@
 //	                       and wakes the sources, as a webhook would (-quiet: does not)
 //	git-remove PATH...     removes files from the work tree
 //	git ARG...             runs git in the work tree
-//	git-server MOOD        well, stalled, broken, lying; or: private USER PASSWORD
+//	git-server MOOD        well, stalled, broken, lying; or: private USER PASSWORD; or: asked,
+//	                       which waits until somebody waits for the stalled one
 //	wake [KIND/NAME]       asks the sources, or one object, to look at once
 //	apply [-as MANAGER] [-client-side] FILE...
 //	                       applies objects; a namespace that is missing is $NS

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -71,7 +72,13 @@ func openTheatre(dir string, audit bool) (*theatre, error) {
 func raise(dir string, audit, furnished bool) (*theatre, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	plane, err := stage.StartPlane(ctx, dir, audit)
+	// A port of its own, to which it comes back: copies of a cluster know each
+	// other's certificates, so that nobody would notice being with another one.
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	plane, err := stage.StartPlane(ctx, dir, port, audit)
 	if err != nil {
 		return nil, err
 	}
@@ -270,21 +277,41 @@ func (c *controller) stop() error {
 	return err
 }
 
-// freeAddress is a loopback address that nobody listens on. It stays free: its
-// port is below those that the system gives to connections.
-func freeAddress() (string, error) {
-	const lowest, ports, tries = 12_000, 18_000, 50
+// The ports that clusters and controllers get: below those that the system gives to
+// connections, so that one stays free while whoever had it is down.
+const lowestPort, ports = 12_000, 18_000
+
+// turn counts the ports that were given, from anywhere: nobody gets one that
+// another has got, and has perhaps not begun to listen on.
+var turn = func() *atomic.Int64 {
+	from := &atomic.Int64{}
+	from.Store(rand.Int64N(ports))
+	return from
+}()
+
+// freePort is a port of loopback that nobody listens on, and that nobody else is
+// given.
+func freePort() (int, error) {
+	const tries = 50
 	var failed error
 	for range tries {
-		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports))
-		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		port := lowestPort + int(turn.Add(1)%ports)
+		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", loopback(port))
 		if err != nil {
 			failed = err
 			continue
 		}
-		return address, listener.Close()
+		return port, listener.Close()
 	}
-	return "", failed
+	return 0, failed
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// freeAddress is the address of a free port.
+func freeAddress() (string, error) {
+	port, err := freePort()
+	return loopback(port), err
 }
 
 // A process with the race detector ends at the first race.

@@ -189,6 +189,8 @@ func gitServer(_ *testscript.TestScript, s *story, args []string) error {
 	switch {
 	case len(args) == 3 && stage.Mood(args[0]) == stage.Private:
 		s.forge.Guard(s.repo.Name(), args[1], args[2])
+	case len(args) == 1 && args[0] == "asked":
+		return s.forge.AwaitAsked(s.repo.Name(), awaitLimit)
 	case len(args) == 1 && stage.Mood(args[0]) != stage.Private:
 		s.forge.SetMood(s.repo.Name(), stage.Mood(args[0]))
 	default:
@@ -665,7 +667,7 @@ func secondCluster(ts *testscript.TestScript, s *story, _ []string) error {
 	}
 	ctx, done := limit(startLimit)
 	defer done()
-	plane, err := stage.StartPlane(ctx, filepath.Join(s.work, ".second"), false)
+	plane, err := stage.StartPlane(ctx, filepath.Join(s.work, ".second"), 0, false)
 	if err != nil {
 		return err
 	}

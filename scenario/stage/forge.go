@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Mood is how a Git server answers for one repository.
@@ -37,7 +38,8 @@ type Forge struct {
 	mu    sync.Mutex
 	moods map[string]Mood
 	guard map[string][2]string // user and password by repository
-	moved chan struct{}        // closed and replaced when a mood changes
+	held  map[string]int       // requests that wait for an answer, by repository
+	moved chan struct{}        // closed and replaced when one of these changes
 }
 
 // NewForge serves the bare repositories below a directory.
@@ -56,6 +58,7 @@ func NewForge(dir string) (*Forge, error) {
 		ended: make(chan struct{}),
 		moods: map[string]Mood{},
 		guard: map[string][2]string{},
+		held:  map[string]int{},
 		moved: make(chan struct{}),
 	}
 	f.server = &http.Server{Handler: f.moody(&cgi.Handler{
@@ -102,8 +105,32 @@ func (f *Forge) SetMood(repository string, mood Mood) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.moods[repository] = mood
+	f.tell()
+}
+
+// tell wakes whoever waits for a change. The caller holds f.mu.
+func (f *Forge) tell() {
 	close(f.moved)
 	f.moved = make(chan struct{})
+}
+
+// AwaitAsked waits until somebody waits for an answer about a stalled repository.
+func (f *Forge) AwaitAsked(repository string, within time.Duration) error {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	for {
+		f.mu.Lock()
+		held, moved := f.held[repository], f.moved
+		f.mu.Unlock()
+		if held > 0 {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-late.C:
+			return fmt.Errorf("nobody has asked for %s within %s", repository, within)
+		}
+	}
 }
 
 // Guard makes a repository Private.
@@ -148,8 +175,18 @@ func (f *Forge) moody(backend *cgi.Handler) http.Handler {
 	})
 }
 
+// hold counts the requests that wait.
+func (f *Forge) hold(repository string, more int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held[repository] += more
+	f.tell()
+}
+
 // settle waits out a stall; Stalled means that the client gave up first.
 func (f *Forge) settle(ctx context.Context, repository string) Mood {
+	f.hold(repository, 1)
+	defer f.hold(repository, -1)
 	for {
 		f.mu.Lock()
 		mood, moved := f.moods[repository], f.moved

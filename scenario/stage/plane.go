@@ -26,9 +26,11 @@ type Plane struct {
 func PlaneData(dir string) string { return filepath.Join(dir, "data") }
 
 // StartPlane starts a control plane that keeps everything below dir, and waits
-// until it can be used. With audit it also writes an audit log.
-func StartPlane(ctx context.Context, dir string, audit bool) (*Plane, error) {
+// until it can be used. It listens on port, or on any that is free if that is 0.
+// With audit it also writes an audit log.
+func StartPlane(ctx context.Context, dir string, port int, audit bool) (*Plane, error) {
 	p := &Plane{opts: controlplane.Options{
+		Port:       port,
 		DataDir:    PlaneData(dir),
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
 	}}
