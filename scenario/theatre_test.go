@@ -56,24 +56,14 @@ type controller struct {
 	ended   bool // it was stopped or killed by the story
 }
 
-// openTheatre starts a cluster that has Plumb's kinds.
+// openTheatre starts a cluster and installs Plumb's kinds.
 func openTheatre(dir string, audit bool) (*theatre, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	furnished, err := props.copyTo(dir)
-	if err != nil {
-		return nil, err
-	}
-	return raise(dir, audit, furnished)
-}
-
-// raise starts a cluster, and installs Plumb's kinds unless it is furnished.
-func raise(dir string, audit, furnished bool) (*theatre, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	// A port of its own, to which it comes back: copies of a cluster know each
-	// other's certificates, so that nobody would notice being with another one.
+	// A port of its own, to which it comes back after a restart.
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -83,26 +73,20 @@ func raise(dir string, audit, furnished bool) (*theatre, error) {
 		return nil, err
 	}
 	th := &theatre{dir: dir, plane: plane, controllers: map[string]*controller{}}
-	if err = th.connect(); err == nil && !furnished {
-		err = th.furnish(ctx)
-	}
-	if err != nil {
+	if err := th.furnish(ctx); err != nil {
 		return nil, errors.Join(err, plane.Stop())
 	}
 	return th, nil
 }
 
-func (th *theatre) connect() error {
+func (th *theatre) furnish(ctx context.Context) error {
 	cfg, err := th.plane.Config()
 	if err != nil {
 		return err
 	}
-	th.kube, err = stage.NewKube(cfg)
-	return err
-}
-
-// furnish installs Plumb's kinds.
-func (th *theatre) furnish(ctx context.Context) error {
+	if th.kube, err = stage.NewKube(cfg); err != nil {
+		return err
+	}
 	definitions := kinds.CRDs()
 	for _, crd := range definitions {
 		if err := th.kube.Apply(ctx, crd, storyManager); err != nil {
@@ -346,7 +330,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	code := m.Run()
-	if err := errors.Join(shared.close(), props.close()); err != nil {
+	if err := shared.close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

@@ -41,6 +41,6 @@ export default defineConfig({
     setupFiles: ["test/setup.ts"],
     include: ["src/**/*.test.{ts,tsx}", "mock/**/*.test.ts"],
     restoreMocks: true,
-    testTimeout: 40_000,
+    testTimeout: 90_000,
   },
 });

@@ -21,17 +21,13 @@ type Plane struct {
 	cluster *controlplane.Cluster
 }
 
-// PlaneData is what a control plane below dir keeps. While none runs it can be
-// copied, as the beginning of another.
-func PlaneData(dir string) string { return filepath.Join(dir, "data") }
-
 // StartPlane starts a control plane that keeps everything below dir, and waits
 // until it can be used. It listens on port, or on any that is free if that is 0.
 // With audit it also writes an audit log.
 func StartPlane(ctx context.Context, dir string, port int, audit bool) (*Plane, error) {
 	p := &Plane{opts: controlplane.Options{
 		Port:       port,
-		DataDir:    PlaneData(dir),
+		DataDir:    filepath.Join(dir, "data"),
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
 	}}
 	if audit {

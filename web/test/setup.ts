@@ -9,7 +9,7 @@ for (const [property, size] of [["offsetHeight", 700], ["offsetWidth", 1200], ["
 Object.assign(HTMLElement.prototype, { showPopover() {}, hidePopover() {} });
 
 // A busy machine is slow; a test that waits for what never comes may take its time.
-configure({ asyncUtilTimeout: 10_000, getElementError: (message) => new Error(message ?? "not found") });
+configure({ asyncUtilTimeout: 30_000, getElementError: (message) => new Error(message ?? "not found") });
 
 beforeEach(() => localStorage.clear());
 afterEach(cleanup);

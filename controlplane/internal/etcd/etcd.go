@@ -29,11 +29,9 @@ const (
 	quota = 8 << 30
 
 	// A member alone in its cluster elects itself: nobody's heartbeat can be
-	// late, so it need not wait for the usual second. It does so within five
-	// ticks, and after that each tick is a wake-up for nothing, of which a cluster
-	// at rest shall have few: five ticks are as long as an election may be.
-	tickMillis     = 50
-	electionMillis = 250
+	// late, so it need not wait for the usual second.
+	tickMillis     = 10
+	electionMillis = 100
 )
 
 // Etcd is a running member.
